@@ -1,0 +1,203 @@
+"""Every knob of the gateway: its default, its unit, its bounds.
+
+Read from one YAML file. Unknown keys are refused. Values are frozen: a reload builds a whole new `Config`
+or keeps the old one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+import yaml
+
+Task = Literal["chat", "text2sql", "embed", "rerank"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
+EnvName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+
+
+class ConfigError(Exception):
+    """The file cannot be used. One line a problem, each with the path of the value."""
+
+    def __init__(self, file: str, problems: tuple[str, ...]) -> None:
+        super().__init__(f"{file}: " + "; ".join(problems))
+        self.file = file
+        self.problems = problems
+
+
+class _Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Listen(_Frozen, frozen=True):
+    host: str = "127.0.0.1"
+    port: Port = 8000
+
+
+class Keys(_Frozen, frozen=True):
+    """Names of the variables that hold keys: never the keys themselves."""
+
+    shared_env: EnvName | None = "GATEWAY_API_KEY"
+    """The one key every client sends; None: no key is asked for (loopback experiments only)."""
+    admin_env: EnvName = "ADMIN_API_KEY"
+    """Until it is set, the shared key is the admin key as well."""
+    backend_env: EnvName = "BACKEND_API_KEY"
+    """Sent to the backends in place of the client's key."""
+
+
+class Backend(_Frozen, frozen=True):
+    id: Name
+    url: Annotated[str, msgspec.Meta(pattern=r"^http://[A-Za-z0-9.-]+:[0-9]{1,5}$")]
+
+
+class Model(_Frozen, frozen=True):
+    name: Name
+    """What clients call it."""
+    served_name: Name
+    """What its backends call it."""
+    tasks: tuple[Task, ...]
+    backends: tuple[Backend, ...]
+    aliases: tuple[Name, ...] = ()
+    max_model_len: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    """Tokens, prompt and answer together; None: not known."""
+
+
+class Timeouts(_Frozen, frozen=True):
+    connect_s: Seconds = 5.0
+    total_s: Seconds = 5400.0
+    """From the request's first byte to the answer's last (MAX_REQUEST_SECS)."""
+    stream_idle_s: Seconds = 180.0
+    """Between two pieces of an answer (STREAM_IDLE_TIMEOUT_SECS)."""
+    header_s: Seconds = 10.0
+    body_idle_s: Seconds = 30.0
+    keep_alive_s: Seconds = 75.0
+    """An idle client connection."""
+    drain_s: Seconds = 120.0
+    """From SIGTERM to the end of the last stream."""
+
+
+class HttpLimits(_Frozen, frozen=True):
+    """What a client may send."""
+
+    line_bytes: int = 16 * 1024
+    header_bytes: int = 64 * 1024
+    header_count: int = 100
+    body_bytes: int = 8 * 1024 * 1024
+    connections: int = 10_000
+
+
+class Upstream(_Frozen, frozen=True):
+    connections: int = 3000
+    """In all, at once."""
+    keep_alive: int = 800
+    """Idle ones kept."""
+    idle_s: Seconds = 4.0
+    """Below the server's own (vLLM closes after 5 s): a reused connection is never one being closed."""
+
+
+class Probes(_Frozen, frozen=True):
+    interval_s: Seconds = 10.0
+    loading_interval_s: Seconds = 1.0
+    """While a backend is not ready yet."""
+    timeout_s: Seconds = 5.0
+
+
+class Log(_Frozen, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    requests: bool = True
+    """One JSON line a request."""
+
+
+_PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+
+
+class Config(_Frozen, frozen=True):
+    models: tuple[Model, ...]
+    version: Literal[1] = 1
+    listen: Listen = Listen()
+    keys: Keys = Keys()
+    env_file: str | None = None
+    """Read at start and on reload. The process's own environment wins over it, as in Compose."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1/32", "::1/128")
+    """Only from these is X-Forwarded-For believed."""
+    metrics_open_to: tuple[str, ...] = _PRIVATE
+    """Who reads /metrics without a key."""
+    timeouts: Timeouts = Timeouts()
+    http: HttpLimits = HttpLimits()
+    upstream: Upstream = Upstream()
+    probes: Probes = Probes()
+    log: Log = Log()
+
+
+def parse(data: Any, file: str = "gateway.yaml") -> Config:
+    """Plain data -> Config. Raises ConfigError with every cross-field problem found."""
+    try:
+        config = msgspec.convert(data, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(file, (str(error),)) from None
+    problems = tuple(_problems(config))
+    if problems:
+        raise ConfigError(file, problems)
+    return config
+
+
+def load(path: Path) -> Config:
+    """Raises ConfigError, also for a missing or unreadable file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(str(path), (str(error),)) from None
+    return parse(data, str(path))
+
+
+def dump(config: Config) -> str:
+    """The YAML text of a Config; `load` gives the same Config back."""
+    return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True)
+
+
+def read_env(text: str) -> dict[str, str]:
+    """`.env` text -> variables: KEY=value, quotes taken off, `#` comments, `export ` allowed."""
+    found: dict[str, str] = {}
+    for raw in text.splitlines():
+        match = _ENV_LINE.match(raw)
+        if match is None:
+            continue
+        value = match["value"].strip()
+        if value[:1] in {'"', "'"} and value[-1:] == value[:1] and len(value) >= 2:
+            value = value[1:-1]
+        else:
+            value = re.split(r"\s#", value, maxsplit=1)[0].rstrip()
+        found[match["name"]] = value
+    return found
+
+
+_ENV_LINE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=(?P<value>.*)$")
+
+
+def _problems(config: Config) -> list[str]:
+    problems = []
+    seen: dict[str, str] = {}
+    for model in config.models:
+        for name in (model.name, *model.aliases):
+            if name in seen:
+                problems.append(f"models: the name {name!r} is used by {seen[name]} and by {model.name}")
+            seen[name] = model.name
+        if not model.tasks:
+            problems.append(f"models.{model.name}: no task")
+        if not model.backends:
+            problems.append(f"models.{model.name}: no backend")
+    for field in ("trusted_proxies", "metrics_open_to"):
+        for network in getattr(config, field):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                problems.append(f"{field}: {error}")
+    return problems

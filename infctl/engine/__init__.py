@@ -1,0 +1,1 @@
+"""What runs a stack. `model` and `reconcile` are pure; each runtime is one module that touches the world."""
