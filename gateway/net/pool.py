@@ -1,0 +1,349 @@
+"""The client side: one pool of connections a backend, last in first out.
+
+A connection goes back only when its reply was complete and the parser is clean; everything else aborts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Literal, cast
+
+from gateway.config import Timeouts, Upstream
+from gateway.net.sweep import Wait, overdue, sweep_of
+from gateway.wire.response import END, Broken, Event, ReplyHead, ResponseReader
+
+Phase = Literal["connect", "send", "head", "body"]
+
+BUFFER_BYTES: Final = 256 * 1024
+"""Of a reply that the client does not take fast enough; then reading from the backend stops."""
+
+
+class UpstreamFailed(Exception):  # noqa: N818 - a fact about the backend, not a fault of ours
+    """A backend gave no honest reply.
+
+    `reused`: a kept connection failed before any byte came; the backend may just have closed it as idle.
+    """
+
+    def __init__(self, phase: Phase, reason: str, *, timed_out: bool = False, reused: bool = False) -> None:
+        super().__init__(f"{phase}: {reason}")
+        self.phase = phase
+        self.reason = reason
+        self.timed_out = timed_out
+        self.reused = reused
+
+
+class Pool:
+    """The connections to one backend."""
+
+    def __init__(self, host: str, port: int, upstream: Upstream, timeouts: Timeouts) -> None:
+        self.host = host
+        self.port = port
+        self.upstream = upstream
+        self.timeouts = timeouts
+        self.in_flight = 0
+        self._idle: list[_Connection] = []
+        self._all: set[_Connection] = set()
+        self._connecting = 0
+        self._closed = False
+
+    @property
+    def idle(self) -> int:
+        """Connections kept for later requests."""
+        return len(self._idle)
+
+    @property
+    def connections(self) -> int:
+        return len(self._all) + self._connecting
+
+    def reconfigure(self, upstream: Upstream, timeouts: Timeouts) -> None:
+        self.upstream = upstream
+        self.timeouts = timeouts
+
+    async def send(self, request: bytes, *, head_only: bool = False) -> Reply:
+        """Sends one whole request; returns when the reply's head has come. `Reply.close` must follow.
+
+        Raises UpstreamFailed. Cancelled: the connection is aborted.
+        """
+        self.in_flight += 1
+        try:
+            connection = self._idle.pop() if self._idle else await self._connect()
+            reply = Reply(connection)
+            try:
+                await connection.send(request, reply, head_only=head_only)
+            except BaseException:
+                connection.abort()
+                raise
+        except BaseException:
+            self.in_flight -= 1
+            raise
+        return reply
+
+    async def close(self) -> None:
+        """Cuts every connection. Replies under way fail."""
+        self._closed = True
+        self._idle.clear()
+        for connection in tuple(self._all):
+            connection.fail("the pool is closed")
+        await asyncio.sleep(0)  # the transports close in the loop's next round
+        sweep_of(asyncio.get_running_loop()).discard(self)
+
+    def sweep(self, now: float) -> bool:
+        for connection in tuple(self._all):
+            connection.sweep(now)
+        return bool(self._all)
+
+    async def _connect(self) -> _Connection:
+        if self._closed:
+            raise UpstreamFailed("connect", "the pool is closed")
+        if self.connections >= self.upstream.connections:
+            raise UpstreamFailed("connect", f"all {self.upstream.connections} connections to it are in use")
+        loop = asyncio.get_running_loop()
+        self._connecting += 1
+        try:
+            async with asyncio.timeout(self.timeouts.connect_s):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self, loop), self.host, self.port
+                )
+        except TimeoutError:
+            reason = f"no connection within {self.timeouts.connect_s:g} s"
+            raise UpstreamFailed("connect", reason, timed_out=True) from None
+        except OSError as error:
+            raise UpstreamFailed("connect", error.strerror or str(error)) from None
+        finally:
+            self._connecting -= 1
+        return connection
+
+    # Called by connections.
+
+    def opened(self, connection: _Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._all.add(connection)
+        sweep_of(loop).add(self)
+
+    def keep(self, connection: _Connection) -> bool:
+        """Takes a clean connection back; False: there is no room for it."""
+        if self._closed or len(self._idle) >= self.upstream.keep_alive:
+            return False
+        self._idle.append(connection)
+        return True
+
+    def lost(self, connection: _Connection) -> None:
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+
+class Reply:
+    """A reply whose head has come. Read it, then close it, always."""
+
+    __slots__ = ("_connection", "headers", "length", "status")
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    length: int | None
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection: _Connection | None = connection
+
+    def take_head(self, head: ReplyHead) -> None:
+        self.status, self.headers, self.length = head.status, head.headers, head.length
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first header of that name (lower case)."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    async def read(self) -> bytes:
+        """The bytes that have come since, b"" at the clean end. Raises UpstreamFailed(phase="body")."""
+        if self._connection is None:
+            raise UpstreamFailed("body", "the reply was closed")
+        return await self._connection.read()
+
+    async def read_all(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes. Raises UpstreamFailed."""
+        pieces, size = [], 0
+        while piece := await self.read():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise UpstreamFailed("body", f"the reply is larger than {limit} bytes")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        """Back to the pool when complete, else the connection is aborted at once. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+
+
+class _Connection(asyncio.Protocol):
+    __slots__ = (
+        "_error",
+        "_loop",
+        "_open",
+        "_pieces",
+        "_pool",
+        "_reader",
+        "_reading",
+        "_reply",
+        "_reused",
+        "_sent_at",
+        "_since",
+        "_size",
+        "_transport",
+        "_waiter",
+        "_writing",
+    )
+
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+        self._pool = pool
+        self._loop = loop
+        self._reader = ResponseReader()
+        self._reply: Reply | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._error: UpstreamFailed | None = None
+        self._open = self._reading = self._writing = True
+        self._reused = False
+        self._sent_at = self._since = loop.time()
+
+    # What the pool and the reply ask for.
+
+    async def send(self, request: bytes, reply: Reply, *, head_only: bool) -> None:
+        if not self._open:
+            raise UpstreamFailed("connect", "the connection was closed", reused=self._reused)
+        self._reply = reply
+        self._reader.begin(head_only=head_only)
+        self._pieces, self._size = [], 0
+        self._sent_at = self._since = self._loop.time()
+        waiter = self._waiter = self._loop.create_future()
+        self._transport.write(request)
+        await waiter
+
+    async def read(self) -> bytes:
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._reader.done:
+                return b""
+            waiter = self._waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        if not self._reading:
+            self._reading = True
+            self._since = self._loop.time()
+            self._transport.resume_reading()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def release(self) -> None:
+        pool = self._pool
+        pool.in_flight -= 1
+        self._reply = None
+        self._pieces = []
+        if self._open and self._reader.clean and self._writing and self._reading:
+            self._reused = True
+            self._since = self._loop.time()
+            if pool.keep(self):
+                return
+        self.abort()
+
+    def abort(self) -> None:
+        self._reply = None
+        self._open = False
+        self._transport.abort()
+
+    def fail(self, reason: str, *, timed_out: bool = False) -> None:
+        """The reply under way, if any, ends here; so does the connection."""
+        if self._error is None:
+            self._error = UpstreamFailed(
+                self._phase(), reason, timed_out=timed_out, reused=self._reused and not self._reader.begun
+            )
+        self._open = False
+        self._wake()
+        self._transport.abort()
+
+    def sweep(self, now: float) -> None:
+        pool = self._pool
+        if self._reply is None:
+            if overdue(Wait.POOLED, self._since, now, pool.timeouts, pool.upstream.idle_s):
+                pool.lost(self)
+                self.abort()
+            return
+        if self._reader.done or self._error is not None:
+            return
+        timeouts = pool.timeouts
+        if overdue(Wait.REPLY, self._sent_at, now, timeouts):
+            self.fail(f"the reply took longer than {timeouts.total_s:g} s", timed_out=True)
+        elif not self._writing and overdue(Wait.WRITE, self._since, now, timeouts):
+            self.fail(f"it has not read the request for {timeouts.stream_idle_s:g} s", timed_out=True)
+        elif self._phase() == "body" and self._reading and overdue(Wait.PIECE, self._since, now, timeouts):
+            self.fail(f"nothing came for {timeouts.stream_idle_s:g} s", timed_out=True)
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._pool.opened(self, self._loop)
+
+    def data_received(self, data: bytes) -> None:
+        if self._reply is None:  # nobody asked: whatever it is, it is no reply to the next request
+            self._pool.lost(self)
+            self.abort()
+            return
+        self._since = self._loop.time()
+        self._take(self._reader.feed(data))
+
+    def eof_received(self) -> None:
+        if self._reply is not None and self._error is None:
+            self._take(self._reader.eof())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open = False
+        self._pool.lost(self)
+        if self._reply is not None and not self._reader.done:
+            if exc is None:
+                self._take(self._reader.eof())
+            else:
+                self.fail(f"the connection was lost ({exc})")
+
+    def pause_writing(self) -> None:
+        self._writing = False
+        self._since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        self._writing = True
+
+    def _phase(self) -> Phase:
+        if self._reply is not None and hasattr(self._reply, "status"):
+            return "body"
+        return "head" if self._writing else "send"
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, bytes):
+                self._pieces.append(event)
+                self._size += len(event)
+            elif isinstance(event, ReplyHead):
+                if self._reply is not None:
+                    self._reply.take_head(event)
+            elif isinstance(event, Broken):
+                self.fail(event.reason)
+                return
+            else:
+                assert event is END  # noqa: S101 - the union ends here
+        if self._size > BUFFER_BYTES and self._reading and not self._reader.done:
+            self._reading = False
+            self._transport.pause_reading()
+        if events:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._error is not None and not self._pieces:
+            waiter.set_exception(self._error)
+        elif self._reply is None or hasattr(self._reply, "status"):
+            waiter.set_result(None)

@@ -1,0 +1,172 @@
+"""The server: listens, counts, sweeps, drains. What happens on one connection is in connection.py."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+from gateway.config import HttpLimits, Timeouts
+from gateway.net.connection import Connection
+from gateway.net.exchange import Exchange, Handler
+from gateway.net.sweep import sweep_of
+from gateway.wire import framing
+from gateway.wire.errors import Refused
+
+__all__ = ["Exchange", "Handler", "Refused", "Server"]
+
+OnRefused = Callable[[str, Refused, str], None]
+OnError = Callable[[Exchange, Exception], None]
+
+BACKLOG: Final = 4096
+QUIET_S: Final = 1.0
+"""While draining, so long without a request means that nothing is left."""
+CUT_S: Final = 1.0
+"""What a cut handler may still take to end its stream with an error event."""
+POLL_S: Final = 0.02
+
+
+class Server:
+    """HTTP/1.1 for one handler: one coroutine a request."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        http: HttpLimits,
+        timeouts: Timeouts,
+        on_refused: OnRefused | None = None,
+        on_error: OnError | None = None,
+    ) -> None:
+        self.handler = handler
+        self.http = http
+        self.timeouts = timeouts
+        self.on_refused: OnRefused = on_refused or _ignore
+        """Called with the peer, the refusal, the request's id; never for what the handler answered itself."""
+        self.on_error: OnError = on_error or _print_error
+        self.draining = False
+        self.active = 0
+        """Requests under way."""
+        self.port = 0
+        self.date = framing.date_line(time.time())
+        self.loop: asyncio.AbstractEventLoop
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._last_seen = 0.0
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def listen(self, host: str, port: int) -> None:
+        """Raises OSError that says what could not be listened on, and why. Port 0: any free one: `port`."""
+        self.loop = asyncio.get_running_loop()
+        try:
+            self._server = await self.loop.create_server(
+                lambda: Connection(self), host, port, backlog=BACKLOG
+            )
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {_why(error)}") from None
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def reconfigure(self, http: HttpLimits, timeouts: Timeouts) -> None:
+        """Limits hold for new connections, time-outs for all."""
+        self.http = http
+        self.timeouts = timeouts
+
+    async def drain(self, limit_s: float) -> int:
+        """Serves on until nothing is left or the limit is reached, then stops. Returns how many were cut.
+
+        New requests are served and told `connection: close`; idle connections stay until QUIET_S passed
+        without a request, because closing one crosses with the request its client may just be sending.
+        """
+        self.draining = True
+        self._last_seen = started = self.loop.time()
+        quiet_s = min(QUIET_S, limit_s / 4)
+        while (now := self.loop.time()) - started < limit_s:
+            if not self.active and now - self._last_seen >= quiet_s:
+                break
+            await asyncio.sleep(POLL_S)
+        if self._server is not None:
+            self._server.close()
+        cut = self.active
+        await self._cut()
+        for connection in tuple(self._connections):
+            connection.close_idle()
+        await self._until(lambda: not self._connections, CUT_S)
+        for connection in tuple(self._connections):
+            connection.abort()
+        await self._until(lambda: not self._connections, CUT_S)
+        if self._server is not None:
+            await self._server.wait_closed()
+            self._server = None
+        sweep_of(self.loop).discard(self)
+        return cut
+
+    async def close(self) -> None:
+        """Stops at once. What is under way is cut."""
+        await self.drain(0)
+
+    def sweep(self, now: float) -> bool:
+        self.date = framing.date_line(time.time())
+        for connection in tuple(self._connections):
+            connection.sweep(now)
+        return bool(self._connections)
+
+    async def _cut(self) -> None:
+        if not self.active:
+            return
+        for connection in tuple(self._connections):
+            connection.cut()
+        await self._until(lambda: not self.active, CUT_S)
+
+    async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
+        end = self.loop.time() + limit_s
+        while not done() and self.loop.time() < end:  # noqa: ASYNC110 - a stop is rare: no event a request for it
+            await asyncio.sleep(POLL_S / 4)
+
+    # Called by connections.
+
+    def opened(self, connection: Connection) -> bool:
+        """False: there are too many already."""
+        if not self._connections:
+            self.date = framing.date_line(time.time())
+            sweep_of(self.loop).add(self)
+        self._connections.add(connection)
+        self._last_seen = self.loop.time()
+        return len(self._connections) <= self.http.connections
+
+    def lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def begun(self) -> None:
+        self.active += 1
+
+    def ended(self) -> None:
+        self.active -= 1
+        if self.draining:
+            self._last_seen = self.loop.time()
+
+    @staticmethod
+    def wall_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+
+def _ignore(peer: str, refused: Refused, request_id: str) -> None:
+    pass
+
+
+def _print_error(exchange: Exchange, error: Exception) -> None:
+    print(f"{exchange.id}: the handler failed", file=sys.stderr)  # noqa: T201 - only where no log was given
+    traceback.print_exception(error)
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use by another program"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need more rights"
+    return error.strerror or str(error)
