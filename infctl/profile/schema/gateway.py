@@ -1,0 +1,327 @@
+"""`gateway`: keys, limits and quotas, tenants, and how the proxy in front of the models behaves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from infctl.profile.schema.base import (
+    Count,
+    Duration,
+    FilePath,
+    Flag,
+    Fraction,
+    Host,
+    Image,
+    ModelName,
+    Network,
+    Number,
+    OneOrMany,
+    Port,
+    Retention,
+    Secret,
+    SecretRef,
+    Section,
+    Size,
+    TenantName,
+    defaults,
+)
+
+Many = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Weight = Annotated[float, Field(gt=0, le=1000, strict=True)]
+
+
+class Listen(Section):
+    host: Host = "127.0.0.1"
+    """process: the address; docker: the address the gateway's port is published on."""
+    port: Port = 8000
+
+
+def _no_key(value: object) -> object:
+    return None if value == "none" else value
+
+
+class Keys(Section):
+    """Who may call. Each key is the name of a variable, "${NAME}", never the key itself."""
+
+    shared: Annotated[
+        Secret | None,
+        BeforeValidator(_no_key),
+        WithJsonSchema(
+            {"type": "string", "pattern": r"^(none|\$\{[A-Za-z_].*\})$", "examples": ["${GATEWAY_API_KEY}"]}
+        ),
+    ] = SecretRef("GATEWAY_API_KEY", "the key your clients send")
+    """The one key every client sends; `none`: no key is asked for (experiments on loopback only)."""
+    admin: Secret = SecretRef("ADMIN_API_KEY")
+    """For /admin; until it is set, the shared key is the admin key as well."""
+    backend: Secret = SecretRef("BACKEND_API_KEY")
+    """Sent to the engines in place of the client's key; until it is set, engines ask for none."""
+    file: FilePath | None = None
+    """Tenants' hashed keys, managed with /admin/keys."""
+    tenant: Literal["client_address", "key", "shared"] = "client_address"
+    """Whose limits a call counts against: the client's address, the key's owner, or one tenant for all."""
+
+
+class Limits(Section):
+    """Per tenant. A tenant above them is refused with 429; waiting for an engine's place is the queue."""
+
+    requests_per_second: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 50.0
+    """Steady rate (MAX_RPS_PER_IP)."""
+    burst: Many = 100
+    """Requests at once after a pause (RPS_BURST)."""
+    in_flight: Many = 120
+    """Requests not yet answered (MAX_INFLIGHT_PER_IP)."""
+    queue_timeout: Duration = 2.0
+    """Longest wait for a place at an engine, then 503 (QUEUE_TIMEOUT_SECS)."""
+    tokens_per_minute: Count | None = None
+    """Prompt and answer together; left out: no such limit."""
+
+
+class Quotas(Section):
+    """Per tenant, in UTC days and months."""
+
+    tokens_per_day: Count = 10_000_000
+    """Prompt and answer together (ORG_DAILY_TOKEN_LIMIT)."""
+    requests_per_day: Count = 100_000
+    """ORG_DAILY_REQUEST_LIMIT."""
+    tokens_per_month: Count = 300_000_000
+    """ORG_MONTHLY_TOKEN_LIMIT."""
+
+
+class TenantLimits(Section):
+    """What differs from gateway/limits for one tenant."""
+
+    requests_per_second: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] | None = None
+    """Steady rate."""
+    burst: Many | None = None
+    """Requests at once after a pause."""
+    in_flight: Many | None = None
+    """Requests not yet answered."""
+    queue_timeout: Duration | None = None
+    """Longest wait for a place at an engine."""
+    tokens_per_minute: Count | None = None
+    """Prompt and answer together."""
+
+
+class TenantQuotas(Section):
+    """What differs from gateway/quotas for one tenant."""
+
+    tokens_per_day: Count | None = None
+    """Prompt and answer together."""
+    requests_per_day: Count | None = None
+    """Requests a UTC day."""
+    tokens_per_month: Count | None = None
+    """Prompt and answer together."""
+
+
+class Tenant(Section):
+    """One organisation that uses the platform."""
+
+    keys: Annotated[tuple[Secret, ...], OneOrMany()] = ()
+    """Variables that hold this tenant's keys; several while one is rotated."""
+    addresses: tuple[Network, ...] = ()
+    """With tenant: client_address, the addresses that are this tenant."""
+    models: tuple[ModelName, ...] | None = None
+    """Models it may use; left out: all."""
+    weight: Weight = 1.0
+    """Its share where tenants wait for the same model."""
+    limits: TenantLimits = defaults(TenantLimits)
+    """What differs from gateway/limits."""
+    quotas: TenantQuotas = defaults(TenantQuotas)
+    """What differs from gateway/quotas."""
+
+
+class Queue(Section):
+    """Where requests wait for a place at an engine."""
+
+    waiting: Many = 1000
+    """The most that wait for one model; further ones are refused at once."""
+    fairness: Literal["weighted", "first_come"] = "weighted"
+    """Who is next: by tenant weight, or by time alone."""
+
+
+class Balancing(Section):
+    """Which replica gets a request."""
+
+    policy: Literal["least_in_flight", "power_of_two", "prefix_hash", "weighted"] = "least_in_flight"
+    prefix_bound: Annotated[float, Field(ge=1, le=10, strict=True)] = 1.25
+    """prefix_hash: a replica busier than this many times the mean is passed over."""
+
+
+class Breaker(Section):
+    """An engine that fails again and again gets no requests for a while."""
+
+    enabled: Flag = True
+    failures: Annotated[int, Field(ge=1, le=1000, strict=True)] = 5
+    """In a row, then it opens (CIRCUIT_FAILURE_THRESHOLD)."""
+    recovery: Duration = 30.0
+    """Until one request is let through to try (CIRCUIT_RECOVERY_TIMEOUT)."""
+    recovery_max: Duration = 300.0
+    """The pause doubles with each failed try, up to this."""
+
+
+class Retries(Section):
+    """Another replica is tried when nothing has reached the client yet."""
+
+    attempts: Annotated[int, Field(ge=1, le=10, strict=True)] = 3
+    """In all; 1: no retry."""
+    backoff: Duration = 0.05
+    """The first pause; the next are longer, each drawn at random up to its length."""
+    backoff_max: Duration = 2.0
+    budget: Fraction = 0.2
+    """Retries as a share of the requests in flight."""
+    budget_min: Annotated[int, Field(ge=0, le=1000, strict=True)] = 3
+    """Allowed however few requests there are."""
+
+
+class Cache(Section):
+    """Answers that depend on nothing but the call are kept."""
+
+    enabled: Flag = True
+    ttl: Duration = 60.0
+    entries: Count = 10_000
+    memory: Size = 256 * 2**20
+    """In all."""
+    scope: Literal["tenant", "shared"] = "tenant"
+    """shared: one tenant's answer may serve another."""
+
+
+class Timeouts(Section):
+    connect: Duration = 5.0
+    """To an engine."""
+    total: Duration = 5400.0
+    """From the request's first byte to the answer's last (MAX_REQUEST_SECS)."""
+    stream_idle: Duration = 180.0
+    """Between two pieces of an answer (STREAM_IDLE_TIMEOUT_SECS)."""
+    header: Duration = 10.0
+    """For a client to send its request's head."""
+    body_idle: Duration = 30.0
+    """Between two pieces of a request's body."""
+    keep_alive: Duration = 75.0
+    """An idle client connection."""
+    drain: Duration = 120.0
+    """From SIGTERM to the end of the last stream."""
+
+
+Lines = Annotated[int, Field(ge=1, le=10_000, strict=True)]
+
+
+class Http(Section):
+    """What a client may send."""
+
+    line: Size = 16 * 2**10
+    """The request line."""
+    header: Size = 64 * 2**10
+    """All header lines together."""
+    header_count: Lines = 100
+    body: Size = 8 * 2**20
+    """A request's body; nginx passes on as much as edge/body_size."""
+    connections: Many = 10_000
+    """Clients at once."""
+    compression: Flag = True
+    """gzip for clients that ask, never on streams."""
+
+
+class Upstream(Section):
+    """Connections to the engines."""
+
+    connections: Many = 3000
+    """In all, at once."""
+    keep_alive: Many = 800
+    """Idle ones kept."""
+    idle: Duration = 4.0
+    """How long an idle one is kept; below vLLM's own 5 s, so that none is reused while it closes."""
+
+
+class Probes(Section):
+    """How the gateway finds out that an engine works."""
+
+    interval: Duration = 10.0
+    loading_interval: Duration = 1.0
+    """While an engine is not ready yet."""
+    timeout: Duration = 5.0
+    completion_interval: Duration | None = None
+    """A real one-token completion this often, too; left out: none."""
+
+
+class Logging(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    requests: Flag = True
+    """One JSON line a request, without bodies."""
+
+
+PiiKind = Literal["email", "phone", "card", "iban", "national_id", "ip", "jwt", "key"]
+
+
+class Redaction(Section):
+    """Personal data is taken out of logs and of the audit trail."""
+
+    enabled: Flag = True
+    kinds: tuple[PiiKind, ...] = ("email", "phone", "card", "iban", "national_id", "jwt", "key")
+
+
+class Audit(Section):
+    """An append-only, hash-chained trail of who asked what and when."""
+
+    enabled: Flag = True
+    bodies: Flag = False
+    """Requests and answers too, redacted."""
+    tenant: Literal["plain", "hashed"] = "plain"
+    """How tenants and client addresses are written."""
+    rotate: Size = 64 * 2**20
+    """A new file at this size."""
+    keep: Retention = 90 * 86_400.0
+    """Files older than this are removed."""
+    hmac_key: Secret | None = None
+    """Signs the chain; kept outside the trail's folder."""
+
+
+class Store(Section):
+    """Where counts and run-time settings survive."""
+
+    kind: Literal["sqlite", "redis"] = "sqlite"
+    """sqlite for one gateway; redis for several."""
+    path: FilePath = "gateway.db"
+    """sqlite: the file, relative to the platform's state folder."""
+    url: Secret | None = None
+    """redis: the variable that holds redis://...; left out, a Redis is rendered."""
+
+
+class Gateway(Section):
+    image: Image = "infctl/gateway:0.1.0"
+    """docker: the gateway's image."""
+    listen: Listen = defaults(Listen)
+    """Where the gateway itself answers, without TLS."""
+    replicas: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    """Gateways behind nginx."""
+    workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    """Processes of one gateway."""
+    keys: Keys = defaults(Keys)
+    limits: Limits = defaults(Limits)
+    quotas: Quotas = defaults(Quotas)
+    tenants: dict[TenantName, Tenant] = Field(default_factory=dict)
+    queue: Queue = defaults(Queue)
+    balancing: Balancing = defaults(Balancing)
+    breaker: Breaker = defaults(Breaker)
+    retries: Retries = defaults(Retries)
+    cache: Cache = defaults(Cache)
+    cache_salt: Literal["tenant", "shared"] = "tenant"
+    """Whether tenants share vLLM's prefix cache: tenant closes a timing channel, shared is faster."""
+    timeouts: Timeouts = defaults(Timeouts)
+    http: Http = defaults(Http)
+    upstream: Upstream = defaults(Upstream)
+    probes: Probes = defaults(Probes)
+    logging: Logging = defaults(Logging)
+    redaction: Redaction = defaults(Redaction)
+    audit: Audit = defaults(Audit)
+    store: Store = defaults(Store)
+    trusted_proxies: tuple[Network, ...] = ("127.0.0.1/32", "::1/128")
+    """Only from these is X-Forwarded-For believed. docker: the edge's own network is added."""
+    metrics_open_to: tuple[Network, ...] = (
+        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7",
+    )  # fmt: skip
+    """Who reads /metrics without a key."""
+
+
+__all__ = ["Gateway", "Keys", "Limits", "Number", "Quotas", "Tenant"]

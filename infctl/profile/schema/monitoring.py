@@ -1,0 +1,82 @@
+"""`monitoring`: Prometheus, Grafana, the GPU exporter, alerts and what is promised."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from infctl.profile.schema.base import (
+    Address,
+    Duration,
+    Flag,
+    Fraction,
+    Image,
+    Port,
+    Retention,
+    Secret,
+    SecretRef,
+    Section,
+    Size,
+    Word,
+    defaults,
+)
+
+
+class Prometheus(Section):
+    enabled: Flag = True
+    image: Image = "prom/prometheus:v3.8.0"
+    bind: Address = "0.0.0.0"  # noqa: S104 - as the reference platform publishes it; a profile may narrow it
+    port: Port = 9090
+    scrape_interval: Duration = 15.0
+    retention: Retention = 15 * 86_400.0
+    retention_size: Size | None = None
+    """The oldest data go when the disk use passes this; left out: by time alone."""
+
+
+class Grafana(Section):
+    enabled: Flag = True
+    image: Image = "grafana/grafana:12.3.0"
+    bind: Address = "0.0.0.0"  # noqa: S104 - as the reference platform publishes it; a profile may narrow it
+    port: Port = 3000
+    admin_user: Word = "admin"
+    admin_password: Secret = SecretRef("GRAFANA_ADMIN_PASSWORD")
+    """Until it is set, the password is admin."""
+
+
+class Dcgm(Section):
+    """GPU metrics."""
+
+    enabled: Flag = True
+    image: Image = "nvcr.io/nvidia/k8s/dcgm-exporter:4.4.2-4.7.0-ubuntu22.04"
+    port: Port = 9400
+
+
+class Alerts(Section):
+    enabled: Flag = True
+    webhook: Secret | None = None
+    """The variable that holds the address alerts are posted to; left out: they show in Prometheus only."""
+    certificate_days: Annotated[int, Field(ge=1, le=365, strict=True)] = 21
+    """Warn this long before the TLS certificate ends."""
+
+
+class Slo(Section):
+    """What is promised; the alerts and the error budget follow from it."""
+
+    availability: Annotated[Fraction, Field(ge=0.5, lt=1)] = 0.999
+    ttft_p95: Duration = 2.5
+    """Time to the first token, 95th percentile."""
+    window: Retention = 30 * 86_400.0
+    """Over which both are counted."""
+
+
+class Monitoring(Section):
+    enabled: Flag = True
+    prometheus: Prometheus = defaults(Prometheus)
+    grafana: Grafana = defaults(Grafana)
+    dcgm: Dcgm = defaults(Dcgm)
+    alerts: Alerts = defaults(Alerts)
+    slo: Slo = defaults(Slo)
+
+
+__all__ = ["Alerts", "Dcgm", "Grafana", "Monitoring", "Prometheus", "Slo"]
