@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from infctl.stack import Service
+
 State = Literal["stopped", "waiting", "starting", "ready", "backoff", "failed", "stopping"]
 """waiting: for its turn in the start group. starting: process up, not ready yet. backoff: crashed, will be
 tried again at `next_start_at`. failed: gave up (start time-out, or too many crashes before ever ready)."""
@@ -27,6 +29,10 @@ class ObservedService:
     last_exit: str = ""
     """Such as `exit code 1` or `killed by SIGKILL`."""
     next_start_at: float | None = None
+    running: Service | None = None
+    """What it was started from, so that a change can be named."""
+    secret_digests: tuple[tuple[str, str], ...] = ()
+    """(name of the secret, digest of the value it was started with)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Observed:
     supervised: bool
     """Someone restarts what crashes."""
     services: tuple[ObservedService, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was found damaged or stale, and what was done about it."""
 
     def service(self, name: str) -> ObservedService | None:
         return next((s for s in self.services if s.name == name), None)

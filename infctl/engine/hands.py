@@ -1,0 +1,411 @@
+"""The supervisor's hands: facts become calls of `lifecycle.Machine`, its commands become processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from infctl import __version__
+from infctl.engine import books, procfs, rotate, supervisor
+from infctl.engine.lifecycle import Command, Machine, Unit, Wanted
+from infctl.engine.probe import Prober
+from infctl.engine.procfs import Identity
+
+PROBE_EVERY_S = 0.25
+PROBE_SLOWLY_AFTER_S = 15.0
+LOGS_EVERY_S = 2.0
+SPEC_VARIABLE = "INFCTL_SPEC"
+
+
+class Supervisor:
+    """One platform. Whoever makes it holds `state/supervisor.lock` as descriptor `lock` for life."""
+
+    def __init__(self, home: str, lock: int) -> None:
+        self.home = home
+        self.state = os.path.join(home, "state")
+        self.logs = os.path.join(home, "logs")
+        self.lock = lock
+        self.machine = Machine()
+        self.writer = __version__
+        self.desired: dict[str, Any] = {"services": [], "generation": 0, "down": False}
+        self.seen = (-1, -1)
+        self.who: dict[str, Identity] = {}
+        """The leader of each service that runs."""
+        self.spec: dict[str, dict[str, Any]] = {}
+        """What each running service was started from."""
+        self.pidfds: dict[int, str] = {}
+        self.notes: list[str] = []
+        self.published: dict[str, Any] = {}
+        self.poll = select.poll()
+        self.wake_r, self.wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.poll.register(self.wake_r, select.POLLIN)
+        self.answers: list[tuple[str, float]] = []
+        self.ask_at: dict[str, float] = {}
+        self.prober = Prober(self._probe_answered)
+        self.logs_at = 0.0
+
+    def run(self) -> None:
+        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
+        signal.signal(signal.SIGHUP, lambda *_: None)
+        known = self._read_desired()
+        self._adopt_all()
+        if known:
+            self._wish()
+        while self._still_ours():
+            now = time.monotonic()
+            if self._read_desired():
+                self._wish()
+            for command in self.machine.step(now):
+                self._do(command, now)
+            self._publish(now)
+            if self.desired["down"] and self.machine.is_empty:
+                self._leave()
+                return
+            self._keep_a_standby()
+            self._wait(now)
+            self._ask_readiness(time.monotonic())
+            self._rotate(now)
+
+    # -- facts -------------------------------------------------------------------------------------
+
+    def _wait(self, now: float) -> None:
+        due = self.machine.next_at(now)
+        waits = [supervisor.POLL_S] + ([max(0.0, due - now)] if due is not None else [])
+        if any(u.state == "starting" for u in self.machine.units.values()):
+            waits.append(PROBE_EVERY_S)
+        for fd, _ in self.poll.poll(min(waits) * 1000 + 1):
+            if fd == self.wake_r:
+                os.read(self.wake_r, 4096)
+            elif fd in self.pidfds:
+                self._ended(fd)
+        now = time.monotonic()
+        while self.answers:
+            name, asked_of = self.answers.pop()
+            unit = self.machine.units.get(name)
+            # An answer to a question about an earlier process says nothing about this one.
+            if unit is not None and unit.started_at == asked_of:
+                self.machine.answered(name, now)
+
+    def _ended(self, fd: int) -> None:
+        name = self.pidfds.pop(fd)
+        self.poll.unregister(fd)
+        os.close(fd)
+        leader = self.who[name]
+        self._sweep(name)
+        self.machine.ended(name, _how_it_ended(leader.pid), time.monotonic())
+
+    def _probe_answered(self, name: str, asked_of: float) -> None:
+        """Called from a probe's thread."""
+        self.answers.append((name, asked_of))
+        try:
+            os.write(self.wake_w, b"p")
+        except BlockingIOError:
+            return
+
+    def _ask_readiness(self, now: float) -> None:
+        for name, unit in self.machine.units.items():
+            if unit.state != "starting" or now < self.ask_at.get(name, 0.0):
+                continue
+            ready = self.spec.get(name, {}).get("ready")
+            if ready:
+                self.prober.ask(name, ready["url"], unit.started_at)
+            slow = now - unit.started_at > PROBE_SLOWLY_AFTER_S
+            self.ask_at[name] = now + (1.0 if slow else PROBE_EVERY_S)
+
+    def _read_desired(self) -> bool:
+        """True if there is a new wish. Without a readable one everything goes on as it is."""
+        path = os.path.join(self.state, books.DESIRED)
+        seen = books.signature(path)
+        if seen == self.seen:
+            return False
+        self.seen = seen
+        book, note = books.read(path)
+        if note:
+            self._note(note)
+        if book is not None:
+            self.desired = book
+        return book is not None
+
+    def _wish(self) -> None:
+        services = [] if self.desired["down"] else self.desired["services"]
+        self.machine.want([_wanted(s) for s in services])
+
+    def _adopt_all(self) -> None:
+        """Find the services that an earlier supervisor started, and kill what nobody can watch."""
+        book, note = books.read(os.path.join(self.state, books.OBSERVED))
+        if note:
+            self._note(note)
+        same_boot = book is not None and book.get("boot_id") == procfs.boot_id()
+        for record in book["services"] if book is not None and same_boot else ():
+            self._adopt_record(record)
+        by_mark = procfs.marked(self.home)
+        for pid, name in by_mark.items():
+            process = procfs.look(pid)
+            if name == procfs.SUPERVISOR or name in self.who or process is None or process.session != pid:
+                continue
+            if name not in self.machine.units:
+                self._adopt_unrecorded(name, pid)
+        for pid, name in by_mark.items():
+            process = procfs.look(pid)
+            if name != procfs.SUPERVISOR and name not in self.who and process is not None:
+                procfs.send(process, signal.SIGKILL)
+
+    def _adopt_record(self, record: dict[str, Any]) -> None:
+        name = record["name"]
+        running = Wanted(**{**record["running"], "after": tuple(record["running"]["after"])})
+        unit = Unit(
+            target=running,
+            running=running,
+            state="ready" if record["ready_mono"] is not None else record["state"],
+            started_at=record["started_mono"],
+            ready_at=record["ready_mono"],
+            restarts=record["restarts"],
+            crashes=record["crashes"],
+            was_ready=record["was_ready"],
+            was_started=True,
+            last_exit=record["last_exit"],
+            next_start_at=record["next_start_mono"],
+        )
+        if record["state"] == "stopping" and record["ready_mono"] is None:
+            unit.state = "starting"
+        self.machine.adopt(name, unit)
+        self.spec[name] = record["spec"]
+        if record["pid"] is None:
+            return
+        identity = Identity(record["pid"], record["start_ticks"], record["exe"])
+        if self._watch(name, identity):
+            return
+        self.who[name] = identity
+        self._sweep(name)
+        del self.who[name]
+        self.machine.ended(name, "ended while nobody watched", time.monotonic())
+
+    def _adopt_unrecorded(self, name: str, pid: int) -> None:
+        """Its record was lost, but its environment says which service it is and from which spec."""
+        identity = procfs.identify(pid)
+        if identity is None:
+            return
+        spec = next((s for s in self.desired["services"] if s["name"] == name), {"name": name})
+        started = procfs.ticks_to_monotonic_s(identity.start_ticks)
+        running = _wanted(spec, spec_hash=procfs.environment(pid).get(SPEC_VARIABLE, ""))
+        unit = Unit(running, running, state="starting", started_at=started, was_started=True)
+        if self._watch(name, identity):
+            self.machine.adopt(name, unit)
+            self.spec[name] = spec
+            self._note(f"{name}: found running (pid {pid}) without a record, and taken over")
+
+    def _watch(self, name: str, identity: Identity) -> bool:
+        """False if that process is gone."""
+        try:
+            fd = os.pidfd_open(identity.pid)
+        except OSError:
+            return False
+        if not procfs.is_running(identity):
+            # A child that ended already is a zombie with the right identity: its end is read from the pidfd.
+            found = procfs.look(identity.pid)
+            if found is None or found.start_ticks != identity.start_ticks or found.parent != os.getpid():
+                os.close(fd)
+                return False
+        self.who[name] = identity
+        self.pidfds[fd] = name
+        self.poll.register(fd, select.POLLIN)
+        return True
+
+    # -- deeds -------------------------------------------------------------------------------------
+
+    def _do(self, command: Command, now: float) -> None:
+        name = command.service
+        if command.kind == "start":
+            self._start(name, now)
+        elif command.kind == "stop":
+            # Stopped by a debugger or by hand, it could not hear SIGTERM.
+            for signum in (signal.SIGTERM, signal.SIGCONT):
+                procfs.send_group(self.who[name], signum)
+        elif command.kind == "kill":
+            self._note(f"{name}: did not stop in time, killed")
+            self._sweep(name)
+        else:
+            hup = self._service(name).get("reload_signal")
+            if hup and name in self.who:
+                procfs.send(self.who[name], signal.Signals[f"SIG{hup}"])
+                self.spec[name] = self._service(name)
+
+    def _start(self, name: str, now: float) -> None:
+        if self._sweep(name):
+            self.machine.not_yet(name, now)
+            return
+        spec = self._service(name)
+        self.spec[name] = spec
+        try:
+            pid = self._spawn(spec)
+        except (OSError, KeyError) as error:
+            missing = f"secret {error} is not known" if isinstance(error, KeyError) else str(error)
+            self.machine.ended(name, f"could not be started: {missing}", now, hopeless=True)
+            return
+        identity = procfs.identify(pid)
+        if identity is None or not self._watch(name, identity):
+            self.machine.ended(name, _how_it_ended(pid), now)
+            return
+        self.ask_at[name] = 0.0
+        self.machine.launched(name, now)
+
+    def _spawn(self, spec: dict[str, Any]) -> int:
+        argv = spec["argv"]
+        environment = dict(self.desired.get("base_env", {}))
+        environment.update(dict(spec["env"]))
+        if spec.get("gpu") is not None:
+            environment.setdefault("CUDA_VISIBLE_DEVICES", spec["gpu"])
+        if spec["secret_env"]:
+            book, _ = books.read(os.path.join(self.state, books.SECRETS))
+            values = book["values"] if book is not None else {}
+            environment.update({variable: values[secret] for variable, secret in spec["secret_env"]})
+        environment[procfs.STACK_VARIABLE] = self.home
+        environment[procfs.SERVICE_VARIABLE] = spec["name"]
+        environment[SPEC_VARIABLE] = spec["spec_hash"]
+        # Programs that set a process title through Python's setproctitle then leave the marks above readable.
+        environment["SPT_NOENV"] = "1"
+        log = os.path.join(self.logs, f"{spec['name']}.log")
+        return os.posix_spawnp(
+            argv[0],
+            argv,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGXFSZ),
+        )
+
+    def _sweep(self, name: str) -> int:
+        """Kill everything that belongs to this service; how many processes that was."""
+        argv = self.spec.get(name, {}).get("argv", ())
+        found = procfs.members(self.home, name, self.who.get(name), argv)
+        for process in found:
+            procfs.send(process, signal.SIGKILL)
+        return len(found)
+
+    def _service(self, name: str) -> dict[str, Any]:
+        """As wanted now, else as it runs."""
+        for spec in self.desired["services"]:
+            if spec["name"] == name:
+                return dict(spec)
+        return self.spec[name]
+
+    # -- books -------------------------------------------------------------------------------------
+
+    def _publish(self, now: float) -> None:
+        # Wall-clock times are for people; decisions use the monotonic ones, which hold for this boot.
+        services = [self._record(name, unit) for name, unit in self.machine.units.items()]
+        book = {
+            "boot_id": procfs.boot_id(),
+            "supervisor": {"pid": os.getpid()},
+            "generation": self.desired["generation"],
+            "notes": self.notes[-8:],
+            "services": services,
+        }
+        happened = self.machine.take_happened()
+        if book != self.published:
+            self.published = book
+            # Where monotonic zero lies on the wall clock.
+            epoch = time.time() - now
+            self._write(books.OBSERVED, {**book, "epoch": epoch})
+        for fact in happened:
+            self._tell(fact.service, fact.kind, fact.text, fact.elapsed_s)
+
+    def _record(self, name: str, unit: Unit) -> dict[str, Any]:
+        identity = self.who.get(name) if unit.is_alive else None
+        running = unit.running
+        return {
+            "name": name,
+            "state": unit.state,
+            "pid": identity.pid if identity else None,
+            "start_ticks": identity.start_ticks if identity else 0,
+            "exe": identity.exe if identity else "",
+            "started_mono": unit.started_at,
+            "ready_mono": unit.ready_at,
+            "next_start_mono": unit.next_start_at,
+            "restarts": unit.restarts,
+            "crashes": unit.crashes,
+            "was_ready": unit.was_ready,
+            "last_exit": unit.last_exit,
+            "running": {
+                "name": running.name,
+                "spec_hash": running.spec_hash,
+                "files_hash": running.files_hash,
+                "nonce": running.nonce,
+                "start_group": running.start_group,
+                "after": list(running.after),
+                "ready_timeout_s": running.ready_timeout_s,
+                "stop_timeout_s": running.stop_timeout_s,
+            },
+            "spec": self.spec.get(name, {"name": name}),
+        }
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self._tell("", "note", text, 0.0)
+
+    def _tell(self, service: str, kind: str, text: str, elapsed_s: float) -> None:
+        event = {"service": service, "kind": kind, "text": text, "elapsed_s": round(elapsed_s, 3)}
+        books.append_event(self.state, {"at": time.time(), "generation": self.desired["generation"], **event})
+
+    def _write(self, name: str, book: dict[str, Any]) -> None:
+        books.write(os.path.join(self.state, name), book, writer=self.writer)
+
+    # -- the supervisor itself ---------------------------------------------------------------------
+
+    def _still_ours(self) -> bool:
+        """False once the home was deleted under us: then another supervisor may have been started."""
+        return supervisor.is_same_file(self.lock, os.path.join(self.state, books.SUPERVISOR_LOCK))
+
+    def _keep_a_standby(self) -> None:
+        fd = supervisor.take_lock(os.path.join(self.state, books.STANDBY_LOCK), wait=False)
+        if fd is not None:
+            os.close(fd)
+            supervisor.spawn(self.home, sys.executable)
+
+    def _rotate(self, now: float) -> None:
+        if now < self.logs_at:
+            return
+        self.logs_at = now + LOGS_EVERY_S
+        for name in [*self.machine.units, "supervisor"]:
+            rotate.rotate(os.path.join(self.logs, f"{name}.log"))
+
+    def _leave(self) -> None:
+        """Everything is down: take the books along. The one that waits finds its lock gone and leaves too."""
+        for name in (books.DESIRED, books.SECRETS, books.OBSERVED, books.STANDBY_LOCK, books.SUPERVISOR_LOCK):
+            books.remove(os.path.join(self.state, name))
+
+
+def _wanted(spec: dict[str, Any], *, spec_hash: str | None = None) -> Wanted:
+    ready = spec.get("ready")
+    return Wanted(
+        name=spec["name"],
+        spec_hash=spec.get("spec_hash", "") if spec_hash is None else spec_hash,
+        files_hash=spec.get("files_hash", ""),
+        nonce=spec.get("nonce", 0),
+        start_group=spec.get("start_group"),
+        after=tuple(spec.get("after", ())),
+        ready_timeout_s=ready["timeout_s"] if ready else None,
+        stop_timeout_s=spec.get("stop_timeout_s", 30.0),
+    )
+
+
+def _how_it_ended(pid: int) -> str:
+    """Reaps our own child; of an adopted one Linux does not tell."""
+    try:
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "ended"
+    if reaped == 0:
+        return "ended"
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit code {os.waitstatus_to_exitcode(status)}"

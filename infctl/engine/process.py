@@ -1,0 +1,505 @@
+"""Runs a stack as local processes. The owner's side: it writes what is wanted, wakes the supervisor and tells
+what happens; starting, watching and restarting are the supervisor's (`infctl.engine.supervisor`).
+
+    engine = ProcessEngine(layout)
+    with engine.lock("ann: infctl up"):
+        for event in engine.apply(stack, secrets): ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infctl import __version__
+from infctl.engine import books, causes, codec, locks, ports, procfs, supervisor
+from infctl.engine.logs import Follower, LogLine, last_lines, service_logs, tail
+from infctl.engine.model import Action, Event, Observed, ObservedService, State
+from infctl.engine.reconcile import reconcile
+from infctl.errors import EngineError
+from infctl.stack import Layout, Service, Stack
+
+POLL_S = 0.05
+LOADING_EVERY_S = 1.0
+"""How often a service that is starting says what its log says."""
+SUPERVISOR_UP_WITHIN_S = 15.0
+GRACE_S = 60.0
+"""Beyond the services' own limits, before `apply` and `down` give up on the supervisor."""
+LOG_LINES_SHOWN = 20
+NEWS_MAX_CHARACTERS = 200
+BASE_VARIABLES = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+    *("LD_LIBRARY_PATH", "CUDA_HOME", "HF_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""What a service's otherwise clean environment takes over from whoever runs `infctl up`."""
+
+
+class ProcessEngine:
+    """One platform on this machine. Nothing is touched before a method is called.
+
+    Methods that return an iterator do their work while it is read. All raise EngineError.
+    """
+
+    def __init__(self, layout: Layout, *, python: str = sys.executable) -> None:
+        self.layout = layout
+        self._home = Path(os.path.realpath(layout.home))
+        self._state = self._home / "state"
+        self._logs = self._home / "logs"
+        self._python = python
+        self._before: tuple[dict[str, Any] | None, dict[str, Any] | None] | None = None
+
+    # -- what is -----------------------------------------------------------------------------------
+
+    def observe(self) -> Observed:
+        """One snapshot, checked against the processes that really exist."""
+        _needs_linux()
+        book, note = self._read(books.OBSERVED)
+        notes = [note] if note else []
+        supervised = self._is_supervised()
+        services: list[ObservedService] = []
+        if book is not None:
+            notes += book["notes"]
+            same_boot = book["boot_id"] == procfs.boot_id()
+            if not same_boot and any(r["pid"] for r in book["services"]):
+                notes.append("the machine was restarted since the services ran")
+            services = [_observed(r, book["epoch"], same_boot=same_boot) for r in book["services"]]
+            known = {r["name"] for r in book["services"]}
+        else:
+            known = set()
+        for pid, name in procfs.marked(str(self._home)).items():
+            # Its record was lost; the supervisor takes it over or kills it.
+            found = procfs.look(pid)
+            leads = found is not None and found.session == pid
+            if leads and name != procfs.SUPERVISOR and name not in known:
+                services.append(ObservedService(name, "starting", pid=pid))
+        return Observed(supervised=supervised, services=tuple(services), notes=tuple(notes))
+
+    def running(self) -> Stack | None:
+        """The stack last applied and not taken down since."""
+        book, _ = self._read(books.DESIRED)
+        return None if book is None or book["down"] else codec.stack_from_json(book["stack"])
+
+    def plan(self, stack: Stack, secrets: Mapping[str, str]) -> tuple[Action, ...]:
+        """What `apply` would do, and why."""
+        return reconcile(stack, self.observe(), self._digests(stack, secrets)[1])
+
+    def lock(self, owner: str) -> contextlib.AbstractContextManager[None]:
+        """Held around every change. Raises LockError (exit code 7) naming the holder."""
+        _needs_linux()
+        self._make_folders()
+        return locks.hold(self._state / locks.LOCK, owner)
+
+    def logs(
+        self, services: Sequence[str] = (), *, lines: int = 100, follow: bool = False, poll_s: float = 0.2
+    ) -> Iterator[LogLine]:
+        """The last `lines` of each service, then, if `follow`, what comes, until the caller stops."""
+        followers = {
+            name: Follower.at_end(self._logs / f"{name}.log") for name in service_logs(self._logs, services)
+        }
+        yield from last_lines(self._logs, services, lines)
+        while follow:
+            for name in service_logs(self._logs, services):
+                follower = followers.setdefault(name, Follower(self._logs / f"{name}.log"))
+                yield from (LogLine(name, text) for text in follower.new_lines())
+            time.sleep(poll_s)
+
+    # -- changes -----------------------------------------------------------------------------------
+
+    def prepare(self, stack: Stack) -> Iterator[Event]:
+        """Run the preparations whose result is not there yet, one after the other."""
+        self._make_folders()
+        for step in stack.prepare:
+            if Path(step.creates).exists():
+                continue
+            yield Event(step.name, "started", "preparing")
+            began = time.monotonic()
+            log = self._logs / f"{step.name}.log"
+            with open(log, "ab", opener=_private) as out:
+                done = subprocess.run(
+                    step.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+                )
+            if done.returncode != 0 or not Path(step.creates).exists():
+                why = f"exit code {done.returncode}" if done.returncode else f"{step.creates} was not made"
+                raise self._failure(step.name, why, "could not be prepared")
+            yield Event(step.name, "ready", "prepared", time.monotonic() - began)
+
+    def apply(self, stack: Stack, secrets: Mapping[str, str]) -> Iterator[Event]:
+        """Make `stack` what runs; ends when every service is ready.
+
+        `secrets`: name -> value of each `Service.secret_env`. EngineError when one service fails; what
+        was started then stays, for `revert` or a look.
+        """
+        _needs_linux()
+        _check_order(stack)
+        self._make_folders()
+        before, _ = self._read(books.DESIRED)
+        before = None if before is None or before["down"] else before
+        self._before = (before, self._read(books.SECRETS)[0])
+        key, digests = self._digests(stack, secrets)
+        observed = self.observe()
+        actions = reconcile(stack, observed, digests)
+        yield from (Event("", "note", note) for note in observed.notes)
+        yield from self.prepare(stack)
+        starting = {a.service for a in actions if a.kind in ("start", "replace")}
+        leaders = [o.pid for o in observed.services if o.pid is not None]
+        ports.check((s for s in stack.services if s.name in starting), self._home, leaders)
+
+        nonces = {s["name"]: s["nonce"] for s in before["services"]} if before else {}
+        for found in observed.services:
+            if found.state in ("failed", "backoff"):
+                nonces[found.name] = nonces.get(found.name, 0) + 1
+        services = [
+            {
+                **codec.stack_to_json(stack)["services"][index],
+                "spec_hash": codec.spec_hash(service, digests),
+                "files_hash": codec.files_hash(service),
+                "nonce": nonces.get(service.name, 0),
+                "digests": {name: digests[name] for _, name in service.secret_env},
+            }
+            for index, service in enumerate(stack.services)
+        ]
+        base = {name: os.environ[name] for name in BASE_VARIABLES if name in os.environ}
+        wish = {"stack": codec.stack_to_json(stack), "services": services, "base_env": base, "down": False}
+        values = {name: secrets[name] for s in stack.services for _, name in s.secret_env}
+        self._write(books.SECRETS, {"key": key.hex(), "values": values})
+        yield from self._wish(wish)
+
+    def restart(self, names: Sequence[str] = ()) -> Iterator[Event]:
+        """Stop and start these services (none named: all), as they are wanted now."""
+        wish = self._wished()
+        unknown = sorted(set(names) - {s["name"] for s in wish["services"]})
+        if unknown:
+            known = ", ".join(s["name"] for s in wish["services"])
+            raise EngineError(f"there is no service {', '.join(unknown)}", hint=f"there are: {known}")
+        for service in wish["services"]:
+            if not names or service["name"] in names:
+                service["nonce"] += 1
+        yield from self._wish(wish)
+
+    def previous(self) -> Stack | None:
+        """What `apply` of this object replaced; None if nothing ran before."""
+        book = self._before[0] if self._before is not None else None
+        return None if book is None else codec.stack_from_json(book["stack"])
+
+    def revert(self) -> Iterator[Event]:
+        """Back to what ran before `apply`: the previous stack, or nothing."""
+        if self._before is None or self._before[0] is None:
+            yield from self.down()
+            return
+        wish, secrets = self._before
+        if secrets is not None:
+            self._write(books.SECRETS, secrets)
+        yield from self._wish(dict(wish or {}))
+
+    def down(self) -> Iterator[Event]:
+        """Stop everything in reverse order; no process, socket, lock or secret is left. Logs stay."""
+        _needs_linux()
+        book, _ = self._read(books.DESIRED)
+        alive = procfs.marked(str(self._home))
+        if book is None and not alive and not self._is_supervised():
+            self._forget()
+            return
+        observed = self.observe()
+        limit = GRACE_S + sum(o.running.stop_timeout_s for o in observed.services if o.running is not None)
+        wish = {**(book or {"stack": None, "services": [], "base_env": {}}), "down": True}
+        events = Follower.at_end(self._state / books.EVENTS)
+        self._state_down(wish)
+        deadline = time.monotonic() + limit
+        asked_at = time.monotonic()
+        while self._is_supervised() or procfs.marked(str(self._home)):
+            yield from _events(events, self._generation)
+            if not self._is_supervised() and not self._has_desired():
+                # The supervisor has left; the one that waits is on its way out.
+                if time.monotonic() > asked_at + SUPERVISOR_UP_WITHIN_S:
+                    break
+            else:
+                asked_at = time.monotonic()
+                self._ensure_supervisor()
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+        yield from _events(events, self._generation)
+        for pid in self._kill_rest(observed):
+            yield Event("", "note", f"process {pid} had to be killed")
+        self._forget()
+
+    # -- between the two sides ---------------------------------------------------------------------
+
+    _generation = 0
+
+    def _wish(self, wish: dict[str, Any]) -> Iterator[Event]:
+        """Write the wish, see to it that somebody fulfils it, and tell how."""
+        events = Follower.at_end(self._state / books.EVENTS)
+        self._put(wish)
+        self._ensure_supervisor()
+        limits = (
+            s["stop_timeout_s"] + (s["ready"]["timeout_s"] if s["ready"] else 1.0) for s in wish["services"]
+        )
+        deadline = time.monotonic() + GRACE_S + sum(limits)
+        news_at: dict[str, float] = {}
+        crashed: dict[str, int] = {}
+        checked_at = time.monotonic()
+        while True:
+            for event in _events(events, self._generation):
+                yield event
+                if event.kind == "crashed":
+                    crashed[event.service] = crashed.get(event.service, 0) + 1
+                    self._give_up_if_lasting(event)
+            book, _ = self._read(books.OBSERVED)
+            if book is not None and book["generation"] == self._generation:
+                for record in book["services"]:
+                    if record["state"] == "failed":
+                        yield from _events(events, self._generation)
+                        raise self._failure(record["name"], record["last_exit"])
+                if _is_done(wish, book):
+                    yield from _events(events, self._generation)
+                    return
+                yield from self._news(book, news_at)
+            now = time.monotonic()
+            if now > deadline:
+                raise EngineError(
+                    "the services did not become ready in time",
+                    hint="`infctl status` shows their states, `infctl logs` what they say",
+                    log=tail(self._logs / "supervisor.log", LOG_LINES_SHOWN),
+                )
+            if now > checked_at + 1.0:
+                checked_at = now
+                self._ensure_supervisor()
+            time.sleep(POLL_S)
+
+    def _news(self, book: Mapping[str, Any], told_at: dict[str, float]) -> Iterator[Event]:
+        """What each starting service says it is doing: the last line of its log, now and then."""
+        now = time.monotonic()
+        for record in book["services"]:
+            name = record["name"]
+            if record["state"] != "starting" or now < told_at.setdefault(name, now) + LOADING_EVERY_S:
+                continue
+            told_at[name] = now
+            lines = tail(self._logs / f"{name}.log", 1)
+            text = lines[0][:NEWS_MAX_CHARACTERS] if lines else ""
+            yield Event(name, "loading", text, max(0.0, now - record["started_mono"]))
+
+    def _put(self, wish: dict[str, Any]) -> None:
+        book, _ = self._read(books.DESIRED)
+        seen, _ = self._read(books.OBSERVED)
+        known = max(b["generation"] if b is not None else 0 for b in (book, seen))
+        self._generation = known + 1
+        self._write(books.DESIRED, {**wish, "generation": self._generation})
+        self._wake()
+
+    def _state_down(self, wish: dict[str, Any]) -> None:
+        self._make_folders()
+        self._put(wish)
+        self._ensure_supervisor()
+
+    def _wished(self) -> dict[str, Any]:
+        _needs_linux()
+        book, _ = self._read(books.DESIRED)
+        if book is None or book["down"]:
+            raise EngineError("nothing runs here", hint="start it with `infctl up`")
+        return book
+
+    def _has_desired(self) -> bool:
+        return (self._state / books.DESIRED).exists()
+
+    def _ensure_supervisor(self) -> None:
+        """Start one unless there is one; replace one of another version, which would not read our books."""
+        book, _ = self._read(books.OBSERVED)
+        if book is not None and book.get("writer") != __version__ and self._is_supervised():
+            for pid, name in procfs.marked(str(self._home)).items():
+                process = procfs.look(pid)
+                if name == procfs.SUPERVISOR and process is not None:
+                    procfs.send(process, signal.SIGKILL)
+            books.remove(str(self._state / books.SUPERVISOR_LOCK))
+        if self._is_supervised():
+            return
+        supervisor.spawn(str(self._home), self._python)
+        deadline = time.monotonic() + SUPERVISOR_UP_WITHIN_S
+        while not self._is_supervised() and self._has_desired():
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    "the supervisor did not start",
+                    hint=f"see {self._logs / 'supervisor.log'}",
+                    log=tail(self._logs / "supervisor.log", LOG_LINES_SHOWN),
+                )
+            time.sleep(POLL_S)
+
+    def _is_supervised(self) -> bool:
+        try:
+            fd = os.open(self._state / books.SUPERVISOR_LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def _wake(self) -> None:
+        """A supervisor looks by itself every second; this only makes it sooner."""
+        book, _ = self._read(books.OBSERVED)
+        pid = book["supervisor"]["pid"] if book is not None else 0
+        if procfs.environment(pid).get(procfs.STACK_VARIABLE) == str(self._home) and self._is_supervised():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGHUP)
+
+    def _kill_rest(self, observed: Observed) -> list[int]:
+        """Whatever is left after an orderly end, such as a process that left its service's session."""
+        killed = []
+        for found in observed.services:
+            leader = None if found.pid is None else procfs.identify(found.pid)
+            argv = found.running.argv if found.running is not None else ()
+            rest = procfs.members(str(self._home), found.name, leader, argv)
+            killed += [p.pid for p in rest if procfs.send(p, signal.SIGKILL)]
+        for pid in procfs.marked(str(self._home)):
+            process = procfs.look(pid)
+            if process is not None and procfs.send(process, signal.SIGKILL):
+                killed.append(pid)
+        deadline = time.monotonic() + GRACE_S
+        while procfs.marked(str(self._home)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return killed
+
+    def _forget(self) -> None:
+        """Remove the books. The caller's own lock stays until the caller lets it go."""
+        names = (books.DESIRED, books.SECRETS, books.OBSERVED, books.STANDBY_LOCK, books.SUPERVISOR_LOCK)
+        for name in (*names, books.EVENTS, f"{books.EVENTS}.1"):
+            books.remove(str(self._state / name))
+
+    # -- failures ----------------------------------------------------------------------------------
+
+    def _give_up_if_lasting(self, event: Event) -> None:
+        """A first start that failed for a lasting cause is not worth two more tries."""
+        book, _ = self._read(books.OBSERVED)
+        record = next((r for r in book["services"] if r["name"] == event.service), None) if book else None
+        if record is None or record["was_ready"]:
+            return
+        found = causes.find(tail(self._logs / f"{event.service}.log", LOG_LINES_SHOWN))
+        if found is not None and found.lasting:
+            raise self._failure(event.service, record["last_exit"])
+
+    def _failure(self, name: str, why: str, what: str = "did not start") -> EngineError:
+        lines = tail(self._logs / f"{name}.log", LOG_LINES_SHOWN)
+        found = causes.find(lines, why)
+        if found is None:
+            return EngineError(
+                f"{name} {what}: {why}", hint=f"all of its log: `infctl logs {name}`", log=lines
+            )
+        return EngineError(f"{name} {what}: {found.why} ({why})", hint=found.do, log=lines)
+
+    # -- books -------------------------------------------------------------------------------------
+
+    def _digests(self, stack: Stack, secrets: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+        """The key of this home, and a digest for each secret the stack uses."""
+        book, _ = self._read(books.SECRETS)
+        key = bytes.fromhex(book["key"]) if book is not None else os.urandom(16)
+        names = {name: service.name for service in stack.services for _, name in service.secret_env}
+        for name, service in names.items():
+            if not secrets.get(name):
+                raise EngineError(
+                    f"{service} needs the secret {name}, which has no value",
+                    hint=f"set {name} in the environment or in {self.layout.env_file}",
+                )
+        return key, {name: codec.secret_digest(key, secrets[name]) for name in names}
+
+    def _make_folders(self) -> None:
+        for folder in (self._home, self._state, self._logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _read(self, name: str) -> tuple[dict[str, Any] | None, str]:
+        try:
+            return books.read(str(self._state / name))
+        except books.NewerBookError as error:
+            raise EngineError(str(error), hint=f"use infctl {error.writer} or newer") from None
+
+    def _write(self, name: str, book: dict[str, Any]) -> None:
+        books.write(str(self._state / name), book, writer=__version__)
+
+
+def _observed(record: Mapping[str, Any], epoch: float, *, same_boot: bool) -> ObservedService:
+    alive = False
+    if record["pid"] is not None and same_boot:
+        alive = procfs.is_running(procfs.Identity(record["pid"], record["start_ticks"]))
+    state: State = record["state"] if alive or record["pid"] is None else "stopped"
+    if not same_boot and state != "failed":
+        state = "stopped"
+    spec = record["spec"]
+    ready = record["ready_mono"]
+    due = record["next_start_mono"]
+    return ObservedService(
+        name=record["name"],
+        state=state,
+        pid=record["pid"] if alive else None,
+        started_at=epoch + record["started_mono"] if alive else None,
+        ready_at=epoch + ready if alive and ready is not None else None,
+        restarts=record["restarts"],
+        spec_hash=record["running"]["spec_hash"],
+        files_hash=record["running"]["files_hash"],
+        last_exit=record["last_exit"],
+        next_start_at=epoch + due if due is not None else None,
+        running=codec.service_from_json(spec) if "argv" in spec else None,
+        secret_digests=tuple(sorted(spec.get("digests", {}).items())),
+    )
+
+
+def _is_done(wish: Mapping[str, Any], book: Mapping[str, Any]) -> bool:
+    """Every wanted service is ready as wanted, and nothing else is left."""
+    found = {r["name"]: r for r in book["services"]}
+    if found.keys() != {s["name"] for s in wish["services"]}:
+        return False
+    fields = ("spec_hash", "files_hash", "nonce")
+    return all(
+        found[s["name"]]["state"] == "ready"
+        and all(found[s["name"]]["running"][field] == s[field] for field in fields)
+        for s in wish["services"]
+    )
+
+
+def _events(follower: Follower, generation: int) -> Iterator[Event]:
+    for line in follower.new_lines():
+        try:
+            item = json.loads(line)
+        except ValueError:
+            continue
+        if item["generation"] == generation:
+            yield Event(item["service"], item["kind"], item["text"], item["elapsed_s"])
+
+
+def _check_order(stack: Stack) -> None:
+    """Raises EngineError if `after` goes in a circle: such services would wait for ever."""
+    services: dict[str, Service] = {s.name: s for s in stack.services}
+    started: set[str] = set()
+    while len(started) < len(services):
+        free = {
+            name
+            for name, s in services.items()
+            if name not in started and all(a in started or a not in services for a in s.after)
+        }
+        if not free:
+            waiting = ", ".join(sorted(services.keys() - started))
+            raise EngineError(f"services wait for each other in a circle: {waiting}")
+        started |= free
+
+
+def _needs_linux() -> None:
+    if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open"):
+        raise EngineError(
+            "local processes need Linux 5.3 or newer",
+            hint="use `runtime: docker`, or a Linux machine; validate, plan and render work here too",
+        )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

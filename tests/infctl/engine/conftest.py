@@ -1,0 +1,123 @@
+"""A platform of small real processes: one-file HTTP servers that behave like the services the engine runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infctl.engine import procfs
+from infctl.engine.model import Event, ObservedService
+from infctl.engine.process import ProcessEngine
+from infctl.stack import Layout, Readiness, Service, Stack
+
+DEADLINE_S = 30.0
+SERVER = Path(__file__).with_name("toy_server.py")
+
+
+def until(ask: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Ask until the answer is true; fails with `what` after the deadline."""
+    end = time.monotonic() + deadline_s
+    while not (answer := ask()):
+        if time.monotonic() > end:
+            pytest.fail(f"not within {deadline_s:g} s: {what}")
+        time.sleep(0.02)
+    return answer
+
+
+class Toy:
+    """One platform in a folder of its own, taken down whatever the test did."""
+
+    until = staticmethod(until)
+
+    def __init__(self, base: Path) -> None:
+        self.layout = Layout(base, base / ".infctl" / "toy")
+        self.home = os.path.realpath(self.layout.home)
+        self.engine = ProcessEngine(self.layout)
+        self.ports: dict[str, int] = {}
+
+    def port(self, name: str) -> int:
+        if name not in self.ports:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.ports[name] = probe.getsockname()[1]
+        return self.ports[name]
+
+    def service(self, name: str, *flags: str, **fields: Any) -> Service:
+        """One toy server; `flags` go to toy_server.py, `fields` to the Service."""
+        port = self.port(name)
+        settled: dict[str, Any] = {
+            "role": "engine",
+            "argv": (sys.executable, str(SERVER), "--port", str(port), *flags),
+            "ready": Readiness(f"http://127.0.0.1:{port}/health", DEADLINE_S),
+            "listen": (("127.0.0.1", port),),
+            "stop_timeout_s": 5.0,
+        }
+        return Service(name, **{**settled, **fields})
+
+    def stack(self, *services: Service) -> Stack:
+        return Stack("toy", "process", services)
+
+    def up(self, *services: Service, **secrets: str) -> list[Event]:
+        return list(self.engine.apply(self.stack(*services), secrets))
+
+    def seen(self, name: str) -> ObservedService:
+        found = self.engine.observe().service(name)
+        assert found is not None
+        return found
+
+    def pid(self, name: str) -> int:
+        pid = self.seen(name).pid
+        assert pid is not None
+        return pid
+
+    def ask(self, name: str, path: str = "/health") -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port(name)}{path}", timeout=5) as reply:
+            return reply.read().decode()
+
+    def alive(self, service: str | None = None) -> list[int]:
+        """Processes that carry this platform's mark, of one service or all."""
+        marked = procfs.marked(self.home)
+        return sorted(pid for pid, name in marked.items() if service in (None, name))
+
+    def leaders(self, service: str) -> list[int]:
+        return [pid for pid in self.alive(service) if (p := procfs.look(pid)) and p.session == pid]
+
+    def supervisor(self) -> int:
+        """The one that acts."""
+        book, _ = self.engine._read("observed.json")
+        return book["supervisor"]["pid"] if book else 0
+
+    def standby(self) -> int:
+        found = [pid for pid in self.alive(procfs.SUPERVISOR) if pid != self.supervisor()]
+        return found[0] if len(found) == 1 else 0
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+    def log(self, name: str) -> str:
+        return (self.layout.logs / f"{name}.log").read_text()
+
+    def wipe(self) -> None:
+        for pid in self.alive(procfs.SUPERVISOR) + self.alive():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[Toy]:
+    made = Toy(tmp_path)
+    yield made
+    for _ in range(3):
+        made.wipe()
+    until(lambda: not made.alive(), "no process of the test is left")
