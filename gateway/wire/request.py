@@ -142,7 +142,17 @@ _CACHED_BYTES: Final = 256
 class RequestReader:
     """The requests of one connection, one after the other."""
 
-    __slots__ = ("_body", "_buffer", "_found", "_left", "_limits", "_parser", "_skipped", "_state")
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_found",
+        "_left",
+        "_limits",
+        "_parser",
+        "_skipped",
+        "_state",
+        "_upgraded",
+    )
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
@@ -152,6 +162,7 @@ class RequestReader:
         self._left = 0
         self._skipped = 0
         self._body: Chunked | None = None
+        self._upgraded = False
         self._parser = httptools.HttpRequestParser(self)
 
     @property
@@ -219,8 +230,9 @@ class RequestReader:
         left = self._left - len(data)
         if left < 0:
             data, self._buffer = data[: self._left], data[self._left :]
-        # The parser has no body callback: this only tells it where the next head begins.
-        self._parser.feed_data(data)
+        if not self._upgraded:
+            # The parser has no body callback: this only tells it where the next head begins.
+            self._parser.feed_data(data)
         if left > 0:
             self._left = left
             return [data]
@@ -279,10 +291,13 @@ class RequestReader:
         line = _read_line_again(raw[:line_end]) if line_end <= _CACHED_BYTES else read_line(raw[:line_end])
         found: list[tuple[bytes, bytes]] = []
         self._found = found
+        if self._upgraded:  # that parser reads no HTTP any more
+            self._parser = httptools.HttpRequestParser(self)
+            self._upgraded = False
         try:
             self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade:  # ignored, as RFC 9110 7.8 allows: no answer of ours is a 101
-            self._parser = httptools.HttpRequestParser(self)
+            self._upgraded = True
         except httptools.HttpParserError as error:
             raise _bad(f"The request is not valid HTTP: {error}.") from None
         if len(found) > limits.header_count:
