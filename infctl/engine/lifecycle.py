@@ -140,7 +140,7 @@ class Machine:
         if unit.state != "stopping":
             self._crashed(name, unit, why, now, hopeless=hopeless)
         elif unit.then == "give up":
-            why = f"not ready after {unit.running.ready_timeout_s or 0:g} s"
+            why = unit.last_exit = f"not ready after {unit.running.ready_timeout_s or 0:g} s"
             self._crashed(name, unit, why, now, hopeless=True)
         else:
             unit.state, unit.ready_at = "stopped", None

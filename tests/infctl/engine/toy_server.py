@@ -41,10 +41,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def end(*_: object) -> NoReturn:
+    print("stopping", flush=True)
     os._exit(0)
 
 
+print(options.say, flush=True)
 if options.fail:
+    print(options.fail, flush=True)
     sys.exit(1)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if options.deaf else end)
 if options.worker:
