@@ -80,7 +80,7 @@ class Tools:
         try:
             yield reader, writer
         finally:
-            writer.close()
+            writer.transport.abort()
             await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 

@@ -1,5 +1,7 @@
 """The client side against scripted backends: what is reused, what is cut, and how failures are named."""
 
+# ruff: noqa: SIM117 - a server, then a client of it, read best as two steps
+
 from __future__ import annotations
 
 import asyncio
