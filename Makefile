@@ -1,0 +1,87 @@
+# make up    a whole platform on this machine's CPU
+# make test  everything that can be checked without a GPU
+#
+# Needs Python >= 3.11, make and a Python package index. Everything lands in .venv and ~/.cache/infctl.
+
+# PyTorch's public index of CPU builds; asked only for torch, and only if pip does not find it elsewhere.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# The Python to use; found by scripts/python.sh if empty.
+PYTHON ?=
+PROFILE ?= profiles/local.yaml
+
+BIN := .venv/bin
+STAMP := .venv/.stamp
+export TORCH_INDEX
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help up down test check format lock wheel bench-gateway setup setup-dev setup-local clean
+# One step at a time: pip runs in one environment.
+.NOTPARALLEL:
+
+help:
+	@echo "make up             set up .venv, start $(PROFILE), wait until it answers"
+	@echo "make down           stop it"
+	@echo "make test           set up everything and run the whole suite"
+	@echo "make check          formatting, lint, types, import rules"
+	@echo "make format         format, and fix what lint can fix"
+	@echo "make lock           resolve the dependencies again (needs uv)"
+	@echo "make wheel          build dist/*.whl and dist/*.tar.gz"
+	@echo "make bench-gateway  the gateway's cost a request beside nginx's"
+	@echo "make setup          .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
+	@echo "make clean          remove .venv, builds and caches (a running platform: make down first)"
+
+up: setup-local
+	@$(BIN)/infctl up -f $(PROFILE) -y
+
+down: setup
+	@$(BIN)/infctl down -f $(PROFILE) -y
+
+test: setup-dev setup-local
+	@$(BIN)/python scripts/test.py $(ARGS)
+
+check: setup-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup-dev
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: setup-dev
+	@$(BIN)/python scripts/lock.py
+
+wheel: setup-dev
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
+
+bench-gateway: setup-dev
+	@$(BIN)/python bench/gateway.py $(ARGS)
+
+# A stamp is written last, so an interrupted step is simply done again.
+setup: $(STAMP)-base
+setup-dev: $(STAMP)-dev
+setup-local: $(STAMP)-local
+
+$(STAMP)-venv:
+	@python=$$(scripts/python.sh $(PYTHON)) && \
+	  if ! { scripts/python.sh .venv/bin/python && .venv/bin/python -m pip --version; } >/dev/null 2>&1; then \
+	    echo "setup: .venv with $$($$python --version)"; $$python -m venv --clear .venv; fi
+	@touch $@
+
+$(STAMP)-base: requirements/base.txt pyproject.toml | $(STAMP)-venv
+	@scripts/install.sh base
+	@touch $@
+
+$(STAMP)-dev: requirements/dev.txt | $(STAMP)-base
+	@scripts/install.sh dev
+	@touch $@
+
+$(STAMP)-local: requirements/torch-cpu.txt requirements/local.txt | $(STAMP)-base
+	@scripts/install.sh local
+	@touch $@
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
