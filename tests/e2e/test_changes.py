@@ -1,4 +1,4 @@
-"""A changed profile touches just what it must, a bad one leaves the platform as it was, `down` leaves nothing."""
+"""A changed profile touches just what it must; a bad one leaves the platform as it was."""
 
 from __future__ import annotations
 

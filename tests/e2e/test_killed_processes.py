@@ -1,4 +1,4 @@
-"""Each process of the stack is killed in turn while requests run: the others go on, the killed one returns."""
+"""Each process is killed in turn while requests run: the others go on, the killed one returns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ class Traffic:
         self.answers: list[tuple[float, int]] = []
         """(when, status); status 0: no answer at all."""
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
