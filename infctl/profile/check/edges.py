@@ -1,0 +1,170 @@
+"""Ports, TLS, keys, tenants, the store: where parts of the platform meet each other and the world."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from infctl.profile.check.finding import Finding
+from infctl.profile.check.names import services
+from infctl.profile.mistakes import nearest
+from infctl.profile.schema import Profile, SecretRef
+
+
+def check(profile: Profile) -> Iterator[Finding]:
+    yield from _ports(profile)
+    yield from _tls(profile)
+    yield from _keys(profile)
+    yield from _tenants(profile)
+    yield from _gateway(profile)
+    yield from _secrets(profile)
+
+
+def warn(profile: Profile) -> Iterator[Finding]:
+    if profile.gateway.upstream.idle >= 5:
+        message = "vLLM closes idle connections after 5s: a request may meet one that is closing"
+        yield Finding("gateway/upstream/idle", message, "less than 5s")
+    body, passed = profile.gateway.http.body, profile.edge.body_size
+    if profile.edge.enabled and passed < body and "body_size" in profile.edge.model_fields_set:
+        yield Finding(
+            "edge/body_size",
+            "nginx refuses bodies that the gateway would take",
+            "as large as gateway/http/body",
+        )
+
+
+def _ports(profile: Profile) -> Iterator[Finding]:
+    taken: list[tuple[str, int, str]] = []
+    for path, host, port in _listeners(profile):
+        other = next((p for h, n, p in taken if n == port and _same(h, host)), None)
+        if other is not None:
+            yield Finding(path, f"port {port} is already taken by {other}", "another port")
+        elif port > 65_535:
+            yield Finding(path, f"the engines' ports end at {port}, 65535 is the last", "a lower port_base")
+            return
+        taken.append((host, port, path))
+
+
+def _listeners(profile: Profile) -> Iterator[tuple[str, str, int]]:
+    yield "gateway/listen/port", profile.gateway.listen.host, profile.gateway.listen.port
+    edge = profile.edge
+    if edge.enabled:
+        yield "edge/https_port", edge.bind, edge.https_port
+        if edge.redirect_http:
+            yield "edge/http_port", edge.bind, edge.http_port
+    monitoring = profile.monitoring
+    if monitoring.enabled and profile.runtime == "docker":
+        for name in ("prometheus", "grafana"):
+            part = getattr(monitoring, name)
+            if part.enabled:
+                yield f"monitoring/{name}/port", part.bind, part.port
+    if profile.runtime == "process":
+        engines = sum(len(services(name, model)) for name, model in profile.models.items())
+        for number in range(engines):
+            yield "engines/port_base", profile.engines.host, profile.engines.port_base + number
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or "0.0.0.0" in {one, other} or "::" in {one, other}  # noqa: S104 - compared, not bound
+
+
+def _tls(profile: Profile) -> Iterator[Finding]:
+    tls = profile.edge.tls
+    if tls.certificate and not tls.key:
+        yield Finding(
+            "edge/tls/certificate", "a certificate without its key", "name both, certificate and key"
+        )
+    elif tls.key and not tls.certificate:
+        yield Finding("edge/tls/key", "a key without its certificate", "name both, certificate and key")
+    elif tls.self_signed and tls.certificate:
+        yield Finding("edge/tls/self_signed", "a certificate is named too", "keep one of the two")
+    elif tls.self_signed is False and not tls.certificate and profile.edge.enabled:
+        yield Finding(
+            "edge/tls/self_signed",
+            "no certificate is named",
+            "name certificate and key, or self_signed: true",
+        )
+    if profile.edge.http3 and "TLSv1.3" not in tls.protocols:
+        yield Finding("edge/http3", "HTTP/3 needs TLSv1.3", "add TLSv1.3 to edge/tls/protocols")
+
+
+def _keys(profile: Profile) -> Iterator[Finding]:
+    keys = profile.gateway.keys
+    if (
+        keys.shared is None
+        and not any(t.keys for t in profile.gateway.tenants.values())
+        and keys.file is None
+    ):
+        doors = [profile.gateway.listen.host] + ([profile.edge.bind] if profile.edge.enabled else [])
+        if not all(_loopback(door) for door in doors):
+            message = "no key is asked for, and the platform can be reached from other machines"
+            hint = "a key, or gateway/listen/host and edge/bind: 127.0.0.1"
+            yield Finding("gateway/keys/shared", message, hint)
+    if (
+        keys.tenant == "key"
+        and keys.file is None
+        and not any(t.keys for t in profile.gateway.tenants.values())
+    ):
+        hint = "gateway/keys/file, or keys of gateway/tenants, or tenant: client_address"
+        yield Finding(
+            "gateway/keys/tenant", "a call counts for its key's owner, but no owner has a key", hint
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tenants(profile: Profile) -> Iterator[Finding]:
+    keys = profile.gateway.keys
+    owner: dict[str, str] = {
+        ref.name: f"gateway/keys/{field}"
+        for field in ("shared", "admin", "backend")
+        if isinstance(ref := getattr(keys, field), SecretRef)
+    }
+    for name, tenant in profile.gateway.tenants.items():
+        path = f"gateway/tenants/{name}"
+        for number, ref in enumerate(tenant.keys):
+            if ref.name in owner:
+                message = f"{ref.name} is already the key of {owner[ref.name]}"
+                yield Finding(f"{path}/keys/{number}", message, "a variable of its own")
+            owner.setdefault(ref.name, path)
+        for number, model in enumerate(tenant.models or ()):
+            if model not in profile.models:
+                near = nearest(model, list(profile.models))
+                hint = f'did you mean "{near}"?' if near else "one of: " + ", ".join(profile.models)
+                yield Finding(f"{path}/models/{number}", f'there is no model "{model}"', hint)
+
+
+def _gateway(profile: Profile) -> Iterator[Finding]:
+    gateway = profile.gateway
+    if gateway.replicas > 1 and gateway.store.kind == "sqlite":
+        message = f"{gateway.replicas} gateways cannot count together in one SQLite file"
+        yield Finding("gateway/replicas", message, "gateway/store: {kind: redis}, or replicas: 1")
+    if gateway.store.url is not None and gateway.store.kind != "redis":
+        yield Finding("gateway/store/url", "SQLite has no url", "kind: redis, or leave it out")
+    for low, high in (
+        ("retries/backoff", "retries/backoff_max"),
+        ("breaker/recovery", "breaker/recovery_max"),
+        ("timeouts/stream_idle", "timeouts/total"),
+        ("upstream/keep_alive", "upstream/connections"),
+    ):
+        section, field = low.split("/")
+        limit = high.split("/")[1]
+        part = getattr(gateway, section)
+        if getattr(part, field) > getattr(part, limit):
+            yield Finding(f"gateway/{low}", f"more than gateway/{high}", f"lower it, or raise {limit}")
+
+
+def _secrets(profile: Profile) -> Iterator[Finding]:
+    for name, source in profile.secrets.items():
+        named = [field for field in ("env", "file") if getattr(source, field) is not None]
+        if source.generate:
+            named.append("generate")
+        if len(named) > 1:
+            yield Finding(
+                f"secrets/{name}", f"{' and '.join(named)} are written", "one of env, file, generate"
+            )
