@@ -36,6 +36,7 @@ class Listen(Section):
     host: Host = "127.0.0.1"
     """process: the address; docker: the address the gateway's port is published on."""
     port: Port = 8000
+    """Without TLS."""
 
 
 def _no_key(value: object) -> object:
@@ -145,6 +146,7 @@ class Balancing(Section):
     """Which replica gets a request."""
 
     policy: Literal["least_in_flight", "power_of_two", "prefix_hash", "weighted"] = "least_in_flight"
+    """prefix_hash sends prompts that begin alike to the same replica."""
     prefix_bound: Annotated[float, Field(ge=1, le=10, strict=True)] = 1.25
     """prefix_hash: a replica busier than this many times the mean is passed over."""
 
@@ -153,6 +155,7 @@ class Breaker(Section):
     """An engine that fails again and again gets no requests for a while."""
 
     enabled: Flag = True
+    """Kept, or not."""
     failures: Annotated[int, Field(ge=1, le=1000, strict=True)] = 5
     """In a row, then it opens (CIRCUIT_FAILURE_THRESHOLD)."""
     recovery: Duration = 30.0
@@ -169,6 +172,7 @@ class Retries(Section):
     backoff: Duration = 0.05
     """The first pause; the next are longer, each drawn at random up to its length."""
     backoff_max: Duration = 2.0
+    """The longest pause."""
     budget: Fraction = 0.2
     """Retries as a share of the requests in flight."""
     budget_min: Annotated[int, Field(ge=0, le=1000, strict=True)] = 3
@@ -179,8 +183,11 @@ class Cache(Section):
     """Answers that depend on nothing but the call are kept."""
 
     enabled: Flag = True
+    """Kept, or not."""
     ttl: Duration = 60.0
+    """How long an answer is kept."""
     entries: Count = 10_000
+    """Answers kept at most."""
     memory: Size = 256 * 2**20
     """In all."""
     scope: Literal["tenant", "shared"] = "tenant"
@@ -215,6 +222,7 @@ class Http(Section):
     header: Size = 64 * 2**10
     """All header lines together."""
     header_count: Lines = 100
+    """Header lines."""
     body: Size = 8 * 2**20
     """A request's body; nginx passes on as much as edge/body_size."""
     connections: Many = 10_000
@@ -238,15 +246,18 @@ class Probes(Section):
     """How the gateway finds out that an engine works."""
 
     interval: Duration = 10.0
+    """Between two looks at an engine's /health."""
     loading_interval: Duration = 1.0
     """While an engine is not ready yet."""
     timeout: Duration = 5.0
+    """An engine that has not answered by then has failed the probe."""
     completion_interval: Duration | None = None
     """A real one-token completion this often, too; left out: none."""
 
 
 class Logging(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written."""
     requests: Flag = True
     """One JSON line a request, without bodies."""
 
@@ -258,13 +269,16 @@ class Redaction(Section):
     """Personal data is taken out of logs and of the audit trail."""
 
     enabled: Flag = True
+    """Taken out, or not."""
     kinds: tuple[PiiKind, ...] = ("email", "phone", "card", "iban", "national_id", "jwt", "key")
+    """What is looked for."""
 
 
 class Audit(Section):
     """An append-only, hash-chained trail of who asked what and when."""
 
     enabled: Flag = True
+    """Written, or not."""
     bodies: Flag = False
     """Requests and answers too, redacted."""
     tenant: Literal["plain", "hashed"] = "plain"
@@ -298,24 +312,41 @@ class Gateway(Section):
     workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Processes of one gateway."""
     keys: Keys = defaults(Keys)
+    """Who may call."""
     limits: Limits = defaults(Limits)
+    """What a tenant may do at once."""
     quotas: Quotas = defaults(Quotas)
+    """What a tenant may use in a day and a month."""
     tenants: dict[TenantName, Tenant] = Field(default_factory=dict)
+    """Organisations with keys, limits or models of their own, by name."""
     queue: Queue = defaults(Queue)
+    """Waiting for a place at an engine."""
     balancing: Balancing = defaults(Balancing)
+    """Which replica gets a request."""
     breaker: Breaker = defaults(Breaker)
+    """Engines that fail get a pause."""
     retries: Retries = defaults(Retries)
+    """Trying another replica."""
     cache: Cache = defaults(Cache)
+    """Answers kept."""
     cache_salt: Literal["tenant", "shared"] = "tenant"
     """Whether tenants share vLLM's prefix cache: tenant closes a timing channel, shared is faster."""
     timeouts: Timeouts = defaults(Timeouts)
+    """How long each part of a request may take."""
     http: Http = defaults(Http)
+    """What a client may send."""
     upstream: Upstream = defaults(Upstream)
+    """Connections to the engines."""
     probes: Probes = defaults(Probes)
+    """Finding out which engines work."""
     logging: Logging = defaults(Logging)
+    """The gateway's own log."""
     redaction: Redaction = defaults(Redaction)
+    """Personal data in logs and trail."""
     audit: Audit = defaults(Audit)
+    """The trail."""
     store: Store = defaults(Store)
+    """Where counts are kept."""
     trusted_proxies: tuple[Network, ...] = ("127.0.0.1/32", "::1/128")
     """Only from these is X-Forwarded-For believed. docker: the edge's own network is added."""
     metrics_open_to: tuple[Network, ...] = (

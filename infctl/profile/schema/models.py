@@ -181,7 +181,7 @@ class GpuDevice(Section):
     """One card the plan may use. What is left out is looked up in the catalogue or on the machine."""
 
     name: GpuModel | None = None
-    """L4, A100-80GB, H100 ..."""
+    """The card's name: L4, A100-80GB, H100 ..."""
     index: Annotated[int, Field(ge=0, le=63, strict=True)] | None = None
     """As nvidia-smi counts."""
     uuid: GpuUuid | None = None
@@ -198,6 +198,7 @@ class Gpus(Section):
     """`detect`, `cpu`, `4xL4`, or a list of cards."""
 
     kind: Literal["detect", "cpu", "listed"] = "detect"
+    """detect: what the machine has; cpu: none; listed: the devices."""
     devices: tuple[GpuDevice, ...] = ()
     """Set when kind is listed."""
 

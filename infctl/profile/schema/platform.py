@@ -59,12 +59,15 @@ class Hardening(Section):
     read_only: Flag = True
     """The root file system cannot be written."""
     cap_drop: tuple[Capability, ...] = ("ALL",)
+    """Capabilities taken from every container."""
     cap_add: tuple[Capability, ...] = ()
     """Given back to nginx alone."""
     no_new_privileges: Flag = True
+    """No program gains rights by being started."""
     user: User | None = None
     """User and group of the gateway; left out: the owner of the rendered files."""
     pids_limit: Annotated[int, Field(ge=16, le=1_000_000, strict=True)] = 4096
+    """Processes and threads of one container."""
     tmpfs_size: Size = 64 * 2**20
     """Scratch space of each container, in memory."""
     memory: Size | None = None
@@ -86,7 +89,7 @@ class Profile(Section):
     """One platform."""
 
     version: Literal[1] = 1
-    """Of this format."""
+    """The version of this format."""
     name: PlatformName
     """The platform's name, also its folder's and its Compose project's."""
     runtime: Literal["docker", "process"] = "docker"
@@ -94,16 +97,23 @@ class Profile(Section):
     gpus: Gpus = defaults(Gpus)
     """What the models may use."""
     engines: Engines = defaults(Engines)
+    """The vLLM that serves the models."""
     models: Annotated[dict[ModelName, Model], Field(min_length=1)]
     """By name, in the order they start."""
     gateway: Gateway = defaults(Gateway)
+    """The proxy in front of the models."""
     edge: Edge = defaults(Edge)
+    """nginx, in front of the gateway."""
     monitoring: Monitoring = defaults(Monitoring)
+    """Prometheus, Grafana, alerts."""
     secrets: dict[EnvName, SecretSource] = Field(default_factory=dict)
     """By variable."""
     networks: Networks = defaults(Networks)
+    """docker: who can reach whom."""
     hardening: Hardening = defaults(Hardening)
+    """docker: what containers are denied."""
     logs: Logs = defaults(Logs)
+    """The services' log files."""
 
 
 __all__ = ["Hardening", "Logs", "Networks", "Profile", "SecretSource"]
