@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from typing import Any
 
 VERSION = 1
@@ -37,7 +38,7 @@ class NewerBookError(Exception):
 
 def write(path: str, book: dict[str, Any], *, writer: str) -> None:
     """Replace the file in one step, readable by its owner alone. A crash leaves the old or the new one."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}.tmp"
     data = json.dumps({"version": VERSION, "writer": writer, **book}, separators=(",", ":")).encode()
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

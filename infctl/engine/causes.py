@@ -86,7 +86,7 @@ CAUSES = (
         "memory",
         r"(?i)\bMemoryError\b|Cannot allocate memory|DefaultCPUAllocator: can't allocate|std::bad_alloc",
         "the machine's memory is too small",
-        "end other programs, lower the KV cache of the model, or take a smaller model",
+        "free some memory, lower the model's KV cache, or take a smaller model",
         lasting=False,
     ),
     Cause(

@@ -19,6 +19,9 @@ PROBE_EVERY_S = 0.25
 PROBE_SLOWLY_AFTER_S = 15.0
 LOGS_EVERY_S = 2.0
 SPEC_VARIABLE = "INFCTL_SPEC"
+SPAWNED_VARIABLE = "INFCTL_SPAWNED"
+"""Seconds since boot when the service was started: tells its first process from those that one forked."""
+SPAWN_TAKES_MAX_S = 0.1
 
 
 class Supervisor:
@@ -144,10 +147,7 @@ class Supervisor:
             self._adopt_record(record)
         by_mark = procfs.marked(self.home)
         for pid, name in by_mark.items():
-            process = procfs.look(pid)
-            if name == procfs.SUPERVISOR or name in self.who or process is None or process.session != pid:
-                continue
-            if name not in self.machine.units:
+            if name != procfs.SUPERVISOR and name not in self.machine.units and _is_leader(pid):
                 self._adopt_unrecorded(name, pid)
         for pid, name in by_mark.items():
             process = procfs.look(pid)
@@ -190,7 +190,8 @@ class Supervisor:
         if identity is None:
             return
         spec = next((s for s in self.desired["services"] if s["name"] == name), {"name": name})
-        started = procfs.ticks_to_monotonic_s(identity.start_ticks)
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - procfs.since_boot_s(identity.start_ticks)
+        started = time.monotonic() - age
         running = _wanted(spec, spec_hash=procfs.environment(pid).get(SPEC_VARIABLE, ""))
         unit = Unit(running, running, state="starting", started_at=started, was_started=True)
         if self._watch(name, identity):
@@ -266,6 +267,7 @@ class Supervisor:
         environment[procfs.STACK_VARIABLE] = self.home
         environment[procfs.SERVICE_VARIABLE] = spec["name"]
         environment[SPEC_VARIABLE] = spec["spec_hash"]
+        environment[SPAWNED_VARIABLE] = f"{time.clock_gettime(time.CLOCK_BOOTTIME):.3f}"
         # Programs that set a process title through Python's setproctitle then leave the marks above readable.
         environment["SPT_NOENV"] = "1"
         log = os.path.join(self.logs, f"{spec['name']}.log")
@@ -310,14 +312,13 @@ class Supervisor:
             "notes": self.notes[-8:],
             "services": services,
         }
-        happened = self.machine.take_happened()
+        # Told before it shows: whoever sees a state has been able to read how it came about.
+        for fact in self.machine.take_happened():
+            self._tell(fact.service, fact.kind, fact.text, fact.elapsed_s)
         if book != self.published:
             self.published = book
             # Where monotonic zero lies on the wall clock.
-            epoch = time.time() - now
-            self._write(books.OBSERVED, {**book, "epoch": epoch})
-        for fact in happened:
-            self._tell(fact.service, fact.kind, fact.text, fact.elapsed_s)
+            self._write(books.OBSERVED, {**book, "epoch": time.time() - now})
 
     def _record(self, name: str, unit: Unit) -> dict[str, Any]:
         identity = self.who.get(name) if unit.is_alive else None
@@ -396,6 +397,16 @@ def _wanted(spec: dict[str, Any], *, spec_hash: str | None = None) -> Wanted:
         ready_timeout_s=ready["timeout_s"] if ready else None,
         stop_timeout_s=spec.get("stop_timeout_s", 30.0),
     )
+
+
+def _is_leader(pid: int) -> bool:
+    """Whether a supervisor started this marked process itself. In doubt it did not: then it is replaced."""
+    process = procfs.look(pid)
+    spawned = procfs.environment(pid).get(SPAWNED_VARIABLE, "")
+    if process is None or process.session != pid or not spawned:
+        return False
+    started = procfs.since_boot_s(process.start_ticks)
+    return abs(started - float(spawned)) < SPAWN_TAKES_MAX_S
 
 
 def _how_it_ended(pid: int) -> str:

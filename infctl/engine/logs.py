@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 TAIL_BLOCK_BYTES = 64 * 1024
+PARTS_MAX = 100
 LINE_MAX_BYTES = 64 * 1024
 """A longer line is handed on in pieces."""
 
@@ -51,69 +54,84 @@ def _end_of(path: Path, newlines: int) -> bytes:
 
 @dataclass(slots=True)
 class Follower:
-    """New whole lines of a file that may be rotated by renaming or by cutting off its front."""
+    """New whole lines of a file, across rotation by renaming (events) or by cutting off its front (logs)."""
 
     path: Path
     offset: int = 0
     """How much of the present file has been handed on."""
-    inode: int = 0
+    _inode: int = field(default=0, repr=False)
+    _rotated: int = field(default=0, repr=False)
+    """The inode of `<path>.1`: another one there means that the file was rotated."""
     _rest: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        self._rotated = _inode(self._part(1))
 
     @classmethod
     def at_end(cls, path: Path) -> Follower:
         try:
-            stat = path.stat()
+            return cls(path, path.stat().st_size)
         except FileNotFoundError:
             return cls(path)
-        return cls(path, stat.st_size, stat.st_ino)
 
     def new_lines(self) -> list[str]:
         """Everything since the last call; a line still without its end is kept for later."""
-        data = b""
         try:
             with self.path.open("rb") as file:
-                stat = os.fstat(file.fileno())
-                if self.inode and stat.st_ino != self.inode:
-                    data += self._old_one_from(self.offset)
-                    self.offset = 0
-                elif stat.st_size < self.offset:
-                    data += self._cut_off(stat.st_size)
-                self.inode = stat.st_ino
-                file.seek(self.offset)
-                fresh = file.read()
-                self.offset += len(fresh)
+                # The one that rotates takes this lock too: what is seen here is never half done.
+                fcntl.flock(file, fcntl.LOCK_SH)
+                data = self._fresh(file)
         except FileNotFoundError:
             return []
-        *lines, self._rest = (self._rest + data + fresh).split(b"\n")
+        *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LINE_MAX_BYTES:
             lines.append(self._rest)
             self._rest = b""
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
-    def _old_one_from(self, offset: int) -> bytes:
-        try:
-            with self.path.with_name(f"{self.path.name}.1").open("rb") as file:
-                if os.fstat(file.fileno()).st_ino != self.inode:
-                    return b""
-                file.seek(offset)
-                return file.read()
-        except FileNotFoundError:
-            return b""
+    def _fresh(self, file: BinaryIO) -> bytes:
+        stat = os.fstat(file.fileno())
+        parts = self._parts_since()
+        if any(_inode(part) == stat.st_ino for part in parts):
+            return b""  # renamed just now: its successor is read next time
+        data = b""
+        for part in reversed(parts):
+            data += _read_from(part, self.offset)
+            self.offset = max(0, self.offset - part.stat().st_size)
+        if not parts and self._inode not in (0, stat.st_ino):
+            self.offset = 0  # replaced by another file
+        self._inode = stat.st_ino
+        self._rotated = _inode(self._part(1))
+        file.seek(min(self.offset, stat.st_size))
+        data += file.read()
+        self.offset = file.tell()
+        return data
 
-    def _cut_off(self, size: int) -> bytes:
-        """The front went to `.1`, whose length says how far everything moved."""
-        try:
-            with self.path.with_name(f"{self.path.name}.1").open("rb") as file:
-                moved = os.fstat(file.fileno()).st_size
-                if self.offset >= moved:
-                    self.offset -= moved
-                    return b""
-                file.seek(self.offset)
-                self.offset = 0
-                return file.read()
-        except FileNotFoundError:
-            self.offset = min(self.offset, size)
-            return b""
+    def _parts_since(self) -> list[Path]:
+        """What was rotated away since the last call, newest first."""
+        parts: list[Path] = []
+        for number in range(1, PARTS_MAX):
+            inode = _inode(self._part(number))
+            if inode in (0, self._rotated):
+                break
+            parts.append(self._part(number))
+        return parts
+
+    def _part(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _read_from(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read()
 
 
 def service_logs(folder: Path, services: Sequence[str]) -> list[str]:

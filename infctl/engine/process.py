@@ -140,11 +140,11 @@ class ProcessEngine:
         was started then stays, for `revert` or a look.
         """
         _needs_linux()
-        _check_order(stack)
         self._make_folders()
         before, _ = self._read(books.DESIRED)
         before = None if before is None or before["down"] else before
         self._before = (before, self._read(books.SECRETS)[0])
+        _check_order(stack)
         key, digests = self._digests(stack, secrets)
         observed = self.observe()
         actions = reconcile(stack, observed, digests)
@@ -184,7 +184,7 @@ class ProcessEngine:
         for service in wish["services"]:
             if not names or service["name"] in names:
                 service["nonce"] += 1
-        yield from self._wish(wish)
+        yield from self._wish(wish, names)
 
     def previous(self) -> Stack | None:
         """What `apply` of this object replaced; None if nothing ran before."""
@@ -237,8 +237,8 @@ class ProcessEngine:
 
     _generation = 0
 
-    def _wish(self, wish: dict[str, Any]) -> Iterator[Event]:
-        """Write the wish, see to it that somebody fulfils it, and tell how."""
+    def _wish(self, wish: dict[str, Any], names: Sequence[str] = ()) -> Iterator[Event]:
+        """Write the wish, see to it that somebody fulfils it (for `names`, or all), and tell how."""
         events = Follower.at_end(self._state / books.EVENTS)
         self._put(wish)
         self._ensure_supervisor()
@@ -247,24 +247,16 @@ class ProcessEngine:
         )
         deadline = time.monotonic() + GRACE_S + sum(limits)
         news_at: dict[str, float] = {}
-        crashed: dict[str, int] = {}
         checked_at = time.monotonic()
         while True:
             for event in _events(events, self._generation):
                 yield event
                 if event.kind == "crashed":
-                    crashed[event.service] = crashed.get(event.service, 0) + 1
                     self._give_up_if_lasting(event)
-            book, _ = self._read(books.OBSERVED)
-            if book is not None and book["generation"] == self._generation:
-                for record in book["services"]:
-                    if record["state"] == "failed":
-                        yield from _events(events, self._generation)
-                        raise self._failure(record["name"], record["last_exit"])
-                if _is_done(wish, book):
-                    yield from _events(events, self._generation)
-                    return
-                yield from self._news(book, news_at)
+            if self._is_fulfilled(wish, names):
+                yield from _events(events, self._generation)
+                return
+            yield from self._news(news_at)
             now = time.monotonic()
             if now > deadline:
                 raise EngineError(
@@ -277,10 +269,23 @@ class ProcessEngine:
                 self._ensure_supervisor()
             time.sleep(POLL_S)
 
-    def _news(self, book: Mapping[str, Any], told_at: dict[str, float]) -> Iterator[Event]:
+    def _is_fulfilled(self, wish: Mapping[str, Any], names: Sequence[str]) -> bool:
+        """Raises EngineError for a service that was given up, or a wish that was overtaken."""
+        book, _ = self._read(books.OBSERVED)
+        if book is None or book["generation"] < self._generation:
+            return False
+        if book["generation"] > self._generation:
+            raise EngineError("another infctl changed this platform meanwhile", hint="see `infctl status`")
+        for record in book["services"]:
+            if record["state"] == "failed" and (not names or record["name"] in names):
+                raise self._failure(record["name"], record["last_exit"])
+        return _is_done(wish, book, names)
+
+    def _news(self, told_at: dict[str, float]) -> Iterator[Event]:
         """What each starting service says it is doing: the last line of its log, now and then."""
         now = time.monotonic()
-        for record in book["services"]:
+        book, _ = self._read(books.OBSERVED)
+        for record in book["services"] if book is not None else ():
             name = record["name"]
             if record["state"] != "starting" or now < told_at.setdefault(name, now) + LOADING_EVERY_S:
                 continue
@@ -454,16 +459,18 @@ def _observed(record: Mapping[str, Any], epoch: float, *, same_boot: bool) -> Ob
     )
 
 
-def _is_done(wish: Mapping[str, Any], book: Mapping[str, Any]) -> bool:
-    """Every wanted service is ready as wanted, and nothing else is left."""
+def _is_done(wish: Mapping[str, Any], book: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Every service meant is ready as wanted, and, where all are meant, nothing else is left."""
     found = {r["name"]: r for r in book["services"]}
-    if found.keys() != {s["name"] for s in wish["services"]}:
+    meant = [s for s in wish["services"] if not names or s["name"] in names]
+    if not names and found.keys() != {s["name"] for s in meant}:
         return False
     fields = ("spec_hash", "files_hash", "nonce")
     return all(
-        found[s["name"]]["state"] == "ready"
+        s["name"] in found
+        and found[s["name"]]["state"] == "ready"
         and all(found[s["name"]]["running"][field] == s[field] for field in fields)
-        for s in wish["services"]
+        for s in meant
     )
 
 

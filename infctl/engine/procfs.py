@@ -51,7 +51,8 @@ def boot_id() -> str:
     return _read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
-def ticks_to_monotonic_s(start_ticks: int) -> float:
+def since_boot_s(start_ticks: int) -> float:
+    """On CLOCK_BOOTTIME."""
     return start_ticks / os.sysconf("SC_CLK_TCK")
 
 

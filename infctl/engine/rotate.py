@@ -13,6 +13,7 @@ Cuts fall on file system blocks, so a line may begin in `.1` and end in the file
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 
 LOG_MAX_BYTES = 20 * 1024 * 1024
@@ -27,6 +28,11 @@ def rotate(path: str, *, max_bytes: int = LOG_MAX_BYTES, copies: int = LOG_COPIE
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return False  # somebody reads it just now: next time
     try:
         stat = os.fstat(fd)
         if stat.st_size < max_bytes:

@@ -79,6 +79,10 @@ class Toy:
         assert pid is not None
         return pid
 
+    def pid_or_none(self, name: str) -> int | None:
+        found = self.engine.observe().service(name)
+        return None if found is None else found.pid
+
     def ask(self, name: str, path: str = "/health") -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port(name)}{path}", timeout=5) as reply:
             return reply.read().decode()
@@ -89,7 +93,9 @@ class Toy:
         return sorted(pid for pid, name in marked.items() if service in (None, name))
 
     def leaders(self, service: str) -> list[int]:
-        return [pid for pid in self.alive(service) if (p := procfs.look(pid)) and p.session == pid]
+        """How many copies: its processes less those that another of them forked."""
+        alive = self.alive(service)
+        return [pid for pid in alive if (p := procfs.look(pid)) and p.parent not in alive]
 
     def supervisor(self) -> int:
         """The one that acts."""
@@ -101,7 +107,20 @@ class Toy:
         return found[0] if len(found) == 1 else 0
 
     def kill(self, pid: int) -> None:
+        assert pid > 1, "0 would be our own process group"
         os.kill(pid, signal.SIGKILL)
+
+    def kill_supervisors(self) -> None:
+        """Both; and what one of them may just have started."""
+
+        def none_left() -> bool:
+            for pid in self.alive(procfs.SUPERVISOR):
+                process = procfs.look(pid)
+                if process is not None:
+                    procfs.send(process, signal.SIGKILL)
+            return not self.alive(procfs.SUPERVISOR)
+
+        until(none_left, "no supervisor is left")
 
     def log(self, name: str) -> str:
         return (self.layout.logs / f"{name}.log").read_text()

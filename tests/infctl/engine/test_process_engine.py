@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_engines_of_a_start_group_load_one_after_the_other(toy, tmp_path):
     mark = tmp_path / "marks"
     flags = ("--load-s", "0.3", "--mark", str(mark))
     toy.up(*(toy.service(name, *flags, start_group="cpu") for name in "abc"))
-    assert mark.read_text().split() == "begin a end a begin b end b begin c end c".split()
+    assert mark.read_text() == "begin a\nend a\nbegin b\nend b\nbegin c\nend c\n"
     for name in "abc":
         toy.kill(toy.pid(name))
     toy.until(lambda: mark.read_text().count("end") == 6, "all three are loaded again")
@@ -282,9 +283,9 @@ def test_logs_are_followed_across_services_and_restarts(toy):
 
 def test_the_supervisor_costs_little(toy):
     toy.up(toy.service("a"))
-    for pid in toy.until(lambda: toy.standby(), "a second one waits") and toy.alive(procfs.SUPERVISOR):
-        with open(f"/proc/{pid}/status") as file:
-            resident_kb = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+    for pid in toy.until(toy.standby, "a second one waits") and toy.alive(procfs.SUPERVISOR):
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        resident_kb = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
         assert resident_kb < 15 * 1024
 
 
@@ -295,7 +296,7 @@ def test_the_supervisor_imports_nothing_heavy():
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": os.getcwd()},
+        env={"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     heavy = {"pydantic", "typer", "rich", "yaml", "asyncio", "pathlib", "http", "ssl", "infctl.stack"}
     assert heavy.isdisjoint(out.stdout.split())
