@@ -1,6 +1,7 @@
 """A platform as data: which services run, with which argv, environment, files, order and health.
 
-Pure. `build` (below) turns a profile and a plan into a `Stack`; renderers and engines read nothing else.
+Pure. `infctl.stack.build` turns a profile and a plan into a `Stack`; renderers and engines read nothing else.
+The types alone are here, because the supervisor and `infctl --help` must not wait for a schema.
 """
 
 from __future__ import annotations
@@ -78,8 +79,10 @@ class Service:
     after: tuple[str, ...] = ()
     """Started once these have been started (not: are ready)."""
     reload_signal: Literal["HUP"] | None = None
+    stop_signal: Literal["TERM", "QUIT"] = "TERM"
+    """What asks it to finish what it has and end. nginx cuts its connections at TERM, and drains at QUIT."""
     stop_timeout_s: float = 30.0
-    """From SIGTERM to SIGKILL."""
+    """From the stop signal to SIGKILL."""
     listen: tuple[tuple[str, int], ...] = ()
     """Addresses the service will bind: checked for strangers before it starts."""
     models: tuple[str, ...] = ()

