@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
 
     def close_idle(self) -> None:
         if self.exchange is None:
-            self._transport.close()
+            self._close()
 
     def pause_reading(self) -> None:
         if self._reading:
@@ -111,11 +111,13 @@ class Connection(asyncio.Protocol):
             exchange = self.exchange
             if exchange is not None and exchange.wants_body:
                 exchange.refuse(Refused(408, "request_timeout", "The request's body did not come in time."))
-            self._wait = Wait.NOTHING
-        elif self._wait is Wait.LINGER:
+                self._wait = Wait.NOTHING
+        elif self._wait is Wait.LINGER and self._transport.get_write_buffer_size():
+            self._close()  # it has not even taken the answer yet
+        elif self._wait in {Wait.LINGER, Wait.WRITE}:
             self.abort()
         else:
-            self._transport.close()
+            self._close()
 
     # What asyncio calls.
 
@@ -234,8 +236,7 @@ class Connection(asyncio.Protocol):
         elif exchange.keep_alive:
             self._next()
         elif exchange.complete and not self._reader.held:
-            self._wait = Wait.NOTHING
-            self._transport.close()
+            self._close()
         else:
             self._linger()
 
@@ -246,6 +247,12 @@ class Connection(asyncio.Protocol):
         if self._reader.held:
             self._wait = Wait.HEAD
         self._take(self._reader.resume())
+
+    def _close(self) -> None:
+        """What was written still leaves, if the client takes it within the time-out."""
+        self._wait = Wait.WRITE
+        self._since = self.loop.time()
+        self._transport.close()
 
     # Refusals before there is an exchange.
 

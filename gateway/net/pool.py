@@ -225,6 +225,7 @@ class _Connection(asyncio.Protocol):
                 raise self._error
             if self._reader.done:
                 return b""
+            self._since = self._loop.time()
             waiter = self._waiter = self._loop.create_future()
             try:
                 await waiter
@@ -233,7 +234,6 @@ class _Connection(asyncio.Protocol):
         pieces, self._pieces, self._size = self._pieces, [], 0
         if not self._reading:
             self._reading = True
-            self._since = self._loop.time()
             self._transport.resume_reading()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -278,7 +278,7 @@ class _Connection(asyncio.Protocol):
             self.fail(f"the reply took longer than {timeouts.total_s:g} s", timed_out=True)
         elif not self._writing and overdue(Wait.WRITE, self._since, now, timeouts):
             self.fail(f"it has not read the request for {timeouts.stream_idle_s:g} s", timed_out=True)
-        elif self._phase() == "body" and self._reading and overdue(Wait.PIECE, self._since, now, timeouts):
+        elif self._waits_for_a_piece() and overdue(Wait.PIECE, self._since, now, timeouts):
             self.fail(f"nothing came for {timeouts.stream_idle_s:g} s", timed_out=True)
 
     # What asyncio calls.
@@ -314,6 +314,10 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writing = True
+
+    def _waits_for_a_piece(self) -> bool:
+        """A slow client is not a stopped stream: it counts only while somebody reads."""
+        return self._waiter is not None and not self._pieces and self._phase() == "body"
 
     def _phase(self) -> Phase:
         if self._reply is not None and hasattr(self._reply, "status"):

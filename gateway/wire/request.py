@@ -102,7 +102,18 @@ _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _LINE: Final = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/([0-9]+)\.([0-9]+)" % _TOKEN)
 _ABSOLUTE: Final = re.compile(rb"https?://([A-Za-z0-9._~\-\[\]:%]+)(/[^?#]*)?(\?.*)?", re.IGNORECASE)
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~\-\[\]:%!$&'()*+,;=]*")
+_CACHED_BYTES: Final = 256
+"""Only short request lines and hosts are remembered: at most 128 KiB of each."""
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+
+
+@lru_cache(maxsize=512)
+def _is_host_again(host: bytes) -> bool:
+    return _HOST.fullmatch(host) is not None
+
+
+def _is_host(host: bytes) -> bool:
+    return _is_host_again(host) if len(host) <= _CACHED_BYTES else _HOST.fullmatch(host) is not None
 
 
 def _bad(message: str) -> Refused:
@@ -135,8 +146,6 @@ def read_line(line: bytes) -> RequestLine:
 
 
 _read_line_again = lru_cache(maxsize=512)(read_line)
-_CACHED_BYTES: Final = 256
-"""Only short lines are remembered: at most 128 KiB in all."""
 
 
 class RequestReader:
@@ -317,7 +326,7 @@ def _guard(line: RequestLine, found: list[tuple[bytes, bytes]]) -> RequestHead: 
         index = dict(reversed(found))
         if b"connection" in index:
             index[b"connection"] = b",".join(value for name, value in found if name == b"connection")
-    if any(b"_" in name for name in index):
+    if b"_" in b"".join(index):
         found = [pair for pair in found if b"_" not in pair[0]]
         index = {name: value for name, value in index.items() if b"_" not in name}
     head = RequestHead(line, found, index)
@@ -357,7 +366,7 @@ def _check_host(line: RequestLine, host: bytes | None) -> None:
     if host is None:
         if not line.http10:
             raise _bad("The host header is missing.")
-    elif _HOST.fullmatch(host) is None:
+    elif not _is_host(host):
         raise _bad("The host header is not a host name.")
     if line.authority is not None and (host is None or host.lower() != line.authority.lower()):
         raise _bad("The request's target and its host header name different hosts.")
