@@ -1,0 +1,64 @@
+"""The models of one configuration, by every name a client may use, and which paths each serves."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.config import Config, Model, Task
+from gateway.refusal import Refusal
+
+PATHS: Final[dict[str, frozenset[Task]]] = {
+    "/v1/chat/completions": frozenset(("chat", "text2sql")),
+    "/v1/completions": frozenset(("chat", "text2sql")),
+    "/v1/text2sql": frozenset(("text2sql",)),
+    "/v1/embeddings": frozenset(("embed",)),
+    "/v1/rerank": frozenset(("rerank",)),
+    "/v1/score": frozenset(("rerank", "embed")),
+    "/tokenize": frozenset(("chat", "text2sql", "embed", "rerank")),
+    "/detokenize": frozenset(("chat", "text2sql", "embed", "rerank")),
+}
+"""Paths of the data plane, and the tasks whose models serve them."""
+
+SHOWN_CHARS: Final = 64
+"""Of a name that a client made up, in our messages and logs."""
+
+
+def paths_of(model: Model) -> tuple[str, ...]:
+    return tuple(path for path, tasks in PATHS.items() if tasks.intersection(model.tasks))
+
+
+class Catalog:
+    """Look-ups. Never changed: a reload makes a new one."""
+
+    def __init__(self, config: Config) -> None:
+        self.models = config.models
+        self._by_name = {name: model for model in config.models for name in (model.name, *model.aliases)}
+        self._default = {
+            "/v1/text2sql": next((model for model in config.models if "text2sql" in model.tasks), None)
+        }
+
+    def find(self, path: str, name: str | None) -> Model:
+        """The model for a call. Raises Refusal (400, 404)."""
+        if name is None:
+            model = self._default.get(path)
+            if model is None:
+                message = f"`model` is missing. Served here: {self._names()}."
+                raise Refusal(400, "invalid_request", message, param="model")
+            return model
+        model = self._by_name.get(name)
+        if model is None:
+            shown = name if len(name) <= SHOWN_CHARS else f"{name[:SHOWN_CHARS]}..."
+            message = f"There is no model {shown!r}. Served here: {self._names()}."
+            raise Refusal(404, "model_not_found", message, param="model")
+        if not PATHS[path].intersection(model.tasks):
+            served = ", ".join(paths_of(model))
+            raise Refusal(
+                404, "not_found", f"{name} does not serve {path}. It serves {served}.", param="model"
+            )
+        return model
+
+    def get(self, name: str) -> Model | None:
+        return self._by_name.get(name)
+
+    def _names(self) -> str:
+        return ", ".join(self._by_name) or "nothing yet"

@@ -1,0 +1,75 @@
+"""The way to the backends: one pool each, and what is said to them. Headers pass by allow-lists only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.config import Timeouts, Upstream
+from gateway.net.pool import Pool, Reply, UpstreamFailed
+from gateway.openai import Call
+from gateway.policy.balancer import Backend
+from gateway.wire.request import RequestHead
+
+__all__ = ["Client", "Reply", "UpstreamFailed"]
+
+REQUEST_HEADERS: Final = (b"accept", b"traceparent", b"tracestate")
+"""Of the client's, passed on as they are. The content type is ours: the body was read as JSON."""
+REPLY_HEADERS: Final = frozenset((b"content-type", b"cache-control", b"retry-after", b"content-language"))
+"""Of the backend's, passed on as they are."""
+
+
+class Client:
+    def __init__(self, upstream: Upstream, timeouts: Timeouts) -> None:
+        self._upstream = upstream
+        self._timeouts = timeouts
+        self._key = b""
+        self._pools: dict[tuple[str, int], Pool] = {}
+
+    def configure(self, upstream: Upstream, timeouts: Timeouts, key_line: bytes) -> None:
+        """`key_line`: the ready authorization header for backends, or nothing."""
+        self._upstream, self._timeouts, self._key = upstream, timeouts, key_line
+        for pool in self._pools.values():
+            pool.reconfigure(upstream, timeouts)
+
+    async def send(self, backend: Backend, call: Call, head: RequestHead, request_id: str) -> Reply:
+        """Sends the call; returns with the reply's head. `Reply.close` must follow. Raises UpstreamFailed."""
+        lines = [
+            b"POST %b HTTP/1.1\r\nhost: %b:%d\r\n" % (call.path, backend.host.encode(), backend.port),
+            self._key,
+            b"content-type: application/json\r\nx-request-id: %b\r\n" % request_id.encode(),
+        ]
+        for name in REQUEST_HEADERS:
+            value = head.get(name)
+            if value is not None:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(b"content-length: %d\r\n\r\n%b" % (len(call.body), call.body))
+        return await self._pool(backend).send(b"".join(lines))
+
+    async def get(self, backend: Backend, path: bytes) -> Reply:
+        """A GET of our own. Raises UpstreamFailed."""
+        host = backend.host.encode()
+        request = b"GET %b HTTP/1.1\r\nhost: %b:%d\r\n%b\r\n" % (path, host, backend.port, self._key)
+        return await self._pool(backend).send(request)
+
+    async def forget(self, backend: Backend) -> None:
+        """A backend that is gone from the configuration and has nothing in flight."""
+        pool = self._pools.pop((backend.host, backend.port), None)
+        if pool is not None:
+            await pool.close()
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+        self._pools.clear()
+
+    def _pool(self, backend: Backend) -> Pool:
+        address = backend.host, backend.port
+        pool = self._pools.get(address)
+        if pool is None:
+            pool = self._pools[address] = Pool(*address, self._upstream, self._timeouts)
+        return pool
+
+
+def reply_lines(reply: Reply) -> bytes:
+    """The reply's headers that a client gets, as ready lines."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in reply.headers if pair[0] in REPLY_HEADERS])

@@ -1,0 +1,172 @@
+"""The FastAPI app: /docs, /openapi.json, /admin. Imported at the first request for one of them.
+
+The data plane's routes are declared here for the document; their requests never arrive here.
+Keys were checked by plane.py before a request comes in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Path, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+
+from gateway.catalog import SHOWN_CHARS
+from gateway.control import documents, schemas
+from gateway.live import Live
+from gateway.net import asgi
+from gateway.routes import ROUTES, Route
+from gateway.version import version
+
+_OPEN = {"health", "live", "ready", "metrics", "docs"}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": schemas.Error, "description": text}
+    for code, text in {
+        400: "The body is not what the API asks for",
+        401: "The key is missing or not valid",
+        404: "No such model or path",
+        502: "The backend gave no honest answer",
+        503: "No backend can take it now",
+        504: "The backend took too long",
+    }.items()
+}
+
+
+def build(live: Live) -> asgi.App:
+    app: FastAPI = FastAPIOffline(
+        title="infctl gateway",
+        version=version(),
+        description="OpenAI-compatible models behind one key. Fields not listed pass through to vLLM.",
+        redoc_url=None,
+        static_url="/docs/assets",
+    )
+    app.add_exception_handler(HTTPException, _openai_shape)
+    _add_admin(app, live)
+    for route in ROUTES:
+        if route.kind not in {"docs", "admin"}:
+            _document(app, route)
+    return app
+
+
+def _add_admin(app: FastAPI, live: Live) -> None:
+    bearer = HTTPBearer(scheme_name="admin key", auto_error=False)
+    guarded: dict[str, Any] = {
+        "tags": ["admin"],
+        "dependencies": [_depends(bearer)],
+        "responses": {code: _ERRORS[code] for code in (401, 404)},
+    }
+
+    @app.get("/admin/backends", summary="The backends and their counts", **guarded)
+    async def backends() -> schemas.Backends:
+        return schemas.Backends.model_validate(documents.backends(live, _now()))
+
+    async def set_drained(backend_id: str, *, drained: bool) -> schemas.Backend:
+        backend = live.balancer.get(backend_id)
+        if backend is None:
+            known = ", ".join(each.id for each in live.balancer.backends())
+            message = f"There is no backend {backend_id[:SHOWN_CHARS]!r}. There are: {known}."
+            raise HTTPException(404, {"message": message, "code": "not_found", "param": "id"})
+        if backend.drained != drained:
+            backend.drained = drained
+            live.journal.event(
+                "info",
+                "backend_drained" if drained else "backend_undrained",
+                backend=backend.id,
+                model=backend.model,
+            )
+        return schemas.Backend.model_validate(documents.backend(backend, _now()))
+
+    @app.post("/admin/backends/{id:path}/drain", summary="Send a backend no new requests", **guarded)
+    async def drain(backend_id: Annotated[str, Path(alias="id")]) -> schemas.Backend:
+        return await set_drained(backend_id, drained=True)
+
+    @app.post("/admin/backends/{id:path}/undrain", summary="Send a backend requests again", **guarded)
+    async def undrain(backend_id: Annotated[str, Path(alias="id")]) -> schemas.Backend:
+        return await set_drained(backend_id, drained=False)
+
+
+def _document(app: FastAPI, route: Route) -> None:
+    """Declares a route that the data plane answers before this app is asked."""
+    extra: dict[str, Any] = {}
+    body = schemas.CALLS.get(route.path)
+    if body is not None:
+        reference = f"#/components/schemas/{body.__name__}"
+        extra["openapi_extra"] = {
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": reference}}},
+            }
+        }
+    if route.kind == "metrics":
+        answers: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+    else:
+        answers = {200: {"model": schemas.ANSWERS.get(route.kind, schemas.Reply)}}
+    if route.kind in {"health", "ready"}:
+        answers[503] = {"model": schemas.Status}
+    elif route.kind not in _OPEN:
+        answers |= _ERRORS if route.kind == "call" else {401: _ERRORS[401]}
+    if route.kind not in _OPEN:
+        extra["dependencies"] = [_depends(HTTPBearer(scheme_name="API key", auto_error=False))]
+
+    async def elsewhere(request: Request) -> JSONResponse:
+        raise RuntimeError(f"{request.url.path} is answered by the data plane")
+
+    app.add_api_route(
+        route.path,
+        elsewhere,
+        methods=[route.method],
+        summary=route.summary,
+        operation_id=f"{route.method.lower()}{route.path.translate(_IDENTIFIER)}",
+        tags=["models" if route.kind in {"call", "models", "model"} else "health"],
+        responses=answers,
+        response_model=None,
+        **extra,
+    )
+    if body is not None:
+        _schemas(app)[body.__name__] = body
+
+
+_IDENTIFIER = str.maketrans("/{}.-", "_____")
+
+
+def _schemas(app: FastAPI) -> dict[str, Any]:
+    """The bodies that only `openapi_extra` names: added to the document when it is made."""
+    found: dict[str, Any] | None = getattr(app.state, "bodies", None)
+    if found is not None:
+        return found
+    bodies: dict[str, Any] = {}
+    app.state.bodies = bodies
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        known = document.setdefault("components", {}).setdefault("schemas", {})
+        for name, model in bodies.items():
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            known.update(schema.pop("$defs", {}))
+            known[name] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return bodies
+
+
+def _depends(dependency: Any) -> Any:
+    from fastapi import Depends  # noqa: PLC0415
+
+    return Depends(dependency)
+
+
+async def _openai_shape(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+    raw: Any = error.detail
+    detail = raw if isinstance(raw, dict) else {"message": str(raw)}
+    whole = {"type": "invalid_request_error", "param": None, "code": "invalid_request"} | detail
+    return JSONResponse({"error": whole}, error.status_code)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,93 @@
+"""What the control plane says, as plain data. Pure: no framework, so that health costs nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.catalog import paths_of
+from gateway.config import Model
+from gateway.live import Live
+from gateway.policy.balancer import Backend
+from gateway.version import version
+
+
+def backend(known: Backend, now: float) -> dict[str, Any]:
+    """`last_probe_s_ago`: seconds, null before the first probe."""
+    probed = known.health.probed_at
+    return {
+        "id": known.id,
+        "model": known.model,
+        "url": known.url,
+        "state": known.state,
+        "in_flight": known.in_flight,
+        "requests": known.requests,
+        "errors": known.errors,
+        "last_probe_s_ago": None if probed is None else round(now - probed, 3),
+        "why": "drained by an operator" if known.drained else known.health.why,
+    }
+
+
+def backends(live: Live, now: float) -> dict[str, Any]:
+    return {"backends": [backend(known, now) for known in live.balancer.backends()]}
+
+
+def status(live: Live) -> str:
+    """ok: every backend takes requests; degraded: every model has one that does; down: else."""
+    groups = [live.balancer.of(model.name) for model in live.settings.config.models]
+    if not all(any(known.takes_requests for known in group) for group in groups):
+        return "down"
+    return "ok" if all(known.takes_requests for group in groups for known in group) else "degraded"
+
+
+def ready(live: Live) -> bool:
+    """Should a load balancer send new requests here?"""
+    return not live.draining and any(known.takes_requests for known in live.balancer.backends())
+
+
+def detailed(live: Live, now: float) -> dict[str, Any]:
+    return {
+        "status": status(live),
+        "version": version(),
+        "uptime_s": round(now - live.started_at, 3),
+        "draining": live.draining,
+        "warnings": list(live.warnings),
+        "models": [
+            {
+                "name": model.name,
+                "aliases": list(model.aliases),
+                "tasks": list(model.tasks),
+                "healthy": any(known.takes_requests for known in live.balancer.of(model.name)),
+                "max_model_len": model.max_model_len,
+            }
+            for model in live.settings.config.models
+        ],
+        **backends(live, now),
+    }
+
+
+def models(live: Live) -> dict[str, Any]:
+    """OpenAI's list, every alias a model of its own as OpenAI's clients expect."""
+    created = int(live.created)
+    return {
+        "object": "list",
+        "data": [
+            model_entry(live, model, name, created)
+            for model in live.settings.config.models
+            for name in (model.name, *model.aliases)
+        ],
+    }
+
+
+def model_entry(live: Live, model: Model, name: str, created: int) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "infctl",
+        "root": model.name,
+        "aliases": list(model.aliases),
+        "tasks": list(model.tasks),
+        "paths": list(paths_of(model)),
+        "max_model_len": model.max_model_len,
+        "healthy": any(known.takes_requests for known in live.balancer.of(model.name)),
+    }

@@ -1,0 +1,114 @@
+"""The control plane on the data plane's port. Health, metrics and models are answered from plain data;
+FastAPI is loaded, in a thread, when /docs, /openapi.json or /admin is first asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from gateway import metrics
+from gateway.catalog import SHOWN_CHARS
+from gateway.control import documents
+from gateway.live import Live
+from gateway.net import asgi
+from gateway.net.server import Exchange
+from gateway.refusal import Refusal
+from gateway.routes import Route
+from gateway.wire import framing
+
+
+class Plane:
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._app: asgi.App | None = None
+        self._loading = asyncio.Lock()
+
+    async def answer(self, exchange: Exchange, route: Route) -> None:
+        """Raises Refusal."""
+        await _ANSWERS[route.kind](self, exchange, route)
+
+    async def _health(self, exchange: Exchange, _: Route) -> None:
+        status = documents.status(self._live)
+        _send(exchange, {"status": status}, 503 if status == "down" else 200)
+
+    async def _live_probe(self, exchange: Exchange, _: Route) -> None:
+        _send(exchange, {"status": "ok"})
+
+    async def _ready(self, exchange: Exchange, _: Route) -> None:
+        live = self._live
+        if documents.ready(live):
+            _send(exchange, {"status": "ready"})
+        else:
+            _send(exchange, {"status": "draining" if live.draining else "no backend is ready"}, 503)
+
+    async def _detailed(self, exchange: Exchange, _: Route) -> None:
+        gate, authorization, address = self._who(exchange)
+        try:
+            gate.caller(authorization, address)
+        except Refusal:
+            gate.admin(authorization, address)
+        _send(exchange, documents.detailed(self._live, asyncio.get_running_loop().time()))
+
+    async def _metrics(self, exchange: Exchange, _: Route) -> None:
+        gate, authorization, address = self._who(exchange)
+        if not gate.reads_metrics(address):
+            gate.admin(authorization, address)
+        accept = (exchange.head.get(b"accept") or b"").decode("latin-1")
+        content_type, text = metrics.render(self._live.metrics, accept)
+        exchange.respond(200, f"content-type: {content_type}\r\n".encode(), text)
+
+    async def _models(self, exchange: Exchange, route: Route) -> None:
+        gate, authorization, address = self._who(exchange)
+        gate.caller(authorization, address)
+        live = self._live
+        if route.kind == "models":
+            _send(exchange, documents.models(live))
+            return
+        model = live.settings.catalog.get(route.name)
+        if model is None:
+            raise Refusal(
+                404, "model_not_found", f"There is no model {route.name[:SHOWN_CHARS]!r}.", param="id"
+            )
+        _send(exchange, documents.model_entry(live, model, route.name, int(live.created)))
+
+    async def _fastapi(self, exchange: Exchange, route: Route) -> None:
+        gate, authorization, address = self._who(exchange)
+        if route.kind == "admin":
+            gate.admin(authorization, address)
+        body = await exchange.body(limit=64 * 1024)
+        if self._app is None:
+            async with self._loading:
+                if self._app is None:
+                    self._app = await asyncio.to_thread(_load, self._live)
+        await asgi.call(self._app, exchange, body, {})
+
+    def _who(self, exchange: Exchange) -> tuple[Any, bytes | None, str]:
+        head, gate = exchange.head, self._live.settings.gate
+        return gate, head.get(b"authorization"), gate.address(head.get(b"x-forwarded-for"), exchange.peer)
+
+
+_ANSWERS: dict[str, Callable[[Plane, Exchange, Route], Any]] = {
+    "health": Plane._health,  # noqa: SLF001 - the table of this class
+    "live": Plane._live_probe,  # noqa: SLF001
+    "ready": Plane._ready,  # noqa: SLF001
+    "detailed": Plane._detailed,  # noqa: SLF001
+    "metrics": Plane._metrics,  # noqa: SLF001
+    "models": Plane._models,  # noqa: SLF001
+    "model": Plane._models,  # noqa: SLF001
+    "docs": Plane._fastapi,  # noqa: SLF001
+    "admin": Plane._fastapi,  # noqa: SLF001
+}
+
+
+def _load(live: Live) -> asgi.App:
+    from gateway.control import api  # noqa: PLC0415 - 25 MB and 0.4 s that most processes never need
+
+    return api.build(live)
+
+
+def _send(exchange: Exchange, document: dict[str, Any], status: int = 200) -> None:
+    exchange.respond(status, framing.JSON, orjson.dumps(document))

@@ -1,0 +1,181 @@
+"""The data plane's calls as pydantic models: for the OpenAPI document only. The data plane never loads them.
+
+Fields beyond these pass through to vLLM untouched.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class ErrorDetail(BaseModel):
+    message: str = Field(description="What happened and what to do")
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None = Field(default=None, description="The field of the request it is about")
+    code: str | int | None = Field(default=None, examples=["model_not_found"])
+
+
+class Error(BaseModel):
+    error: ErrorDetail
+
+
+class StreamOptions(_Open):
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+class ChatMessage(_Open):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Any = None
+
+
+class _Generation(_Open):
+    model: str = Field(description="A name or an alias of /v1/models")
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    n: int | None = Field(default=1, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = None
+    stop: str | list[str] | None = None
+
+
+class ChatCompletionRequest(_Generation):
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+
+
+class Text2SqlRequest(ChatCompletionRequest):
+    model: str | None = Field(default=None, description="Left out: the platform's text2sql model")  # type: ignore[assignment]
+
+
+class CompletionRequest(_Generation):
+    prompt: str | list[str] | list[int] | list[list[int]]
+
+
+class EmbeddingRequest(_Open):
+    model: str
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+
+
+class RerankRequest(_Open):
+    model: str
+    query: str
+    documents: list[str]
+    top_n: int | None = None
+
+
+class ScoreRequest(_Open):
+    model: str
+    text_1: str | list[str]
+    text_2: str | list[str]
+
+
+class TokenizeRequest(_Open):
+    model: str
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = None
+
+
+class DetokenizeRequest(_Open):
+    model: str
+    tokens: list[int]
+
+
+class Usage(_Open):
+    prompt_tokens: int
+    completion_tokens: int | None = None
+    total_tokens: int
+
+
+class Reply(_Open):
+    """As the backend wrote it."""
+
+    id: str | None = None
+    object: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+
+
+class ModelEntry(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    root: str = Field(description="The model's own name, when `id` is an alias")
+    aliases: list[str]
+    tasks: list[str]
+    paths: list[str] = Field(description="Where it is served")
+    max_model_len: int | None = Field(description="Tokens, prompt and answer")
+    healthy: bool
+
+
+class ModelList(BaseModel):
+    object: Literal["list"]
+    data: list[ModelEntry]
+
+
+class Status(BaseModel):
+    status: str
+
+
+class Backend(BaseModel):
+    id: str
+    model: str
+    url: str
+    state: Literal["ready", "loading", "down", "drained", "draining"]
+    in_flight: int
+    requests: int
+    errors: int
+    last_probe_s_ago: float | None
+    why: str
+
+
+class Backends(BaseModel):
+    backends: list[Backend]
+
+
+class ModelHealth(BaseModel):
+    name: str
+    aliases: list[str]
+    tasks: list[str]
+    healthy: bool
+    max_model_len: int | None
+
+
+class Detailed(Backends):
+    status: Literal["ok", "degraded", "down"]
+    version: str
+    uptime_s: float
+    draining: bool
+    warnings: list[str]
+    models: list[ModelHealth]
+
+
+CALLS: dict[str, type[BaseModel]] = {
+    "/v1/chat/completions": ChatCompletionRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/text2sql": Text2SqlRequest,
+    "/v1/embeddings": EmbeddingRequest,
+    "/v1/rerank": RerankRequest,
+    "/v1/score": ScoreRequest,
+    "/tokenize": TokenizeRequest,
+    "/detokenize": DetokenizeRequest,
+}
+ANSWERS: dict[str, type[BaseModel]] = {
+    "models": ModelList,
+    "model": ModelEntry,
+    "health": Status,
+    "live": Status,
+    "ready": Status,
+    "detailed": Detailed,
+}

@@ -1,0 +1,103 @@
+"""JSON lines on stdout: one a request, one for what happens to the gateway. Never a body, never a key.
+
+Lines are gathered and handed to a thread, so that a stopped reader of our stdout cannot stop requests.
+What does not fit into PENDING_BYTES is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from gateway.config import Log
+
+FLUSH_S: Final = 0.5
+FLUSH_LINES: Final = 256
+PENDING_BYTES: Final = 16 * 1024 * 1024
+"""Waiting for stdout."""
+CLOSE_S: Final = 2.0
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Journal:
+    """The log of one process. `write` may be called from the event loop only."""
+
+    def __init__(self, settings: Log, wall: Callable[[], float], fd: int = 1) -> None:
+        self._wall = wall
+        self._fd = fd
+        self._lines: list[bytes] = []
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._pending = 0
+        self._thread: threading.Thread | None = None
+        self._second, self._prefix = -1, ""
+        self.lost = 0
+        """Lines dropped."""
+        self.configure(settings)
+
+    def configure(self, settings: Log) -> None:
+        self._level = _LEVELS[settings.level]
+        self.requests = settings.requests and self._level <= _LEVELS["info"]
+
+    def event(self, level: str, event: str, **facts: Any) -> None:
+        """Something happened to the gateway. Written at once."""
+        if _LEVELS[level] >= self._level:
+            self.write({"ts": self.now(), "level": level, "event": event, **facts})
+            self.flush()
+
+    def request(self, facts: dict[str, Any]) -> None:
+        """One request ended. `facts` begin with `ts`."""
+        self.write(facts)
+
+    def write(self, facts: dict[str, Any]) -> None:
+        self._lines.append(orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        if len(self._lines) >= FLUSH_LINES:
+            self.flush()
+
+    def now(self) -> str:
+        """The time as RFC 3339 with milliseconds; the part up to the second is made once a second."""
+        wall = self._wall()
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._prefix}{int((wall - second) * 1000):03d}Z"
+
+    def flush(self) -> None:
+        """Hands what was gathered to the writing thread."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        block = b"".join(lines)
+        if self._pending + len(block) > PENDING_BYTES:
+            self.lost += len(lines)
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+        self._pending += len(block)
+        self._queue.put(block)
+
+    def close(self) -> None:
+        """Writes what is left, for at most CLOSE_S."""
+        self.flush()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(CLOSE_S)
+            self._thread = None
+
+    def _run(self) -> None:
+        while (block := self._queue.get()) is not None:
+            view = memoryview(block)
+            try:
+                while view:
+                    view = view[os.write(self._fd, view) :]
+            except OSError:
+                pass  # nobody reads our stdout any more: the service goes on
+            self._pending -= len(block)

@@ -1,0 +1,212 @@
+"""Every metric of the gateway, in one table, and the numbers behind them.
+
+Hot path: a dict look-up and an addition. prometheus_client is imported at the first scrape, not before.
+Labels are bounded: models are those of the configuration, tenants the first TENANTS addresses; the rest is
+`other`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+OTHER: Final = "other"
+TENANTS: Final = 200
+SECONDS: Final = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    20.0,
+    40.0,
+    80.0,
+    160.0,
+    640.0,
+    2560.0,
+)
+LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metric(NamedTuple):
+    name: str
+    """As Prometheus shows it, without the `_total` of counters."""
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+REQUESTS = Metric(
+    "infctl_requests",
+    "counter",
+    "Requests answered, by outcome and its reason (an error code, or empty).",
+    ("tenant", "model", "backend", "outcome", "reason"),
+)
+DURATION = Metric(
+    "infctl_request_duration_seconds",
+    "histogram",
+    "From the request's head to the end of its answer.",
+    ("model",),
+    SECONDS,
+)
+FIRST_TOKEN = Metric(
+    "infctl_time_to_first_token_seconds",
+    "histogram",
+    "From the request's head to the first event of a stream, as the gateway saw it.",
+    ("model",),
+    SECONDS,
+)
+TOKENS_IN = Metric(
+    "infctl_prompt_tokens", "counter", "Tokens of prompts, as the backends counted.", ("tenant", "model")
+)
+TOKENS_OUT = Metric(
+    "infctl_generation_tokens", "counter", "Tokens of answers, as the backends counted.", ("tenant", "model")
+)
+BYTES_OUT = Metric("infctl_response_bytes", "counter", "Bytes of answers' bodies.", ("model",))
+IN_FLIGHT = Metric(
+    "infctl_requests_in_flight", "gauge", "Requests at a backend at this moment.", ("model", "backend")
+)
+BACKEND_STATE = Metric(
+    "infctl_backend_state",
+    "gauge",
+    "1 for the state a backend is in, 0 for the others.",
+    ("model", "backend", "state"),
+)
+PROBES = Metric(
+    "infctl_backend_probes", "counter", "Health probes, by what they found.", ("backend", "outcome")
+)
+CONNECTIONS = Metric("infctl_client_connections", "gauge", "Open connections of clients.")
+LAG = Metric(
+    "infctl_event_loop_lag_seconds",
+    "histogram",
+    "How late the event loop ran a timer.",
+    (),
+    LAG_SECONDS,
+)
+RELOADS = Metric(
+    "infctl_config_reloads", "counter", "Reloads of gateway.yaml and .env: applied or refused.", ("outcome",)
+)
+LOST_LINES = Metric("infctl_log_lines_lost", "counter", "Log lines dropped because stdout was not read.")
+STARTED = Metric("infctl_start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.")
+BUILD = Metric("infctl_build_info", "gauge", "Always 1; the version is a label.", ("version",))
+
+METRICS: Final = (
+    REQUESTS,
+    DURATION,
+    FIRST_TOKEN,
+    TOKENS_IN,
+    TOKENS_OUT,
+    BYTES_OUT,
+    IN_FLIGHT,
+    BACKEND_STATE,
+    PROBES,
+    CONNECTIONS,
+    LAG,
+    RELOADS,
+    LOST_LINES,
+    STARTED,
+    BUILD,
+)
+
+Labels = tuple[str, ...]
+Sample = tuple[Metric, Labels, float]
+
+
+class Histogram:
+    """Counts per bucket; the last one is for all that is larger."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Metrics:
+    """The numbers of this process."""
+
+    def __init__(self) -> None:
+        self._counters: dict[Metric, dict[Labels, float]] = {m: {} for m in METRICS if m.kind == "counter"}
+        self._histograms: dict[Metric, dict[Labels, Histogram]] = {
+            m: {} for m in METRICS if m.kind == "histogram"
+        }
+        self._tenants: set[str] = set()
+        self._now: list[Callable[[], Iterable[Sample]]] = []
+
+    def count(self, metric: Metric, labels: Labels = (), by: float = 1) -> None:
+        series = self._counters[metric]
+        series[labels] = series.get(labels, 0) + by
+
+    def observe(self, metric: Metric, labels: Labels, value: float) -> None:
+        histogram = self._histograms[metric].get(labels)
+        if histogram is None:
+            histogram = self._histograms[metric][labels] = Histogram(metric.buckets)
+        histogram.observe(value)
+
+    def tenant(self, tenant: str) -> str:
+        """The tenant's label."""
+        if tenant in self._tenants:
+            return tenant
+        if len(self._tenants) < TENANTS:
+            self._tenants.add(tenant)
+            return tenant
+        return OTHER
+
+    def ask(self, source: Callable[[], Iterable[Sample]]) -> None:
+        """Gauges that are read at the scrape."""
+        self._now.append(source)
+
+    def collect(self) -> Iterator[Any]:
+        """prometheus_client's metric families: what its Collector protocol asks for."""
+        from prometheus_client import core  # noqa: PLC0415 - 6 MB that an unscraped gateway does not need
+
+        for metric, counters in self._counters.items():
+            family = core.CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, value in tuple(counters.items()):
+                family.add_metric(labels, value)
+            yield family
+        for metric, histograms in self._histograms.items():
+            histogram_family = core.HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, histogram in tuple(histograms.items()):
+                histogram_family.add_metric(labels, list(_cumulative(histogram)), histogram.sum)
+            yield histogram_family
+        gauges = {
+            metric: core.GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for metric in METRICS
+            if metric.kind == "gauge"
+        }
+        for source in self._now:
+            for metric, labels, value in source():
+                gauges[metric].add_metric(labels, value)
+        yield from gauges.values()
+
+
+def render(metrics: Metrics, accept: str) -> tuple[str, bytes]:
+    """The content type and the text for one scrape, as the scraper's Accept header asks."""
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(metrics)
+    encode, content_type = choose_encoder(accept)
+    return content_type, encode(registry)
+
+
+def _cumulative(histogram: Histogram) -> Iterator[tuple[str, float]]:
+    total = 0
+    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+        total += count
+        yield bound, total

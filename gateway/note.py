@@ -1,0 +1,132 @@
+"""What is known of one request when it ends: its log line and its counts."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, Final, Literal
+
+from gateway import metrics
+from gateway.metrics import Metrics
+from gateway.net.exchange import Exchange
+from gateway.relay import Plain, Stream
+
+Outcome = Literal[
+    "ok",
+    "refused",
+    "rejected",
+    "upstream_error",
+    "upstream_truncated",
+    "upstream_timeout",
+    "client_gone",
+    "cut",
+    "failed",
+]
+"""refused: by the gateway; rejected: a 4xx of the backend; cut: the drain limit was reached."""
+
+_LEVELS: Final = {"ok": "info", "refused": "info", "rejected": "info", "client_gone": "info"}
+_CLIENT_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+PATH_CHARS: Final = 128
+
+
+class Note:
+    """Filled in on the way of a request through `serve`."""
+
+    __slots__ = (
+        "backend",
+        "began_at",
+        "client_id",
+        "exchange",
+        "first_at",
+        "key_id",
+        "kind",
+        "lines",
+        "model",
+        "outcome",
+        "reason",
+        "relay",
+        "stream",
+        "tenant",
+    )
+
+    def __init__(self, exchange: Exchange, tenant: str) -> None:
+        self.exchange = exchange
+        self.began_at = time.monotonic()
+        """Finer than the loop's clock, which is that of its last round."""
+        self.tenant = tenant
+        self.kind = "none"
+        self.key_id: str | None = None
+        self.model: str | None = None
+        self.backend: str | None = None
+        self.relay: Plain | Stream | None = None
+        self.stream = False
+        self.first_at: float | None = None
+        """When the first event of a stream came, by time.monotonic."""
+        self.outcome: Outcome = "ok"
+        self.reason = ""
+        raw = exchange.head.get(b"x-request-id")
+        self.client_id = raw if raw is not None and _CLIENT_ID.fullmatch(raw) else None
+        """The client's own id of the request, when it can be repeated safely."""
+        self.lines = b"" if self.client_id is None else b"x-client-request-id: %b\r\n" % self.client_id
+        """Headers of every answer to this request."""
+
+    def end(self, outcome: Outcome, reason: str = "") -> None:
+        self.outcome, self.reason = outcome, reason
+
+    @property
+    def status(self) -> int:
+        return 499 if self.outcome == "client_gone" else self.exchange.status
+
+    def count(self, numbers: Metrics, now: float) -> None:
+        """Calls and refusals; the control plane's own answers are not counted."""
+        if self.kind not in {"call", "none"}:
+            return
+        tenant = numbers.tenant(self.tenant)
+        model, backend = self.model or metrics.OTHER, self.backend or ""
+        numbers.count(metrics.REQUESTS, (tenant, model, backend, self.outcome, self.reason))
+        if self.backend is None:
+            return
+        received = self.began_at
+        numbers.observe(metrics.DURATION, (model,), now - received)
+        numbers.count(metrics.BYTES_OUT, (model,), self.exchange.bytes_sent)
+        if self.first_at is not None:
+            numbers.observe(metrics.FIRST_TOKEN, (model,), self.first_at - received)
+        usage = self.relay.usage if self.relay is not None else None
+        if usage is not None:
+            numbers.count(metrics.TOKENS_IN, (tenant, model), usage.prompt_tokens)
+            numbers.count(metrics.TOKENS_OUT, (tenant, model), usage.completion_tokens or 0)
+
+    def line(self, ts: str, now: float) -> dict[str, Any]:
+        """Milliseconds, bytes, tokens. `queue_ms` is 0: nothing waits yet."""
+        exchange = self.exchange
+        usage = self.relay.usage if self.relay is not None else None
+        received = self.began_at
+        return {
+            "ts": ts,
+            "level": _LEVELS.get(self.outcome, "warning"),
+            "event": "request",
+            "request_id": exchange.id,
+            "client_request_id": None if self.client_id is None else self.client_id.decode("ascii"),
+            "tenant": self.tenant,
+            "key_id": self.key_id,
+            "method": exchange.head.method.decode("latin-1"),
+            "path": exchange.head.path[:PATH_CHARS].decode("latin-1"),
+            "model": self.model,
+            "backend": self.backend,
+            "attempts": int(self.backend is not None),
+            "status": self.status,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "stream": self.stream,
+            "queue_ms": 0.0,
+            "ttft_ms": None if self.first_at is None else _ms(self.first_at - received),
+            "total_ms": _ms(now - received),
+            "prompt_tokens": None if usage is None else usage.prompt_tokens,
+            "completion_tokens": None if usage is None else usage.completion_tokens,
+            "bytes_in": exchange.bytes_received,
+            "bytes_out": exchange.bytes_sent,
+        }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,179 @@
+"""Calls as the OpenAI API and vLLM define them: body bytes -> Call. Sans-I/O.
+
+Typed and bounded here: what a gateway acts on, or what is known to hurt an engine. Every other field passes
+through untouched, as the body is never written anew: the model's name and `stream_options` are spliced.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import orjson
+
+from gateway import strictjson
+from gateway.catalog import Catalog
+from gateway.config import Model
+from gateway.refusal import Refusal
+
+NAME_CHARS: Final = 256
+"""A longer model name is refused before it is looked up or repeated in a message."""
+
+_Tokens = Annotated[int, msgspec.Meta(ge=1)]
+_Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
+_Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+class Message(msgspec.Struct):
+    role: _Role
+
+
+class _Any(msgspec.Struct):
+    """What every call may carry."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS)] | None = None
+
+
+class _Generation(_Any):
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: _Tokens | None = None
+    min_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    presence_penalty: _Penalty | None = None
+    frequency_penalty: _Penalty | None = None
+    seed: int | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+class _Chat(_Generation):
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=list)
+    max_completion_tokens: _Tokens | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+
+
+class _Completion(_Generation):
+    logprobs: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+    best_of: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
+
+
+_SHAPES: Final[dict[str, type[_Any]]] = {
+    "/v1/chat/completions": _Chat,
+    "/v1/text2sql": _Chat,
+    "/v1/completions": _Completion,
+}
+_REQUIRED: Final = {
+    "/v1/chat/completions": ("messages",),
+    "/v1/text2sql": ("messages",),
+    "/v1/completions": ("prompt",),
+    "/v1/rerank": ("query", "documents"),
+}
+_UPSTREAM: Final = {"/v1/text2sql": b"/v1/chat/completions"}
+_WITH_USAGE: Final = {"include_usage": True, "continuous_usage_stats": True}
+_WHERE: Final = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the client asks, and what is sent for it."""
+
+    model: Model
+    path: bytes
+    """Upstream."""
+    body: bytes
+    """Upstream."""
+    stream: bool
+    wants_usage: bool
+    """The client itself asked for the usage at a stream's end."""
+    wants_running_usage: bool
+    """... and on each piece."""
+    tokens_max: int | None
+    """The longest answer it asks for."""
+
+
+def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
+    """`path`: one of catalog.PATHS. Raises Refusal (400, 404)."""
+    try:
+        document = strictjson.read(body)
+    except strictjson.BadJson as bad:
+        raise Refusal(400, "invalid_request", str(bad)) from None
+    value = document.value
+    for name in _REQUIRED.get(path, ()):
+        if name not in value:
+            raise Refusal(400, "invalid_request", f"`{name}` is missing.", param=name)
+    asked = _typed(value, _SHAPES.get(path, _Any))
+    model = catalog.find(path, asked.model)
+    edits: list[tuple[int, int, bytes]] = []
+    if asked.model != model.served_name:
+        edits.append(_put(document, "model", model.served_name))
+    stream = wants_usage = running = False
+    tokens_max = None
+    if isinstance(asked, _Generation):
+        tokens_max = _tokens_max(asked, model)
+        stream = bool(asked.stream)
+        if stream:
+            options = asked.stream_options or StreamOptions()
+            wants_usage = bool(options.include_usage)
+            running = wants_usage and bool(options.continuous_usage_stats)
+            if not running:
+                edits.append(
+                    _put(document, "stream_options", (value.get("stream_options") or {}) | _WITH_USAGE)
+                )
+    return Call(
+        model=model,
+        path=_UPSTREAM.get(path) or path.encode(),
+        body=_splice(body, edits),
+        stream=stream,
+        wants_usage=wants_usage,
+        wants_running_usage=running,
+        tokens_max=tokens_max,
+    )
+
+
+def _typed(value: dict[str, Any], shape: type[_Any]) -> _Any:
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        match = _WHERE.match(str(error))
+        what, path = (match["what"], match["path"]) if match else (str(error), "")
+        message = f"`{path}`: {what[:1].lower()}{what[1:]}." if path else f"{what}."
+        raise Refusal(400, "invalid_request", message, param=path or None) from None
+
+
+def _tokens_max(asked: _Generation, model: Model) -> int | None:
+    """Raises Refusal when no prompt, however short, could leave room for that many."""
+    param, tokens = "max_tokens", asked.max_tokens
+    if isinstance(asked, _Chat) and asked.max_completion_tokens is not None:
+        param, tokens = "max_completion_tokens", asked.max_completion_tokens
+    if tokens is not None and model.max_model_len is not None and tokens > model.max_model_len:
+        message = (
+            f"`{param}` is {tokens}; {model.name} holds {model.max_model_len} tokens, prompt and answer."
+        )
+        raise Refusal(400, "context_length_exceeded", message, param=param)
+    return tokens
+
+
+def _put(document: strictjson.Document, key: str, value: Any) -> tuple[int, int, bytes]:
+    """The edit that gives a key of the outermost object this value."""
+    span = document.span(key)
+    if span is not None:
+        return span[1], span[2], orjson.dumps(value)
+    first = document.body.index(b"{") + 1
+    comma = b"," if document.value else b""
+    return first, first, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma)
+
+
+def _splice(body: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    for start, end, text in sorted(edits, key=lambda edit: edit[:2], reverse=True):
+        body = body[:start] + text + body[end:]
+    return body

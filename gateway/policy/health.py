@@ -1,0 +1,62 @@
+"""Is a backend fit for requests? One table, time is an argument.
+
+    state     answers 200   answers else   refuses, fails   a request could not connect
+    loading   ready         loading        loading          loading
+    ready     ready         down           down             down
+    down      ready         down           down             down
+
+Rule 1: what has never been ready is loading, whatever it answers: engines take minutes.
+Rule 2: only a probe makes a backend ready; requests can only take it out.
+Rule 3: what an operator drained stays drained, in any of these states (balancer.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+State = Literal["loading", "ready", "down"]
+Fact = Literal["answered", "unwell", "unreachable", "connect_failed"]
+
+TABLE: Final[dict[tuple[State, Fact], State]] = {
+    ("loading", "answered"): "ready",
+    ("loading", "unwell"): "loading",
+    ("loading", "unreachable"): "loading",
+    ("loading", "connect_failed"): "loading",
+    ("ready", "answered"): "ready",
+    ("ready", "unwell"): "down",
+    ("ready", "unreachable"): "down",
+    ("ready", "connect_failed"): "down",
+    ("down", "answered"): "ready",
+    ("down", "unwell"): "down",
+    ("down", "unreachable"): "down",
+    ("down", "connect_failed"): "down",
+}
+
+
+class Health:
+    """What is known of one backend. Times in seconds of one steady clock."""
+
+    __slots__ = ("next_probe", "probed_at", "state", "why")
+
+    def __init__(self, now: float) -> None:
+        self.state: State = "loading"
+        self.why = "not probed yet"
+        self.probed_at: float | None = None
+        self.next_probe = now
+
+    def probed(self, fact: Fact, why: str, now: float, interval_s: float, soon_s: float) -> bool:
+        """A probe ended. The next: after `interval_s` when ready, else `soon_s`. True: new state."""
+        self.probed_at = now
+        changed = self._apply(fact, why)
+        self.next_probe = now + (interval_s if self.state == "ready" else soon_s)
+        return changed
+
+    def connect_failed(self, why: str, now: float) -> bool:
+        """A request found nobody there. The next probe is due at once. True: new state."""
+        self.next_probe = now
+        return self._apply("connect_failed", why)
+
+    def _apply(self, fact: Fact, why: str) -> bool:
+        before, self.state = self.state, TABLE[self.state, fact]
+        self.why = "" if self.state == "ready" else why
+        return before != self.state

@@ -1,0 +1,89 @@
+"""Asks each backend how it is: GET /health with the backends' key, each at its own pace."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from gateway import metrics
+from gateway.client import UpstreamFailed
+from gateway.live import Live
+from gateway.policy.balancer import Backend
+from gateway.policy.health import Fact
+
+TICK_S = 0.1
+"""How late a probe may be."""
+
+
+async def run(live: Live) -> None:
+    """Until cancelled. One probe a backend at a time; a hanging one delays no other."""
+    loop = asyncio.get_running_loop()
+    running: dict[Backend, asyncio.Task[None]] = {}
+    try:
+        while True:
+            now = loop.time()
+            for backend, task in tuple(running.items()):
+                if task.done():
+                    del running[backend]
+                    if task.exception() is not None:
+                        live.journal.event(
+                            "error", "probe_failed", backend=backend.id, why=repr(task.exception())
+                        )
+                        backend.health.next_probe = now + live.settings.config.probes.interval_s
+            due = math.inf
+            for backend in live.balancer.backends():
+                if backend in running:
+                    continue
+                if backend.health.next_probe <= now:
+                    running[backend] = loop.create_task(probe(live, backend))
+                else:
+                    due = min(due, backend.health.next_probe)
+            await asyncio.sleep(min(max(due - now, 0), TICK_S) or TICK_S)
+    finally:
+        for task in running.values():
+            task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
+
+
+async def probe(live: Live, backend: Backend) -> None:
+    """One question, and what follows from the answer."""
+    settings = live.settings.config.probes
+    fact, why = await _ask(live, backend, settings.timeout_s)
+    live.metrics.count(metrics.PROBES, (backend.id, fact))
+    now = asyncio.get_running_loop().time()
+    before = backend.health.state
+    if backend.health.probed(fact, why, now, settings.interval_s, settings.loading_interval_s):
+        level = "info" if backend.health.state == "ready" else "warning"
+        live.journal.event(
+            level,
+            f"backend_{backend.health.state}",
+            backend=backend.id,
+            model=backend.model,
+            was=before,
+            why=backend.health.why,
+        )
+
+
+async def _ask(live: Live, backend: Backend, timeout_s: float) -> tuple[Fact, str]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            try:
+                reply = await live.client.get(backend, b"/health")
+            except UpstreamFailed as failure:
+                if not failure.reused:
+                    raise
+                reply = await live.client.get(
+                    backend, b"/health"
+                )  # the kept connection was just being closed
+            try:
+                await reply.read_all(64 * 1024)
+            finally:
+                reply.close()
+    except TimeoutError:
+        return "unwell", f"/health gave no answer within {timeout_s:g} s"
+    except UpstreamFailed as failure:
+        fact: Fact = "unreachable" if failure.phase == "connect" else "unwell"
+        return fact, f"/health: {failure.reason}"
+    if reply.status == 200:
+        return "answered", ""
+    return "unwell", f"/health answered {reply.status}"

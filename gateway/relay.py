@@ -1,0 +1,110 @@
+"""While a reply is forwarded: pieces in, bytes for the client out, usage kept. Sans-I/O."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import orjson
+
+from gateway import sse
+from gateway.openai import Call
+from gateway.usage import Usage, ends_with_usage, usage_in, without_usage
+
+TAIL_BYTES: Final = 4096
+"""Of a plain reply, kept to find the usage in."""
+
+Ending = Literal["open", "done", "error"]
+
+
+class BrokenStream(Exception):  # noqa: N818 - what the backend did
+    """The backend's stream says something that no stream of this API says."""
+
+
+class Plain:
+    """A reply that is passed on as it is."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        self._tail = piece if len(piece) >= TAIL_BYTES else (self._tail + piece)[-TAIL_BYTES:]
+        return piece
+
+    def finish(self) -> bytes:
+        return b""
+
+    @property
+    def usage(self) -> Usage | None:
+        return usage_in(self._tail)
+
+
+class Stream:
+    """Events pass byte by byte; what the gateway asked for and the client did not is taken out again.
+
+    `ending`: "done" once `[DONE]` came, "error" once the backend reported one in the stream; what follows
+    either is dropped, so that no `[DONE]` makes an error look like an end.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._splitter = sse.Splitter()
+        self._call = call
+        self._last: bytes | None = None
+        """The last piece with usage in it; read at the end only."""
+        self.ending: Ending = "open"
+        self.events = 0
+        """With data, so far."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Raises BrokenStream."""
+        try:
+            events = self._splitter.feed(piece)
+        except sse.TooLong as long:
+            raise BrokenStream(str(long)) from None
+        if len(events) == 1:
+            return self._event(events[0])
+        return b"".join(map(self._event, events))
+
+    def finish(self) -> bytes:
+        """At the clean end. Raises BrokenStream when it was cut short all the same."""
+        if self.ending == "open":
+            raise BrokenStream("the stream ended without [DONE]")
+        return b""
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self._last is None else usage_in(self._last)
+
+    def _event(self, event: bytes) -> bytes:
+        if self.ending != "open":
+            return b""
+        data = sse.data_of(event)
+        if data is None:
+            return event
+        if data == sse.DONE:
+            self.ending = "done"
+            return event
+        self.events += 1
+        if data[:1] != b"{" or data[-1:] != b"}":
+            raise BrokenStream("an event is not a JSON object")
+        if b'"error"' in data and _is_error(data):
+            self.ending = "error"
+            return event
+        if b'"usage"' not in data:
+            return event
+        self._last = data
+        if self._call.wants_running_usage:
+            return event
+        if ends_with_usage(data):
+            return event if self._call.wants_usage else b""
+        stripped = without_usage(data)
+        if event.count(data) == 1:
+            return event.replace(data, stripped)
+        return b"data: %b\n\n" % stripped  # data on several lines
+
+
+def _is_error(data: bytes) -> bool:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and bool(value.get("error"))

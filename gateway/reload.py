@@ -1,0 +1,78 @@
+"""SIGHUP: gateway.yaml and .env are read and judged as a whole, then taken over at once, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway import metrics
+from gateway.config import ConfigError
+from gateway.live import Live, Settings, read_settings
+from gateway.net.server import Server
+from gateway.policy.balancer import Backend
+
+FIXED = ("listen",)
+"""Fields that only a restart changes."""
+
+
+def reload(live: Live, server: Server, path: Path, environ: Mapping[str, str], now: float) -> bool:
+    """A bad file is no exception: the old configuration stays; log and /health/detailed say why."""
+    try:
+        settings = read_settings(path, environ)
+    except ConfigError as error:
+        live.metrics.count(metrics.RELOADS, ("refused",))
+        live.journal.event("error", "reload_refused", file=error.file, problems=list(error.problems))
+        live.warnings[:] = [
+            *standing_warnings(live.settings),
+            f"the last reload was refused, the configuration before it is in force: {error}",
+        ]
+        return False
+    unchanged = [
+        f"`{name}` changed in {path.name}; it takes a restart to change it"
+        for name in FIXED
+        if getattr(settings.config, name) != getattr(live.settings.config, name)
+    ]
+    gone = apply(live, settings, now)
+    server.reconfigure(settings.config.http, settings.config.timeouts)
+    live.warnings[:] = [*standing_warnings(settings), *unchanged]
+    live.metrics.count(metrics.RELOADS, ("applied",))
+    live.journal.event(
+        "info",
+        "reloaded",
+        models=[model.name for model in settings.config.models],
+        backends=len(live.balancer.backends()),
+        gone=[backend.id for backend in gone],
+        warnings=live.warnings,
+    )
+    return True
+
+
+def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
+    """Takes the settings over between two steps of the loop. Returns the backends that are gone."""
+    config = settings.config
+    live.settings = settings
+    live.journal.configure(config.log)
+    live.client.configure(config.upstream, config.timeouts, settings.gate.backend_line)
+    gone = live.balancer.configure(config.models, now)
+    live.leaving.update(gone)
+    return gone
+
+
+async def forget_idle(live: Live) -> None:
+    """Closes the pools of backends that are gone, once their last request has ended."""
+    kept = {(backend.host, backend.port) for backend in live.balancer.backends()}
+    for backend in tuple(live.leaving):
+        if backend.in_flight == 0:
+            live.leaving.discard(backend)
+            if (backend.host, backend.port) not in kept:
+                await live.client.forget(backend)
+
+
+def standing_warnings(settings: Settings) -> list[str]:
+    """What is allowed, and still worth knowing."""
+    keys, found = settings.config.keys, []
+    if keys.shared_env is None:
+        found.append("no key is asked for: keys.shared_env is null")
+    elif settings.gate.shared_is_admin:
+        found.append(f"{keys.admin_env} is not set: {keys.shared_env} is the admin key as well")
+    return found
