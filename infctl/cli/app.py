@@ -1,0 +1,89 @@
+"""The command line: which commands exist. Each has its own file and imports what is heavy itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from infctl import __version__
+from infctl.cli import (
+    console,
+    diff,
+    down,
+    health,
+    init,
+    logs,
+    options,
+    profiles,
+    render,
+    status,
+    up,
+    validate,
+    version,
+)
+from infctl.cli.failures import guarded
+from infctl.cli.options import Files
+
+_EPILOG = """\
+\b
+Begin with: infctl init && infctl up
+\b
+Exit codes: 0 done, 1 a negative verdict (health), 2 changes pending (diff),
+3 profile, 4 plan, 5 engine, 6 gateway, 7 lock, 64 usage, 70 a fault of ours,
+130 interrupted"""
+
+app = typer.Typer(
+    name="infctl",
+    help="One YAML profile in; a running, metered, observable LLM platform out.",
+    epilog=_EPILOG,
+    rich_markup_mode=None,  # plain help: Rich would double the time of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", "-V", help="Show the version", is_eager=True, callback=version.show),
+    ] = False,
+    files: Files = None,
+) -> None:
+    options.remember_files(files)
+
+
+_COMMANDS = (
+    (init.init, "Look at this machine, write a profile and .env"),
+    (validate.validate, "Check a profile: every mistake, with its place"),
+    (validate.schema, "Print the JSON Schema of profiles"),
+    (render.render, "Write the files that would run, start nothing"),
+    (diff.diff, "Show what up would change, and why"),
+    (up.up, "Start the platform, or change what runs"),
+    (status.status, "Show what runs, how busy, and what is wrong"),
+    (health.health, "Give a verdict: exit code 0 or 1"),
+    (logs.logs, "Show the services' logs, interleaved"),
+    (down.restart, "Stop and start services as they are"),
+    (down.down, "Stop everything"),
+    (version.version, "Show versions"),
+)
+for _command, _short in _COMMANDS:
+    app.command(short_help=_short)(_command)
+app.add_typer(profiles.app, short_help="List the built-in profiles, or show one")
+
+
+def run(argv: Sequence[str]) -> int:
+    """One command, from its arguments to its exit code. Nothing is raised but SystemExit by completion."""
+    args = list(argv) or ["--help"]
+    console.configure(json_output="--json" in args)
+
+    def command() -> int:
+        answer = app(args, prog_name="infctl", standalone_mode=False)
+        return answer if isinstance(answer, int) else 0
+
+    return guarded(command, args)
+
+
+__all__ = ["__version__", "app", "run"]

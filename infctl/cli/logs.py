@@ -1,0 +1,141 @@
+"""`infctl logs`: every service's lines, interleaved, each with its service's name before it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infctl.cli import console
+from infctl.cli.log_lines import LogLine
+from infctl.cli.options import FilesLong, Json, Services
+from infctl.errors import UsageError
+
+_COLOURS = ("36", "33", "35", "32", "34", "96", "93", "95", "92", "94")
+_POLL_S = 0.2
+_TAIL = 100
+_ALL = 10**9
+
+
+def logs(
+    services: Services = None,
+    *,
+    files: FilesLong = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as lines are written; Ctrl-C ends it")
+    ] = False,
+    tail: Annotated[
+        str, typer.Option("--tail", "-n", metavar="N", help="Lines of each service to begin with, or `all`")
+    ] = str(_TAIL),
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Lines since then: 10m, 2h, 14:30, an ISO time, or `start` of the service"
+        ),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Show what the services write, all of them interleaved by time, each line after its service's name.
+
+    Here -f means --follow; name a profile with --file, or before the command. With --json: an object a line.
+
+    \b
+    Examples:
+      infctl logs -f
+      infctl logs gateway nginx --tail 20
+      infctl logs chat --since start
+    """
+    from infctl.cli import log_lines
+    from infctl.cli.project import open_remains
+    from infctl.engine.logs import Follower
+    from infctl.engine.logs import tail as last_lines
+
+    project = open_remains(files)
+    names = _chosen(services or (), project.service_names())
+    now = time.time()
+    floors = dict.fromkeys(names, 0.0)
+    if since == "start":
+        observed = project.engine().observe()
+        for name in names:
+            seen = observed.service(name)
+            floors[name] = (seen.started_at or 0.0) if seen else 0.0
+    elif since is not None:
+        floors = dict.fromkeys(names, log_lines.since(since, now))
+    printer = _Printer(names, json_output=json_output)
+    paths = {name: project.layout.logs / f"{name}.log" for name in names}
+    followers = {name: Follower.at_end(path) for name, path in paths.items()}
+    count = _ALL if since is not None and tail == str(_TAIL) else _count(tail)
+    first = {
+        name: [
+            line
+            for line in log_lines.dated(name, last_lines(path, count), now)
+            if not floors[name] or (line.at or 0.0) >= int(floors[name])
+        ]
+        for name, path in paths.items()
+    }
+    printer.show(log_lines.interleaved(first))
+    if not follow:
+        _tell_empty(first, paths)
+        return
+    try:
+        while True:
+            fresh = {
+                name: list(log_lines.dated(name, follower.new_lines(), time.time()))
+                for name, follower in followers.items()
+            }
+            printer.show(log_lines.interleaved(fresh))
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        return
+
+
+class _Printer:
+    def __init__(self, names: Sequence[str], *, json_output: bool) -> None:
+        self._width = max((len(name) for name in names), default=0)
+        self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
+        self._json = json_output
+        self._colour = console.has_colour(sys.stdout)
+
+    def show(self, lines: Sequence[LogLine]) -> None:
+        for line in lines:
+            if self._json:
+                console.data({"service": line.service, "at": line.at, "line": line.text}, indent=None)
+                continue
+            head = f"{line.service:<{self._width}} |"
+            if self._colour:
+                head = f"\x1b[{self._colours[line.service]}m{head}\x1b[0m"
+            console.fact(f"{head} {line.text}")
+
+
+def _chosen(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    strangers = [name for name in wanted if name not in known]
+    if strangers and Path(strangers[0]).is_file():
+        raise UsageError(
+            f"there is no service {strangers[0]!r}",
+            hint="of logs, -f is --follow; a profile is named by --file, or before the command: "
+            f"infctl -f {strangers[0]} logs",
+        )
+    if strangers:
+        raise UsageError(
+            f"there is no service {strangers[0]!r}", hint=f"there are: {', '.join(known) or 'none yet'}"
+        )
+    return tuple(wanted) or tuple(known)
+
+
+def _count(tail: str) -> int:
+    if tail == "all":
+        return _ALL
+    if not tail.isdigit():
+        raise UsageError(f"--tail {tail!r} is not a number of lines", hint="--tail 100, or --tail all")
+    return int(tail)
+
+
+def _tell_empty(first: dict[str, list[LogLine]], paths: dict[str, Path]) -> None:
+    if any(first.values()):
+        return
+    written = [name for name, path in paths.items() if path.exists()]
+    console.say("no such lines" if written else "no logs yet: infctl up starts the services")

@@ -1,0 +1,98 @@
+"""Options that several commands share, and what the shell completes for them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infctl.errors import UsageError
+
+PROFILE_ENV = "INFCTL_PROFILE"
+PROFILE_DEFAULT = "infctl.yaml"
+
+
+class _Root:
+    files: list[Path] | None = None
+    """`infctl -f FILE COMMAND`, the way Compose has it."""
+
+
+def remember_files(files: list[Path] | None) -> None:
+    """Of `-f` before the command; a command's own `-f` comes first."""
+    _Root.files = files
+
+
+def profile_files(given: list[Path] | None) -> tuple[Path, ...]:
+    """Profile and overlays: `-f`, else $INFCTL_PROFILE (several: joined as in PATH), else ./infctl.yaml."""
+    given = given or _Root.files
+    if given:
+        return tuple(given)
+    named = os.environ.get(PROFILE_ENV, "")
+    if named:
+        return tuple(Path(part) for part in named.split(os.pathsep) if part)
+    default = Path(PROFILE_DEFAULT)
+    if not default.exists():
+        raise UsageError(
+            f"no profile: there is no {PROFILE_DEFAULT} in {Path.cwd()}",
+            hint=f"infctl init writes one; -f FILE or {PROFILE_ENV} names another",
+        )
+    return (default,)
+
+
+def service_names(files: list[Path] | None) -> tuple[str, ...]:
+    """For completion: the services last rendered beside the profile. Cheap, and empty when unsure."""
+    try:
+        base = profile_files(files)[0].resolve().parent
+        rendered = sorted(base.glob(".infctl/*/rendered/supervisor.json"))
+        names: set[str] = set()
+        for file in rendered:
+            names.update(str(service["name"]) for service in json.loads(file.read_text("utf-8"))["services"])
+    except (UsageError, OSError, ValueError, KeyError, TypeError):
+        return ()
+    return tuple(sorted(names))
+
+
+def complete_service(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    taken = set(ctx.params.get("services") or ())
+    yield from (
+        name
+        for name in service_names(ctx.params.get("files"))
+        if name.startswith(incomplete) and name not in taken
+    )
+
+
+def complete_profile(incomplete: str) -> Iterator[str]:
+    from infctl.profile.builtin import builtin_profiles
+
+    yield from sorted(name for name in builtin_profiles() if name.startswith(incomplete))
+
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="FILE",
+        help="Profile; again for an overlay. Default: $INFCTL_PROFILE, then ./infctl.yaml",
+    ),
+]
+FilesLong = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help="Profile; again for an overlay. Default: $INFCTL_PROFILE, then ./infctl.yaml",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Facts as JSON on stdout, errors as JSON on stderr")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")]
+Services = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SERVICE]...", help="Default: all", autocompletion=complete_service, show_default=False
+    ),
+]

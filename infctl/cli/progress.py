@@ -1,0 +1,181 @@
+"""What `infctl up` shows while it waits: which service, which phase, since when, how long it usually takes.
+
+On a terminal a few lines that change in place; elsewhere a line a change and a heartbeat, so that a log of a
+build says what it was waiting for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from infctl.cli import console
+from infctl.cli.phases import phase_of
+from infctl.cli.text import duration
+from infctl.engine.model import Event
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
+
+HEARTBEAT_S = 10.0
+_DONE = {"ready", "stopped", "reloaded", "failed"}
+_WORDS = {
+    "started": "started",
+    "waiting": "waiting for its turn",
+    "loading": "loading",
+    "ready": "ready",
+    "reloaded": "reloaded",
+    "stopped": "stopped",
+    "crashed": "crashed",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The latest of one service."""
+
+    service: str
+    kind: str
+    text: str
+    began: float
+    """Of the service's start, in the display's own clock."""
+    at: float
+    """Of the last event."""
+
+    @property
+    def done(self) -> bool:
+        return self.kind in _DONE
+
+    def phase(self) -> str:
+        word = _WORDS.get(self.kind, self.kind)
+        if not self.text:
+            return word
+        return self.text if self.text.startswith(word) or self.kind == "loading" else f"{word}: {self.text}"
+
+    def show(self, now: float, width: int, typical_s: float | None) -> str:
+        spent = duration((self.at if self.done else now) - self.began)
+        usual = f" of about {duration(typical_s)}" if typical_s and not self.done else ""
+        if self.kind == "waiting":
+            return f"  {self.service:<{width}}  {self.phase()}"
+        return f"  {self.service:<{width}}  {self.phase():<28}  {spent}{usual}"
+
+
+class Progress:
+    """`with Progress(names, typical) as progress: progress.take(event)`. The display has its own thread."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        typical_s: Mapping[str, float],
+        *,
+        live: bool,
+        clock: Callable[[], float] = time.monotonic,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self._width = max((len(name) for name in names), default=8)
+        self._typical_s = typical_s
+        self._clock = clock
+        self._lines: dict[str, Line] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._live = live
+        self._heartbeat_s = heartbeat_s
+        self._display: Live | None = None
+        self._beat: threading.Thread | None = None
+        self.ready_s: dict[str, float] = {}
+        """Seconds from start to ready of what became ready."""
+
+    def __enter__(self) -> Self:
+        if self._live:
+            from rich.live import Live
+
+            self._display = Live(
+                console=console.talk(), get_renderable=self._render, refresh_per_second=4, transient=True
+            )
+            self._display.start()
+        else:
+            self._beat = threading.Thread(target=self._heartbeats, name="heartbeat", daemon=True)
+            self._beat.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._display is not None:
+            self._display.stop()
+            for line in self._snapshot():
+                console.say(line)
+        if self._beat is not None:
+            self._beat.join(timeout=1)
+
+    def take(self, event: Event) -> None:
+        """Show one event of the engine."""
+        now = self._clock()
+        if event.kind == "note":
+            self._print(f"  {event.service:<{self._width}}  {event.text}")
+            return
+        with self._lock:
+            before = self._lines.get(event.service)
+            text = event.text
+            if event.kind == "loading":
+                # Its log's last line: most say nothing about the phase, which then stays what it was.
+                stay = before.text if before is not None and before.kind == "loading" else "starting"
+                text = phase_of(event.text) or stay
+            line = Line(event.service, event.kind, text, now - event.elapsed_s, now)
+            self._lines[event.service] = line
+        if event.kind == "ready":
+            self.ready_s[event.service] = event.elapsed_s
+        changed = before is None or (before.kind, before.text) != (line.kind, line.text)
+        if self._display is None and changed:
+            console.say(line.show(now, self._width, self._typical_s.get(event.service)))
+
+    def waiting(self) -> list[str]:
+        """The services that are not done."""
+        with self._lock:
+            return [line.service for line in self._lines.values() if not line.done]
+
+    def lines(self, now: float) -> list[str]:
+        """What the display shows at `now`, the name of what is waited for last."""
+        with self._lock:
+            current = tuple(self._lines.values())
+        shown = [line.show(now, self._width, self._typical_s.get(line.service)) for line in current]
+        open_ = [line for line in current if not line.done and line.kind != "waiting"]
+        if open_:
+            shown.append(f"waiting for {', '.join(line.service for line in open_)} · Ctrl-C undoes it")
+        return shown
+
+    def _snapshot(self) -> list[str]:
+        return [line for line in self.lines(self._clock()) if not line.startswith("waiting for ")]
+
+    def _print(self, text: str) -> None:
+        if self._display is not None:
+            self._display.console.print(text)
+        else:
+            console.say(text)
+
+    def _render(self) -> Text:
+        from rich.text import Text
+
+        text = Text()
+        for line in self.lines(self._clock()):
+            style = "green" if "  ready" in line else "dim" if line.startswith("waiting for ") else ""
+            text.append(line + "\n", style=style)
+        return text
+
+    def _heartbeats(self) -> None:
+        while not self._over.wait(self._heartbeat_s):
+            now = self._clock()
+            with self._lock:
+                current = tuple(self._lines.values())
+            for line in current:
+                if not line.done and line.kind != "waiting":
+                    console.say(
+                        f"{line.show(now, self._width, self._typical_s.get(line.service))}, still waiting"
+                    )

@@ -1,0 +1,122 @@
+"""`infctl status`: what runs, since when, how busy, and why what is not well is not. JSON: shapes.STATUS."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infctl.cli import console
+from infctl.cli.options import Files, Json
+from infctl.errors import GatewayError, UsageError
+
+if TYPE_CHECKING:
+    from infctl.api import Health
+    from infctl.cli.facts import PlatformFacts
+    from infctl.cli.project import Project
+
+_WATCH_S = 1.0
+_WIDTH_PLAIN = 400
+
+
+def status(
+    *,
+    files: Files = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Redraw every second; q or Ctrl-C ends it")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Show each service: state, process, memory, requests, errors, restarts, and why it is not ready.
+
+    It is a report, so the exit code is 0 whatever it says; `infctl health` gives a verdict.
+    With --json and --watch: one object a line, every second.
+
+    \b
+    Examples:
+      infctl status
+      infctl status --watch
+      infctl status --json | jq '.services[] | select(.state != "ready")'
+    """
+    from infctl.cli.project import open_project
+
+    project = open_project(files)
+    if not watch:
+        show(collect(project), json_output=json_output)
+    elif json_output:
+        while True:
+            console.data(collect(project).as_data(), indent=None)
+            time.sleep(_WATCH_S)
+    elif console.is_tty(sys.stdout):
+        _watch(project)
+    else:
+        raise UsageError(
+            "--watch draws on a terminal, and stdout is none", hint="--watch --json works in a pipe"
+        )
+
+
+def collect(project: Project) -> PlatformFacts:
+    """One look at the supervisor, the gateway and /proc. Never raises for something that is merely down."""
+    from infctl.cli import facts, processes
+
+    stack = project.stack()
+    observed = project.engine().observe()
+    asked: Health | str
+    try:
+        with project.api(stack) as api:
+            asked = api.health()
+    except GatewayError as error:
+        asked = error.message
+    return facts.merge(
+        stack,
+        observed,
+        asked,
+        gateway_url=project.gateway_url(stack),
+        running=processes.table(),
+        supervisors=project.supervisor_pids(),
+        warnings=project.warnings(),
+        now=time.time(),
+    )
+
+
+def show(facts: PlatformFacts, *, json_output: bool) -> None:
+    from infctl.cli import status_screen
+
+    if json_output:
+        console.data(facts.as_data())
+        return
+    for line in status_screen.lines(facts, _width(), console.styled):
+        console.fact(line)
+
+
+def _width() -> int:
+    if console.is_tty(sys.stdout):
+        return shutil.get_terminal_size().columns
+    return _WIDTH_PLAIN
+
+
+def _watch(project: Project) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    from infctl.cli import status_screen
+    from infctl.cli.keys import Keys
+
+    def screen() -> Text:
+        width, height = shutil.get_terminal_size()
+        rows = status_screen.lines(collect(project), width, console.styled)
+        rows = [*rows[: height - 2], "", console.styled("q ends", "dim")]
+        return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
+
+    with (
+        Keys(sys.stdin) as keys,
+        Live(screen(), console=console.tables(), screen=True, auto_refresh=False) as live,
+    ):
+        try:
+            while keys.wait(_WATCH_S) not in {"q", "Q", "\x1b", "\x03"}:
+                live.update(screen(), refresh=True)
+        except KeyboardInterrupt:
+            return
