@@ -16,7 +16,7 @@ for python in "${1:-}" python3.11 python3.12 python3.13 python3; do
     found="$found $python ($has)"
     case " $locked" in
         *" $has "*)
-            if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            if "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
                 command -v "$python"
                 exit 0
             fi

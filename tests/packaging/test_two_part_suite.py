@@ -1,0 +1,110 @@
+"""`make test` runs pytest twice and answers for both; in CI no skip goes unseen."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = """
+import pytest
+def test_side_by_side(): pass
+@pytest.mark.serial
+def test_alone(): assert {alone}
+"""
+
+
+def suite(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "test_it.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  serial: alone\n  stack: local\n  gpu: gpu\n")
+    argv = [sys.executable, str(ROOT / "scripts" / "test.py"), "-p", "no:cacheprovider"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "CI"))}
+    return subprocess.run(
+        argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_last_line_adds_both_parts_up(tmp_path: Path) -> None:
+    done = suite(tmp_path, SUITE.format(alone=True))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 2 passed in " in done.stdout.splitlines()[-1]
+
+
+def test_a_failure_in_the_second_part_is_the_exit_code(tmp_path: Path) -> None:
+    done = suite(tmp_path, SUITE.format(alone=False))
+    assert done.returncode == 1
+    assert " 1 failed, 1 passed in " in done.stdout.splitlines()[-1]
+
+
+def test_a_failure_in_the_first_part_does_not_stop_the_second(tmp_path: Path) -> None:
+    done = suite(tmp_path, SUITE.format(alone=True).replace("(): pass", "(): assert False"))
+    assert done.returncode == 1
+    assert " 1 failed, 1 passed in " in done.stdout.splitlines()[-1]
+
+
+def test_a_part_without_tests_is_no_failure(tmp_path: Path) -> None:
+    done = suite(tmp_path, "def test_only(): pass\n")
+    assert done.returncode == 0
+    assert " 1 passed in " in done.stdout.splitlines()[-1]
+
+
+def test_no_tests_at_all_is_a_failure(tmp_path: Path) -> None:
+    assert suite(tmp_path, "").returncode == 5
+
+
+SKIPS = """
+import pytest
+def test_here(): pass
+def test_no_tool(): pytest.skip("no tool")
+@pytest.mark.gpu
+def test_no_gpu(): pytest.skip("no GPU")
+@pytest.mark.xfail(reason="known", strict=True)
+def test_known(): assert False
+"""
+
+
+@pytest.mark.parametrize(
+    ("ci", "code", "said"), [("true", 1, "1 failed, 1 passed, 1 skipped, 1 xfailed"), ("", 0, "2 skipped")]
+)
+def test_in_ci_only_a_missing_gpu_excuses_a_skip(tmp_path: Path, ci: str, code: int, said: str) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_skips.py").write_text(SKIPS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  gpu: gpu\n")
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"CI": ci}
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stdout
+    assert said in done.stdout
+    assert ("missing GPU only: Skipped: no tool" in done.stdout) == bool(ci)
+
+
+def test_a_module_that_skips_itself_fails_in_ci(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_skips.py").write_text("import pytest\npytest.importorskip('absent_module')\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"CI": "true"}
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert "which CI allows for a missing GPU only" in done.stdout
+
+
+def test_counts_are_read_from_a_coloured_line() -> None:
+    spec = importlib.util.spec_from_file_location("two_parts", ROOT / "scripts" / "test.py")
+    assert spec is not None
+    assert spec.loader is not None
+    two_parts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(two_parts)
+    line = (
+        "\x1b[31m= \x1b[1m1 failed\x1b[0m, 20 passed, 3 deselected, 1 error, 1 warning in 61.2s (0:01:01) ="
+    )
+    assert two_parts.counts(line) == {"failed": 1, "passed": 20, "errors": 1, "warnings": 1}
