@@ -182,9 +182,7 @@ def _known(book: Path) -> dict[str, tuple[str, ...]]:
     """Path -> SHA-256, more than one after a kill. Of a damaged book nothing is known."""
     try:
         data = json.loads(book.read_text(encoding="utf-8"))
-        version, files = data["version"], data["files"]
-    except FileNotFoundError:
-        return {}
+        version, files = data["version"], dict(data["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     if not isinstance(version, int) or version > VERSION:

@@ -207,7 +207,11 @@ def _too_many(
     if (model.replicas or 1) > 1:
         what, path = f"{model.replicas} replicas of {name} need", f"models/{name}/replicas"
         each = "" if worst.width == 1 else f", {worst.width} GPUs each"
-        hint = f"{left // worst.width} fit{each}" if left >= worst.width else ""
+        hint = (
+            f"{left // worst.width} {'fits' if left // worst.width == 1 else 'fit'}{each}"
+            if left >= worst.width
+            else ""
+        )
     elif worst.width > 1:
         key = "tensor_parallel" if model.tensor_parallel > 1 else "pipeline_parallel"
         what, path, hint = f"{name} needs", f"models/{name}/{key}", ""
