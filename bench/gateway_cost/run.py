@@ -53,6 +53,7 @@ http {{
 """
 
 GATEWAY = """
+version: 1
 listen: {{host: 127.0.0.1, port: {port}}}
 models:
 - name: chat
@@ -116,12 +117,15 @@ def pinned(cpu: int) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def running(argv: list[str], cpu: int, log: Path, **env: str) -> Iterator[subprocess.Popen[str]]:
-    with log.open("w") as errors:
+def running(
+    argv: list[str], cpu: int, log: Path, env: dict[str, str], *, says_port: bool
+) -> Iterator[subprocess.Popen[str]]:
+    """A process whose output goes to `log`; of one that says its port, only the errors."""
+    with log.open("w") as output:
         process = subprocess.Popen(
             argv,
-            stdout=subprocess.PIPE,
-            stderr=errors,
+            stdout=subprocess.PIPE if says_port else output,
+            stderr=output,
             text=True,
             preexec_fn=pinned(cpu),  # noqa: PLW1509 - nothing here has threads
             env={**os.environ, **env},
@@ -194,7 +198,7 @@ def proxies(backend: int, folder: Path) -> Iterator[list[Proxy]]:
 
         def add(name: str, argv: list[str], port: int | None = None, **env: str) -> None:
             log = folder / f"{name}.log"
-            process = stack.enter_context(running(argv, PROXY_CPU, log, **env))
+            process = stack.enter_context(running(argv, PROXY_CPU, log, env, says_port=port is None))
             port = port or said_port(process)
             wait_for(port, process, log)
             found.append(Proxy(name, port, process))
@@ -262,7 +266,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         argv = [sys.executable, str(HERE / "stub.py"), "0"]
-        stub = stack.enter_context(running(argv, OTHER_CPU, folder / "stub.log"))
+        stub = stack.enter_context(running(argv, OTHER_CPU, folder / "stub.log", {}, says_port=True))
         found = stack.enter_context(proxies(said_port(stub), folder))
         for kind, connections in (("plain", args.connections), ("stream", args.streams)):
             if connections:
