@@ -94,11 +94,13 @@ class Sweep:
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for member in tuple(self._members):
-            if not member.sweep(now):
-                self._members.discard(member)
-        if self._members:
-            self._timer = self._loop.call_later(INTERVAL_S, self._tick)
+        try:
+            for member in tuple(self._members):
+                if not member.sweep(now):
+                    self._members.discard(member)
+        finally:  # a fault in one member must not end all time-outs
+            if self._members:
+                self._timer = self._loop.call_later(INTERVAL_S, self._tick)
 
 
 _sweeps: WeakKeyDictionary[asyncio.AbstractEventLoop, Sweep] = WeakKeyDictionary()

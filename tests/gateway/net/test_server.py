@@ -130,6 +130,68 @@ def test_a_body_shorter_than_promised_is_cut_not_ended(net) -> None:
     net.run(main)
 
 
+def test_more_than_promised_is_a_fault_of_the_handler_and_never_leaves(net) -> None:
+    errors: list[Exception] = []
+
+    async def handler(exchange: Exchange) -> None:
+        exchange.start(200, b"", 3)
+        exchange.write(b"hello")
+
+    async def main() -> None:
+        async with net.server(handler, on_error=lambda _, error: errors.append(error)) as server:
+            async with net.client(server.port) as (reader, writer):
+                writer.write(GET)
+                with contextlib.suppress(ConnectionError):
+                    assert b"hel" not in await reader.read()
+                await net.until(lambda: server.connections == 0)
+                assert isinstance(errors[0], RuntimeError)
+
+    net.run(main)
+
+
+def test_a_stream_to_head_is_a_head_only(net) -> None:
+    async def handler(exchange: Exchange) -> None:
+        exchange.start(200, b"", None)
+        exchange.write(b"hello")
+        exchange.end()
+
+    async def main() -> None:
+        async with net.server(handler) as server:
+            got = await answer(net, server.port, closing(GET.replace(b"GET", b"HEAD")))
+            assert got.endswith(b"\r\n\r\n")
+            assert got.count(b"\r\n\r\n") == 1
+
+    net.run(main)
+
+
+def test_a_slow_client_can_still_take_an_answer_whose_connection_closes(net) -> None:
+    async def handler(exchange: Exchange) -> None:
+        exchange.respond(200, b"", b"a" * 8_000_000)
+
+    async def main() -> None:
+        async with net.server(handler, timeouts=Timeouts(stream_idle_s=10)) as server:
+            async with net.client(server.port) as (reader, writer):
+                writer.write(closing(GET))
+                await asyncio.sleep(3.0)  # longer than a refused client may linger
+                assert len(await reader.read()) > 8_000_000
+
+    net.run(main)
+
+
+def test_a_client_that_never_takes_its_last_answer_is_cut(net) -> None:
+    async def handler(exchange: Exchange) -> None:
+        exchange.respond(200, b"", b"a" * 8_000_000)
+
+    async def main() -> None:
+        async with net.server(handler, timeouts=Timeouts(stream_idle_s=0.3)) as server:
+            async with net.client(server.port) as (_, writer):
+                writer.write(closing(GET))
+                await net.until(lambda: server.connections == 1)
+                assert await net.until(lambda: server.connections == 0) < 3.0
+
+    net.run(main)
+
+
 def test_a_handler_that_fails_is_a_500_and_is_reported(net) -> None:
     errors: list[Exception] = []
 
