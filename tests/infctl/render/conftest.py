@@ -1,0 +1,88 @@
+"""A fixed machine and fixed folders, so that renders can be compared byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infctl.gpus import Gpu, for_profile
+from infctl.host import Host
+from infctl.plan import place
+from infctl.profile.loading import LoadedProfile, load
+from infctl.render import RenderedFile, render
+from infctl.stack import Layout, Stack
+from infctl.stack.build import build, serves_http3
+
+ROOT = Path(__file__).resolve().parents[3]
+HOST = Host(
+    python="/opt/infctl/bin/python", nginx="/opt/infctl/nginx", env={"HOME": "/home/me", "XDG_CACHE_HOME": ""}
+)
+ONE_CARD = Gpu(0, "L4", "GPU-8a1b2c3d-0000-0000-0000-000000000000", int(22.05 * 2**30))
+"""What a profile that says `detect` finds."""
+SECRETS = frozenset({"GATEWAY_API_KEY", "BACKEND_API_KEY"})
+
+
+@dataclass(frozen=True)
+class Rendered:
+    loaded: LoadedProfile
+    stack: Stack
+    files: tuple[RenderedFile, ...]
+
+    def text(self, path: str) -> str:
+        return next(file.text for file in self.files if file.path == path)
+
+
+def render_profile(profile: Path) -> Rendered:
+    loaded = load((profile,), {"GATEWAY_API_KEY": "sk-client-key", "BACKEND_API_KEY": "sk-backend-key"})
+    name = loaded.profile.name
+    layout = Layout(Path("/srv/platform"), Path("/srv/platform/.infctl") / name)
+    gpus = loaded.profile.gpus
+    there = (ONE_CARD,) if gpus.kind == "detect" else for_profile(gpus)
+    plan = place(loaded.profile, there, loaded.where)
+    stack = build(loaded.profile, plan, layout, HOST, secrets=SECRETS, where=loaded.where)
+    http3 = serves_http3(loaded.profile, HOST)
+    files = render(stack, loaded.profile, layout, http3=http3, where=loaded.where)
+    return Rendered(loaded, stack, files)
+
+
+@pytest.fixture
+def rendered() -> Callable[[Path], Rendered]:
+    return render_profile
+
+
+@pytest.fixture
+def profiles() -> Path:
+    return ROOT / "profiles"
+
+
+# crossplane 0.5.8 is older than these directives.
+NEWER = {"http2": "http2 on", "http3": "http3 on"}
+
+
+def strict_errors(text: str, folder: Path) -> list[str]:
+    """What crossplane finds wrong, but for its own gaps: newer directives, entries of a map."""
+    import crossplane
+
+    path = folder / "nginx.conf"
+    path.write_text(text)
+    loose = crossplane.parse(str(path), single=True)
+    if loose["status"] != "ok":
+        return [error["error"] for error in loose["errors"]]
+    excused = set()
+    for top in loose["config"][0]["parsed"]:
+        for directive in top.get("block", ()):
+            if directive["directive"] == "map":
+                excused |= {entry["line"] for entry in directive["block"]}
+            for inner in directive.get("block", ()):
+                if NEWER.get(inner["directive"]) == " ".join((inner["directive"], *inner["args"])):
+                    excused.add(inner["line"])
+    strict = crossplane.parse(str(path), single=True, strict=True)
+    return [error["error"] for error in strict["errors"] if error["line"] not in excused]
+
+
+@pytest.fixture
+def nginx_errors(tmp_path: Path) -> Callable[[str], list[str]]:
+    return lambda text: strict_errors(text, tmp_path)

@@ -1,0 +1,79 @@
+"""Each profile's renders lie beside one another in tests/golden/render/<profile>/.
+
+INFCTL_REFRESH_GOLDEN=1 pytest tests/infctl/render/test_golden.py    writes them anew; read the diff then
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway import config
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "render"
+CASES = ("local", "l4x4", "one-gpu")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_renders_are_as_they_were(case: str, rendered: Callable[[Path], Any], profiles: Path) -> None:
+    files = rendered(profiles / f"{case}.yaml").files
+    folder = GOLDEN / case
+    if os.environ.get("INFCTL_REFRESH_GOLDEN"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (folder / file.path).write_text(file.text)
+    assert {file.path for file in files} == {path.name for path in folder.iterdir()}
+    for file in files:
+        assert file.text == (folder / file.path).read_text(), file.path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_renders_say_who_made_them_and_hold_no_key(
+    case: str, rendered: Callable[[Path], Any], profiles: Path
+) -> None:
+    for file in rendered(profiles / f"{case}.yaml").files:
+        assert "Made by infctl from the profile of" in file.text
+        assert "do not edit" in file.text
+        assert "sk-" not in file.text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_gateway_takes_its_file(case: str, rendered: Callable[[Path], Any], profiles: Path) -> None:
+    found = rendered(profiles / f"{case}.yaml")
+    parsed = config.parse(yaml.safe_load(found.text("gateway.yaml")))
+    engines = {f"vllm-{service.name}" for service in found.stack.services if service.role == "engine"}
+    assert {backend.id for model in parsed.models for backend in model.backends} == engines
+
+
+def test_supervisor_file_is_the_stack(rendered: Callable[[Path], Any], profiles: Path) -> None:
+    found = rendered(profiles / "local.yaml")
+    data = json.loads(found.text("supervisor.json"))
+    assert [s["name"] for s in data["services"]] == [s.name for s in found.stack.services]
+    digests = {f["path"]: f["sha256"] for s in data["services"] for f in s["files"]}
+    assert {path.rpartition("/")[2]: bool(digest) for path, digest in digests.items()} == {
+        "gateway.yaml": True, "nginx.conf": True, ".env": False, "certificate.pem": False, "key.pem": False,
+    }  # fmt: skip
+
+
+def test_reference_platform_keeps_its_names(rendered: Callable[[Path], Any], profiles: Path) -> None:
+    found = rendered(profiles / "l4x4.yaml")
+    urls = [
+        backend["url"]
+        for model in yaml.safe_load(found.text("gateway.yaml"))["models"]
+        for backend in model["backends"]
+    ]
+    assert urls == [f"http://vllm-{name}:8000" for name in ("chat0", "chat1", "text2sql", "embed", "rerank")]
+    nginx = found.text("nginx.conf")
+    for line in (
+        "server inference-gateway:8000 resolve max_fails=0;",
+        "listen 0.0.0.0:443 ssl default_server;",
+        "return 308 https://$host$request_uri;",
+        "resolver 127.0.0.11 valid=5s ipv6=off;",
+    ):
+        assert line in nginx
