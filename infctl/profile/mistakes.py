@@ -89,6 +89,10 @@ def _pattern(error: Any, spot: Spot | None) -> tuple[str, str]:
     return f"{shown(error['input'])} is not {says.what}", f"for example {says.example}"
 
 
+def _long(error: Any, _: Spot | None) -> tuple[str, str]:
+    return f"{len(error['input']):,} characters are too many", f"at most {error['ctx']['max_length']:,}"
+
+
 def _text(error: Any, spot: Spot | None) -> tuple[str, str]:
     value = error["input"]
     if isinstance(value, dict | list | tuple):
@@ -131,6 +135,7 @@ def _bound(word: str, limit: str, of: str) -> Callable[[Any, Spot | None], tuple
         for mark in spot.marks if spot else ():
             if isinstance(mark, PlainSerializer):  # the human form: "at most 1d", not "at most 86400.0"
                 edge = mark.func(edge)  # type: ignore[call-arg]
+                value = f"{value:g}" if "%" in edge else mark.func(value)  # type: ignore[call-arg]
         return f"{value} is too {word}", f"{of} {edge:g}" if isinstance(edge, float) else f"{of} {edge}"
 
     return say
@@ -146,7 +151,7 @@ _SAYINGS: dict[str, Callable[[Any, Spot | None], tuple[str, str]]] = {
     "string_pattern_mismatch": _pattern,
     "string_type": _text,
     "string_too_short": _pattern,
-    "string_too_long": _pattern,
+    "string_too_long": _long,
     "string_unicode": _pattern,
     "int_type": _whole,
     "int_from_float": _whole,

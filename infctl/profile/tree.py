@@ -170,7 +170,9 @@ class _Builder:
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
         where = self._where(event)
         if depth > DEPTH_MAX:
-            raise Unreadable(Problem(f"nested more than {DEPTH_MAX} deep", where=where))
+            raise Unreadable(
+                Problem(f"nested more than {DEPTH_MAX} deep", where=where, hint="a profile is six deep")
+            )
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), where)
         self._count(1, where)
@@ -231,14 +233,16 @@ class _Builder:
             if isinstance(item, Mapping):
                 yield item
             else:
-                self.problems.append(Problem("<< merges mappings only", where=item.where))
+                self.problems.append(Problem("<< merges mappings only", where=item.where, hint="<<: *name"))
 
     def _alias(self, name: str, where: Location) -> Node:
         if name not in self.anchors:
-            raise Unreadable(Problem(f"*{name} names no &{name} above", where=where))
+            raise Unreadable(
+                Problem(f"*{name} names no &{name} above", where=where, hint="an anchor comes first")
+            )
         known = self.anchors[name]
         if known is None:
-            raise Unreadable(Problem(f"*{name} contains itself", where=where))
+            raise Unreadable(Problem(f"*{name} contains itself", where=where, hint="write it out"))
         node, nodes = known
         self._count(nodes, where)
         return replace(node, where=where) if isinstance(node, Scalar) else node
@@ -246,4 +250,8 @@ class _Builder:
     def _count(self, nodes: int, where: Location) -> None:
         self.nodes += nodes
         if self.nodes > NODES_MAX:
-            raise Unreadable(Problem(f"more than {NODES_MAX:,} values, aliases expanded", where=where))
+            raise Unreadable(
+                Problem(
+                    f"more than {NODES_MAX:,} values, aliases expanded", where=where, hint="fewer aliases"
+                )
+            )

@@ -1,0 +1,162 @@
+"""Secrets are names in a profile; what is missing is told with its place and where to set it."""
+
+# ruff: noqa: E501, ISC004 - expected lines are read whole; an answer may be a value or an error
+
+from __future__ import annotations
+
+import pytest
+
+from infctl.errors import ProfileError
+from infctl.profile.enforcement import unenforced
+from infctl.profile.environment import VARIABLES, read_environment
+from infctl.profile.schema import SecretRef
+from infctl.profile.secrets import generated_secrets, missing_secrets, required_secrets, secret_values
+
+KEYS = """
+name: box
+models: {chat: {source: a/b, task: chat}}
+gateway: {keys: {shared: "${GATEWAY_API_KEY:?the key your clients send}"}}
+"""
+
+
+def _said(problems):
+    return [f"{problem} | {problem.hint}" for problem in problems]
+
+
+def test_a_reference_is_kept_not_filled_in(desk):
+    loaded = desk.load(KEYS, env={"GATEWAY_API_KEY": "sk-1"})
+    shared = loaded.profile.gateway.keys.shared
+    assert shared == SecretRef("GATEWAY_API_KEY", "the key your clients send")
+    assert "sk-1" not in loaded.profile.model_dump_json()
+    assert '"${GATEWAY_API_KEY:?the key your clients send}"' in loaded.profile.model_dump_json()
+
+
+def test_a_missing_secret_names_the_variable_and_where_to_set_it(desk):
+    loaded = desk.load(KEYS)
+    assert _said(missing_secrets(loaded, {})) == [
+        "box.yaml:3:26  gateway/keys/shared: GATEWAY_API_KEY is not set: the key your clients send"
+        f" | put it into {desk.folder}/.env: GATEWAY_API_KEY=..."
+    ]
+    assert missing_secrets(loaded, {"GATEWAY_API_KEY": ""})[0].message.startswith("GATEWAY_API_KEY is empty")
+    assert missing_secrets(loaded, {"GATEWAY_API_KEY": "sk-1"}) == ()
+
+
+def test_the_shared_key_is_needed_even_where_nothing_is_written(desk, smallest):
+    assert [use.name for use in required_secrets(desk.load(smallest).profile)] == ["GATEWAY_API_KEY"]
+
+
+def test_what_infctl_makes_up_is_not_missing(desk):
+    loaded = desk.load(KEYS, "secrets: {GATEWAY_API_KEY: {generate: true}}")
+    assert generated_secrets(loaded.profile) == ("GATEWAY_API_KEY",)
+    assert missing_secrets(loaded, {}) == ()
+
+
+def test_a_secret_comes_from_another_variable_or_a_file(desk):
+    loaded = desk.load(KEYS, "secrets: {GATEWAY_API_KEY: {env: OTHER}}")
+    assert missing_secrets(loaded, {})[0].message == "OTHER is not set: the key your clients send"
+    assert secret_values(loaded, {"OTHER": "sk-2"}) == {"GATEWAY_API_KEY": "sk-2"}
+    loaded = desk.load(KEYS, "secrets: {GATEWAY_API_KEY: {file: key.txt}}")
+    assert missing_secrets(loaded, {})[0].hint == "put it into the file key.txt"
+    (desk.folder / "key.txt").write_text("sk-3\n")
+    assert secret_values(loaded, {}) == {"GATEWAY_API_KEY": "sk-3"}
+
+
+def test_an_optional_secret_may_be_missing(desk):
+    assert missing_secrets(desk.load(KEYS, "secrets: {GATEWAY_API_KEY: {optional: true}}"), {}) == ()
+
+
+def test_a_part_that_is_off_needs_no_secret(desk):
+    on = "monitoring: {grafana: {admin_password: '${G}'}}\n"
+    off = "monitoring: {enabled: false, grafana: {admin_password: '${G}'}}\n"
+    assert [u.name for u in required_secrets(desk.load(KEYS, on).profile)] == ["GATEWAY_API_KEY", "G"]
+    assert [u.name for u in required_secrets(desk.load(KEYS, off).profile)] == ["GATEWAY_API_KEY"]
+
+
+# --- the environment ---------------------------------------------------------------------------------------
+
+
+def test_the_process_wins_over_the_file(desk):
+    desk.write("A=1\nB='2' \nexport C=3 # c\n", ".env")
+    assert read_environment(desk.folder, {"A": "9"}) == {"A": "9", "B": "2", "C": "3"}
+    assert read_environment(desk.folder / "nowhere", {"A": "9"}) == {"A": "9"}
+
+
+def test_an_unreadable_env_file_is_told(desk):
+    desk.write(b"A=\xff\n", ".env")
+    with pytest.raises(ProfileError) as caught:
+        read_environment(desk.folder, {})
+    assert str(caught.value.problems[0]) == f"{desk.folder}/.env:1:3: not UTF-8"
+
+
+def test_the_reference_platforms_variables_win_over_the_profile(desk, smallest):
+    env = {
+        "MAX_RPS_PER_IP": "7",
+        "QUEUE_TIMEOUT_SECS": "3",
+        "ORG_DAILY_TOKEN_LIMIT": "10000000",
+        "RPS_BURST": "",
+    }
+    loaded = desk.load(f"{smallest}gateway: {{limits: {{requests_per_second: 50, burst: 5}}}}", env=env)
+    limits = loaded.profile.gateway.limits
+    assert (limits.requests_per_second, limits.queue_timeout, limits.burst) == (7.0, 3.0, 5)
+    assert loaded.overridden == {
+        "gateway/limits/requests_per_second": "MAX_RPS_PER_IP",
+        "gateway/limits/queue_timeout": "QUEUE_TIMEOUT_SECS",
+        "gateway/quotas/tokens_per_day": "ORG_DAILY_TOKEN_LIMIT",
+    }
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_each_variable_reaches_its_field(desk, smallest, variable):
+    value = desk.load(smallest, env={variable: "179"}).profile
+    for step in VARIABLES[variable].split("/"):
+        value = getattr(value, step)
+    assert value == 179
+
+
+def test_a_wrong_variable_is_told_by_name(desk, smallest):
+    assert desk.says(smallest, env={"MAX_RPS_PER_IP": "many", "RPS_BURST": "0"}) == [
+        "gateway/limits/burst: RPS_BURST=0: 0 is too small | at least 1, in the environment or .env",
+        'gateway/limits/requests_per_second: MAX_RPS_PER_IP=many: "many" is not a number'
+        " | a number without quotes: 1.5, in the environment or .env",
+    ]
+
+
+# --- what is not enforced yet ------------------------------------------------------------------------------
+
+
+def test_what_is_set_and_not_enforced_is_told_once_a_section(desk):
+    loaded = desk.load(
+        KEYS,
+        "runtime: process\ngateway:\n  limits: {burst: 9, in_flight: 2}\n  breaker: {enabled: false}\n"
+        "  balancing: {policy: prefix_hash}\n",
+    )
+    assert [str(problem) for problem in unenforced(loaded)] == [
+        "over1.yaml:3:11  gateway/limits: not enforced by this version: no tenant is held back",
+        "over1.yaml:5:23  gateway/balancing/policy: not enforced by this version: the policy is least_in_flight",
+    ]
+
+
+def test_defaults_are_not_complained_about(desk):
+    assert unenforced(desk.load(KEYS, "runtime: process")) == ()
+
+
+def test_a_limit_set_by_a_variable_is_told_too(desk):
+    loaded = desk.load(KEYS, "runtime: process", env={"MAX_RPS_PER_IP": "5"})
+    assert [f"{p} | {p.hint}" for p in unenforced(loaded)] == [
+        "gateway/limits/requests_per_second: not enforced by this version: no tenant is held back"
+        " | MAX_RPS_PER_IP sets it"
+    ]
+
+
+def test_docker_is_told_although_it_is_the_default(desk):
+    assert [p.path for p in unenforced(desk.load(KEYS))] == ["runtime"]
+
+
+def test_warnings_are_located(desk):
+    loaded = desk.load(
+        KEYS, "runtime: process\nhardening: {read_only: true}\ngateway: {upstream: {idle: 9s}}"
+    )
+    assert [f"{p.where} {p.path}" for p in loaded.warnings] == [
+        "over1.yaml:3:28 gateway/upstream/idle",
+        "over1.yaml:2:12 hardening",
+    ]
