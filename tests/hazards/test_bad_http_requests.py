@@ -151,6 +151,14 @@ REFUSED = {
         400,
         post(b"Transfer-Encoding: chunked", body=b"1\r\nab\r\n0\r\n\r\n"),
     ),
+    "two other bytes where a chunk's CRLF belongs": (
+        400,
+        post(b"Transfer-Encoding: chunked", body=b"1\r\naXX0\r\n\r\n"),
+    ),
+    "a lone CR and a byte where a chunk's CRLF belongs": (
+        400,
+        post(b"Transfer-Encoding: chunked", body=b"1\r\na\rX0\r\n\r\n"),
+    ),
     "a chunk size of 17 digits": (
         400,
         post(b"Transfer-Encoding: chunked", body=b"00000000000000001\r\na\r\n0\r\n\r\n"),
