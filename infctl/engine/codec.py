@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from infctl.stack import ConfigFile, Preparation, Readiness, Service, Stack
@@ -32,24 +32,12 @@ def stack_from_json(data: Mapping[str, Any]) -> Stack:
 
 
 def service_from_json(data: Mapping[str, Any]) -> Service:
-    """Keys that are not of a Service (the engine's own additions) are passed over."""
-    ready = data["ready"]
-    return Service(
-        name=data["name"],
-        role=data["role"],
-        argv=tuple(data["argv"]),
-        env=_pairs(data["env"]),
-        secret_env=_pairs(data["secret_env"]),
-        files=tuple(ConfigFile(f["path"], f["sha256"], f["on_change"]) for f in data["files"]),
-        ready=None if ready is None else Readiness(ready["url"], ready["timeout_s"]),
-        start_group=data["start_group"],
-        after=tuple(data["after"]),
-        reload_signal=data["reload_signal"],
-        stop_timeout_s=data["stop_timeout_s"],
-        listen=tuple((host, int(port)) for host, port in data["listen"]),
-        models=tuple(data["models"]),
-        gpu=data["gpu"],
-    )
+    """Keys that are not of a Service (the engine's additions) are passed over; left out ones are default."""
+    known = {field.name for field in fields(Service)}
+    values = {name: _frozen(value) for name, value in data.items() if name in known}
+    values["files"] = tuple(ConfigFile(**file) for file in data["files"])
+    values["ready"] = None if data["ready"] is None else Readiness(**data["ready"])
+    return Service(**values)
 
 
 def secret_digest(key: bytes, value: str) -> str:
@@ -79,8 +67,9 @@ def reloads(service: Service, file: ConfigFile) -> bool:
     return file.on_change == "reload" and service.reload_signal is not None
 
 
-def _pairs(items: list[list[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in items)
+def _frozen(value: Any) -> Any:
+    """JSON has lists where a Service has tuples."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _hash(value: Any) -> str:

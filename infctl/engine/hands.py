@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from infctl import __version__
@@ -174,14 +175,12 @@ class Supervisor:
             unit.state = "starting"
         self.machine.adopt(name, unit)
         self.spec[name] = record["spec"]
-        if record["pid"] is None:
+        identity = Identity(record["leader"], record["start_ticks"], record["exe"])
+        if record["pid"] is not None and self._watch(name, identity):
             return
-        identity = Identity(record["pid"], record["start_ticks"], record["exe"])
-        if self._watch(name, identity):
-            return
-        self.who[name] = identity
-        self._sweep(name)
-        del self.who[name]
+        if identity.pid:
+            self.who[name] = identity
+            self._sweep(name)
         self.machine.ended(name, "ended while nobody watched", time.monotonic())
 
     def _adopt_unrecorded(self, name: str, pid: int) -> None:
@@ -223,8 +222,9 @@ class Supervisor:
         if command.kind == "start":
             self._start(name, now)
         elif command.kind == "stop":
-            # Stopped by a debugger or by hand, it could not hear SIGTERM.
-            for signum in (signal.SIGTERM, signal.SIGCONT):
+            asked = signal.Signals[f"SIG{self.spec[name].get('stop_signal', 'TERM')}"]
+            # Stopped by a debugger or by hand, it could not hear the first one.
+            for signum in (asked, signal.SIGCONT):
                 procfs.send_group(self.who[name], signum)
         elif command.kind == "kill":
             self._note(f"{name}: did not stop in time, killed")
@@ -236,10 +236,10 @@ class Supervisor:
                 self.spec[name] = self._service(name)
 
     def _start(self, name: str, now: float) -> None:
-        if self._sweep(name):
+        spec = self._service(name)
+        if self._sweep(name) or self._sweep(name, spec["argv"]):
             self.machine.not_yet(name, now)
             return
-        spec = self._service(name)
         self.spec[name] = spec
         try:
             pid = self._spawn(spec)
@@ -285,9 +285,9 @@ class Supervisor:
             setsigdef=(signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGXFSZ),
         )
 
-    def _sweep(self, name: str) -> int:
+    def _sweep(self, name: str, argv: Sequence[str] = ()) -> int:
         """Kill everything that belongs to this service; how many processes that was."""
-        argv = self.spec.get(name, {}).get("argv", ())
+        argv = argv or self.spec.get(name, {}).get("argv", ())
         found = procfs.members(self.home, name, self.who.get(name), argv)
         for process in found:
             procfs.send(process, signal.SIGKILL)
@@ -321,12 +321,14 @@ class Supervisor:
             self._write(books.OBSERVED, {**book, "epoch": time.time() - now})
 
     def _record(self, name: str, unit: Unit) -> dict[str, Any]:
-        identity = self.who.get(name) if unit.is_alive else None
+        # Of a dead leader too: it may have left orphans.
+        identity = self.who.get(name)
         running = unit.running
         return {
             "name": name,
             "state": unit.state,
-            "pid": identity.pid if identity else None,
+            "pid": identity.pid if identity and unit.is_alive else None,
+            "leader": identity.pid if identity else 0,
             "start_ticks": identity.start_ticks if identity else 0,
             "exe": identity.exe if identity else "",
             "started_mono": unit.started_at,

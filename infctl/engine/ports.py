@@ -3,56 +3,68 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Collection, Iterable
 
 from infctl.engine import procfs
 from infctl.errors import EngineError, Problem
 from infctl.stack import Role, Service
 
 FIELDS: dict[Role, str] = {
-    "engine": "the model's `port`",
-    "gateway": "`gateway/listen`",
-    "edge": "`edge/listen`",
+    "engine": "`engines/port_base`",
+    "gateway": "`gateway/listen/port`",
+    "edge": "`edge/https_port` or `edge/http_port`",
 }
 """Where a person writes these addresses in the profile."""
 COMMAND_SHOWN_MAX = 100
+"""Characters."""
+DYING_MAX_S = 3.0
+POLL_S = 0.05
 
 
-def check(services: Iterable[Service], home: Path, sessions: Sequence[int]) -> None:
+def check(services: Iterable[Service], own_processes: Callable[[], Collection[int]]) -> None:
     """Raises EngineError naming each address held by a stranger, its process and the field to change.
 
-    `sessions`: process ids of this platform's own running leaders; what they hold is about to be freed.
+    `own_processes` (asked only when an address is held): ids of this platform's own.
     """
     wanted = [(s, host, port) for s in services for host, port in s.listen]
-    if not wanted:
-        return
-    taken = {}
-    for listener in procfs.listeners():
-        for service, host, port in wanted:
-            if port == listener.port and _overlap(host, listener.address):
-                taken[service.name, host, port] = (service, listener)
-    if not taken:
-        return
-    ours = procfs.marked(str(home))
-    problems = []
-    for (name, host, port), (service, listener) in taken.items():
-        pid = procfs.holder_of(listener.inode)
-        if pid is not None and (pid in ours or _session(pid) in sessions):
-            continue
-        problems.append(
-            Problem(
-                f"{host}:{port} is held by {_who(pid)}",
-                path=name,
-                hint=f"end that process, or change {FIELDS[service.role]} in the profile",
-            )
+    deadline = time.monotonic() + DYING_MAX_S
+    while taken := _taken(wanted):
+        ours = own_processes()
+        held = [(who, service, address) for who, service, address in taken if who not in ours]
+        if not held:
+            return
+        if all(who is not None for who, _, _ in held) or time.monotonic() > deadline:
+            raise _refusal(held)
+        # A socket without a process may be that of one that is ending just now.
+        time.sleep(POLL_S)
+
+
+def _taken(wanted: Iterable[tuple[Service, str, int]]) -> list[tuple[int | None, Service, str]]:
+    """(process or None, service, address) of each address that is held."""
+    listeners = procfs.listeners()
+    return [
+        (procfs.holder_of(listener.inode), service, f"{host}:{port}")
+        for service, host, port in wanted
+        for listener in listeners
+        if port == listener.port and _overlap(host, listener.address)
+    ]
+
+
+def _refusal(held: Iterable[tuple[int | None, Service, str]]) -> EngineError:
+    problems = [
+        Problem(
+            f"{address} is held by {_who(pid)}",
+            path=service.name,
+            hint=f"end that process, or change {FIELDS[service.role]} in the profile",
         )
-    if problems:
-        raise EngineError(
-            str(problems[0]) if len(problems) == 1 else f"{len(problems)} addresses are held by others",
-            problems=problems if len(problems) > 1 else (),
-            hint=problems[0].hint,
-        )
+        for pid, service, address in dict.fromkeys(held)
+    ]
+    if len(problems) == 1:
+        return EngineError(str(problems[0]), hint=problems[0].hint)
+    return EngineError(
+        f"{len(problems)} addresses are held by others", problems=problems, hint=problems[0].hint
+    )
 
 
 def _overlap(wanted: str, held: str) -> bool:
@@ -73,11 +85,6 @@ def _addresses(host: str) -> tuple[str, ...]:
         return (str(ipaddress.ip_address(host)),)
     except ValueError:
         return (host,)
-
-
-def _session(pid: int) -> int:
-    found = procfs.look(pid)
-    return -1 if found is None else found.session
 
 
 def _who(pid: int | None) -> str:

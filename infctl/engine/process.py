@@ -151,8 +151,8 @@ class ProcessEngine:
         yield from (Event("", "note", note) for note in observed.notes)
         yield from self.prepare(stack)
         starting = {a.service for a in actions if a.kind in ("start", "replace")}
-        leaders = [o.pid for o in observed.services if o.pid is not None]
-        ports.check((s for s in stack.services if s.name in starting), self._home, leaders)
+        new = [s for s in stack.services if s.name in starting]
+        ports.check(new, lambda: self._own_processes(stack))
 
         nonces = {s["name"]: s["nonce"] for s in before["services"]} if before else {}
         for found in observed.services:
@@ -209,6 +209,7 @@ class ProcessEngine:
         if book is None and not alive and not self._is_supervised():
             self._forget()
             return
+        stack = self.running()
         observed = self.observe()
         limit = GRACE_S + sum(o.running.stop_timeout_s for o in observed.services if o.running is not None)
         wish = {**(book or {"stack": None, "services": [], "base_env": {}}), "down": True}
@@ -229,7 +230,7 @@ class ProcessEngine:
                 break
             time.sleep(POLL_S)
         yield from _events(events, self._generation)
-        for pid in self._kill_rest(observed):
+        for pid in self._kill_rest(stack):
             yield Event("", "note", f"process {pid} had to be killed")
         self._forget()
 
@@ -360,20 +361,29 @@ class ProcessEngine:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGHUP)
 
-    def _kill_rest(self, observed: Observed) -> list[int]:
-        """Whatever is left after an orderly end, such as a process that left its service's session."""
+    def _own_processes(self, stack: Stack | None = None) -> set[int]:
+        """Everything that belongs to this platform: by record, by mark, by the argv of `stack`'s services."""
+        home = str(self._home)
+        found = set(procfs.marked(home))
+        book, _ = self._read(books.OBSERVED)
+        same_boot = book is not None and book["boot_id"] == procfs.boot_id()
+        for record in book["services"] if book is not None and same_boot else ():
+            leader = procfs.Identity(record["leader"], record["start_ticks"], record["exe"])
+            argv = record["spec"].get("argv", ())
+            found |= {p.pid for p in procfs.members(home, record["name"], leader, argv)}
+        for service in stack.services if stack is not None else ():
+            found |= {p.pid for p in procfs.members(home, service.name, None, service.argv)}
+        return found
+
+    def _kill_rest(self, stack: Stack | None) -> list[int]:
+        """Whatever is left after an orderly end, unrecorded by a killed supervisor."""
         killed = []
-        for found in observed.services:
-            leader = None if found.pid is None else procfs.identify(found.pid)
-            argv = found.running.argv if found.running is not None else ()
-            rest = procfs.members(str(self._home), found.name, leader, argv)
-            killed += [p.pid for p in rest if procfs.send(p, signal.SIGKILL)]
-        for pid in procfs.marked(str(self._home)):
+        for pid in self._own_processes(stack):
             process = procfs.look(pid)
             if process is not None and procfs.send(process, signal.SIGKILL):
                 killed.append(pid)
         deadline = time.monotonic() + GRACE_S
-        while procfs.marked(str(self._home)) and time.monotonic() < deadline:
+        while self._own_processes(stack) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         return killed
 

@@ -130,7 +130,6 @@ def members(home: str, service: str, leader: Identity | None, argv: Sequence[str
     by_mark = marked(home)
     joined = " ".join(argv)
     searched = joined.encode() if home in joined else b""
-    own_user = os.getuid()
     found = []
     for pid in pids():
         process = look(pid)
@@ -138,7 +137,7 @@ def members(home: str, service: str, leader: Identity | None, argv: Sequence[str
             continue
         if by_mark.get(pid) == service:
             found.append(process)
-        elif pid in by_mark or _owner(pid) != own_user:
+        elif pid in by_mark or not _may_be_ours(pid):
             continue
         elif _is_of(process, leader) or (
             searched and process.session == pid and searched in os.fsencode(command_line(pid))
@@ -151,14 +150,12 @@ def _is_of(process: Process, leader: Identity | None) -> bool:
     """Whether it is the leader, or of its session and its program."""
     if leader is None or process.session != leader.pid:
         return False
-    if process.pid == leader.pid:
-        return process.start_ticks == leader.start_ticks
-    return (
-        process.start_ticks >= leader.start_ticks
-        and bool(leader.exe)
-        and exe_of(process.pid) == leader.exe
-        and (look(leader.pid) is None or is_running(leader))
-    )
+    now = look(leader.pid)
+    if now is not None:
+        # Else the id was given to another, whose session this is.
+        return now.start_ticks == leader.start_ticks
+    # The leader is gone, and with it the proof that the session is its own: the program must fit too.
+    return process.start_ticks >= leader.start_ticks and exe_of(process.pid) == leader.exe != ""
 
 
 def send(identity_or_process: Identity | Process, signum: signal.Signals) -> bool:
@@ -237,11 +234,13 @@ def _address(hexed: str) -> str:
     return ":".join(raw[i : i + 2].hex() for i in range(0, 16, 2))
 
 
-def _owner(pid: int) -> int:
+def _may_be_ours(pid: int) -> bool:
+    """Another user's process is not, unless we are root: then nginx gives its workers to `nobody`."""
+    own = os.getuid()
     try:
-        return os.stat(f"/proc/{pid}").st_uid
+        return own == 0 or os.stat(f"/proc/{pid}").st_uid == own
     except OSError:
-        return -1
+        return False
 
 
 def _read(path: str) -> bytes:

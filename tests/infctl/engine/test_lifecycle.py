@@ -291,7 +291,9 @@ class AnyLife(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 0.3, 1.0, 6.0, 70.0]))
     def time_passes(self, seconds):
         self.now += seconds
-        for command in self.machine.step(self.now):
+        commands = self.machine.step(self.now)
+        self.loading = {n for n in self.loading if self.machine.units[n].state != "ready"}
+        for command in commands:
             name = command.service
             if command.kind == "start":
                 assert name not in self.alive, "a second copy"
@@ -303,10 +305,6 @@ class AnyLife(RuleBasedStateMachine):
                 self.loading.add(name)
             else:
                 assert name in self.alive, f"{command.kind} of what is not there"
-        for name in list(self.loading):
-            unit = self.machine.units.get(name)
-            if unit is None or unit.state == "ready":
-                self.loading.discard(name)
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data(), hopeless=st.booleans())
@@ -344,6 +342,6 @@ class AnyLife(RuleBasedStateMachine):
 
 
 AnyLife.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestAnyLife = pytest.mark.timeout(120)(AnyLife.TestCase)
