@@ -115,6 +115,7 @@ class Log(_Frozen, frozen=True):
     """One JSON line a request."""
 
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 
 
@@ -194,10 +195,30 @@ def _problems(config: Config) -> list[str]:
             problems.append(f"models.{model.name}: no task")
         if not model.backends:
             problems.append(f"models.{model.name}: no backend")
+    problems += _backend_problems(config)
+    if config.keys.shared_env is None and config.listen.host not in _LOOPBACK:
+        problems.append(
+            f"keys.shared_env: null asks nobody for a key, which is for loopback only; listen.host is"
+            f" {config.listen.host}"
+        )
     for field in ("trusted_proxies", "metrics_open_to"):
         for network in getattr(config, field):
             try:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 problems.append(f"{field}: {error}")
+    return problems
+
+
+def _backend_problems(config: Config) -> list[str]:
+    problems = []
+    backends: dict[str, str] = {}
+    for model in config.models:
+        for backend in model.backends:
+            path = f"models.{model.name}.backends.{backend.id}"
+            if backend.id in backends:
+                problems.append(f"{path}: the id {backend.id!r} is used by {backends[backend.id]} as well")
+            backends[backend.id] = model.name
+            if not 1 <= int(backend.url.rpartition(":")[2]) <= 65_535:
+                problems.append(f"{path}: {backend.url} has no port between 1 and 65535")
     return problems

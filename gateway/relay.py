@@ -13,7 +13,7 @@ from gateway.usage import Usage, ends_with_usage, usage_in, without_usage
 TAIL_BYTES: Final = 4096
 """Of a plain reply, kept to find the usage in."""
 
-Ending = Literal["open", "done", "error"]
+Ending = Literal["open", "done", "error", "broken"]
 
 
 class BrokenStream(Exception):  # noqa: N818 - what the backend did
@@ -41,8 +41,9 @@ class Plain:
 class Stream:
     """Events pass byte by byte; what the gateway asked for and the client did not is taken out again.
 
-    `ending`: "done" once `[DONE]` came, "error" once the backend reported one in the stream; what follows
-    either is dropped, so that no `[DONE]` makes an error look like an end.
+    `ending`: "done" once `[DONE]` came, "error" once the backend reported one in the stream, "broken" once it said
+    what no stream of this API says. What follows any of them is dropped: no `[DONE]` makes an error look like an
+    end.
     """
 
     def __init__(self, call: Call) -> None:
@@ -50,29 +51,36 @@ class Stream:
         self._call = call
         self._last: bytes | None = None
         """The last piece with usage in it; read at the end only."""
+        self._why = ""
         self.ending: Ending = "open"
         self.events = 0
         """With data, so far."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Raises BrokenStream."""
+        """What is good of it, up to the first thing that is not."""
         try:
             events = self._splitter.feed(piece)
         except sse.TooLong as long:
-            raise BrokenStream(str(long)) from None
+            return self._break(str(long))
         if len(events) == 1:
             return self._event(events[0])
         return b"".join(map(self._event, events))
 
     def finish(self) -> bytes:
-        """At the clean end. Raises BrokenStream when it was cut short all the same."""
+        """At the clean end, or once `ending` is "broken". Raises BrokenStream."""
         if self.ending == "open":
-            raise BrokenStream("the stream ended without [DONE]")
+            self._break("it ended before the last event")
+        if self.ending == "broken":
+            raise BrokenStream(self._why)
         return b""
 
     @property
     def usage(self) -> Usage | None:
         return None if self._last is None else usage_in(self._last)
+
+    def _break(self, why: str) -> bytes:
+        self.ending, self._why = "broken", why
+        return b""
 
     def _event(self, event: bytes) -> bytes:
         if self.ending != "open":
@@ -85,7 +93,7 @@ class Stream:
             return event
         self.events += 1
         if data[:1] != b"{" or data[-1:] != b"}":
-            raise BrokenStream("an event is not a JSON object")
+            return self._break("an event is not a JSON object")
         if b'"error"' in data and _is_error(data):
             self.ending = "error"
             return event

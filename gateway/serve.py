@@ -118,7 +118,7 @@ class Serve:
     async def _forward_stream(self, exchange: Exchange, reply: Reply, stream: Stream, note: Note) -> None:
         note.relay = stream
         note.stream = True
-        while piece := await reply.read():
+        while stream.ending != "broken" and (piece := await _next_piece(reply, stream)):
             out = stream.feed(piece)
             if note.first_at is None and stream.events:
                 note.first_at = time.monotonic()
@@ -186,6 +186,16 @@ class Serve:
         note.count(live.metrics, now)
         if live.journal.requests and note.kind not in {"health", "live", "ready", "metrics"}:
             live.journal.request(note.line(live.journal.now(), now))
+
+
+async def _next_piece(reply: Reply, stream: Stream) -> bytes:
+    """A connection that breaks behind the last event has broken nothing. Raises UpstreamFailed."""
+    try:
+        return await reply.read()
+    except UpstreamFailed:
+        if stream.ending == "open":
+            raise
+        return b""
 
 
 def _refuse(exchange: Exchange, refusal: Refusal, note: Note) -> None:
