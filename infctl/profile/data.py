@@ -161,6 +161,8 @@ class _Filler:
                 expanded = expand(text, self.env, self.env_file)
             except Misfit as error:
                 self.data.problems.append(Problem(error.message, name, node.where, error.hint))
+                if at(path) is None:  # an unknown key as well: it stays to be found
+                    return node.text
                 self.data.dropped.add(name)
                 return _ABSENT
             text, resolves = expanded.text, node.plain or expanded.whole

@@ -135,7 +135,8 @@ def _bound(word: str, limit: str, of: str) -> Callable[[Any, Spot | None], tuple
         for mark in spot.marks if spot else ():
             if isinstance(mark, PlainSerializer):  # the human form: "at most 1d", not "at most 86400.0"
                 edge = mark.func(edge)  # type: ignore[call-arg]
-                value = f"{value:g}" if "%" in edge else mark.func(value)  # type: ignore[call-arg]
+                if not isinstance(value, str):
+                    value = f"{value:g}" if "%" in edge else mark.func(value)  # type: ignore[call-arg]
         return f"{value} is too {word}", f"{of} {edge:g}" if isinstance(edge, float) else f"{of} {edge}"
 
     return say

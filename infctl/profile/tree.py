@@ -18,6 +18,8 @@ from infctl.errors import Location, Problem
 from infctl.profile.values import shown
 
 DEPTH_MAX = 24
+KEY_MAX = 256
+"""Characters."""
 NODES_MAX = 20_000
 """Aliases expanded."""
 
@@ -208,7 +210,7 @@ class _Builder:
             key_where = self._where(event)
             key = self._node(event, events, depth + 1)
             node = self._node(next(events), events, depth + 1)
-            if not isinstance(key, Scalar) or not key.text:
+            if not isinstance(key, Scalar) or not 1 <= len(key.text) <= KEY_MAX or not key.text.isprintable():
                 self.problems.append(Problem("a key is one word", where=key_where, hint="write key: value"))
             elif key.text == "<<" and key.plain:
                 merged.extend(self._sources(node))

@@ -108,7 +108,7 @@ class Edge(Section):
     """HTTP/2 on the https port."""
     http3: Flag = False
     """QUIC, on the https port's UDP side; needs an nginx built with it."""
-    body_size: Size = 8 * 2**20
+    body_size: Annotated[Size, Field(ge=1)] = 8 * 2**20
     """The largest request body."""
     gzip: Flag = True
     """Compress answers; streams never."""

@@ -217,13 +217,13 @@ Lines = Annotated[int, Field(ge=1, le=10_000, strict=True)]
 class Http(Section):
     """What a client may send."""
 
-    line: Size = 16 * 2**10
+    line: Annotated[Size, Field(ge=1024)] = 16 * 2**10
     """The request line."""
-    header: Size = 64 * 2**10
+    header: Annotated[Size, Field(ge=1024)] = 64 * 2**10
     """All header lines together."""
     header_count: Lines = 100
     """Header lines."""
-    body: Size = 8 * 2**20
+    body: Annotated[Size, Field(ge=1)] = 8 * 2**20
     """A request's body; nginx passes on as much as edge/body_size."""
     connections: Many = 10_000
     """Clients at once."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from infctl.profile.schema.base import SecretRef, Section
+from infctl.profile.schema.models import GpuDevice, Gpus
 from infctl.profile.schema.platform import Profile
 
 
@@ -34,6 +35,8 @@ class Spot:
     def child(self, key: object) -> Spot | None:
         """The place one step further; None where the schema knows none."""
         if section := self.section:
+            if section is Gpus and str(key).isdigit():  # written as a list, kept as {kind, devices}
+                return Spot(GpuDevice)
             field = section.model_fields.get(str(key))
             return None if field is None else _spot(field.annotation, tuple(field.metadata))
         arguments = get_args(self.kind)

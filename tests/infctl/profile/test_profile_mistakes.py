@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infctl.profile.schema import Profile
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "profiles" / "mistakes"
 TOP = "name: box\nmodels: {chat: {source: a/b, task: chat}}\n"
 
@@ -83,3 +85,10 @@ def test_a_secret_is_never_repeated(desk, smallest):
 def test_problems_come_in_the_order_of_the_files(desk, smallest):
     said = desk.says(f"{smallest}logs: {{keep: 0}}\nruntme: x\n", "edge: {http2: 1}\n")
     assert [line.split("  ")[0] for line in said] == ["box.yaml:3:14", "box.yaml:4:1", "over1.yaml:1:15"]
+
+
+def test_an_unknown_key_with_an_unset_variable_is_two_mistakes(desk, smallest):
+    assert desk.says(f"{smallest}prot: ${{NOT}}\n") == [
+        'box.yaml:3:1  prot: unknown key "prot" | known here: ' + ", ".join(Profile.model_fields),
+        "box.yaml:3:7  prot: NOT is not set | set it in .env, or write ${NOT:-a default}",
+    ]
