@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from infctl.engine.logs import tail
+from infctl.errors import EngineError
+
+LINES_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +189,12 @@ def find(lines: Sequence[str], last_exit: str = "") -> Finding | None:
             cause.key, cause.why.format(**words), cause.do.format(**words), cause.lasting, lines[line]
         )
     return KILLED if "SIGKILL" in last_exit else None
+
+
+def failure(logs: Path, name: str, why: str, what: str) -> EngineError:
+    """An error with the service's own last lines, the likely cause and what to do about it."""
+    lines = tail(logs / f"{name}.log", LINES_SHOWN)
+    found = find(lines, why)
+    if found is None:
+        return EngineError(f"{name} {what}: {why}", hint=f"all of its log: `infctl logs {name}`", log=lines)
+    return EngineError(f"{name} {what}: {found.why} ({why})", hint=found.do, log=lines)

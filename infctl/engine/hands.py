@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from infctl import __version__
-from infctl.engine import books, procfs, rotate, supervisor
-from infctl.engine.lifecycle import Command, Machine, Unit, Wanted
+from infctl.engine import books, procfs, records, rotate, supervisor
+from infctl.engine.lifecycle import Command, Machine, Unit
 from infctl.engine.probe import Prober
 from infctl.engine.procfs import Identity
 
@@ -136,7 +136,7 @@ class Supervisor:
 
     def _wish(self) -> None:
         services = [] if self.desired["down"] else self.desired["services"]
-        self.machine.want([_wanted(s) for s in services])
+        self.machine.want([records.wanted(s) for s in services])
 
     def _adopt_all(self) -> None:
         """Find the services that an earlier supervisor started, and kill what nobody can watch."""
@@ -157,22 +157,7 @@ class Supervisor:
 
     def _adopt_record(self, record: dict[str, Any]) -> None:
         name = record["name"]
-        running = Wanted(**{**record["running"], "after": tuple(record["running"]["after"])})
-        unit = Unit(
-            target=running,
-            running=running,
-            state="ready" if record["ready_mono"] is not None else record["state"],
-            started_at=record["started_mono"],
-            ready_at=record["ready_mono"],
-            restarts=record["restarts"],
-            crashes=record["crashes"],
-            was_ready=record["was_ready"],
-            was_started=True,
-            last_exit=record["last_exit"],
-            next_start_at=record["next_start_mono"],
-        )
-        if record["state"] == "stopping" and record["ready_mono"] is None:
-            unit.state = "starting"
+        unit = records.unit_of(record)
         self.machine.adopt(name, unit)
         self.spec[name] = record["spec"]
         identity = Identity(record["leader"], record["start_ticks"], record["exe"])
@@ -191,7 +176,7 @@ class Supervisor:
         spec = next((s for s in self.desired["services"] if s["name"] == name), {"name": name})
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - procfs.since_boot_s(identity.start_ticks)
         started = time.monotonic() - age
-        running = _wanted(spec, spec_hash=procfs.environment(pid).get(SPEC_VARIABLE, ""))
+        running = records.wanted(spec, spec_hash=procfs.environment(pid).get(SPEC_VARIABLE, ""))
         unit = Unit(running, running, state="starting", started_at=started, was_started=True)
         if self._watch(name, identity):
             self.machine.adopt(name, unit)
@@ -304,7 +289,10 @@ class Supervisor:
 
     def _publish(self, now: float) -> None:
         # Wall-clock times are for people; decisions use the monotonic ones, which hold for this boot.
-        services = [self._record(name, unit) for name, unit in self.machine.units.items()]
+        services = [
+            records.record(name, unit, self.who.get(name), self.spec.get(name))
+            for name, unit in self.machine.units.items()
+        ]
         book = {
             "boot_id": procfs.boot_id(),
             "supervisor": {"pid": os.getpid()},
@@ -319,37 +307,6 @@ class Supervisor:
             self.published = book
             # Where monotonic zero lies on the wall clock.
             self._write(books.OBSERVED, {**book, "epoch": time.time() - now})
-
-    def _record(self, name: str, unit: Unit) -> dict[str, Any]:
-        # Of a dead leader too: it may have left orphans.
-        identity = self.who.get(name)
-        running = unit.running
-        return {
-            "name": name,
-            "state": unit.state,
-            "pid": identity.pid if identity and unit.is_alive else None,
-            "leader": identity.pid if identity else 0,
-            "start_ticks": identity.start_ticks if identity else 0,
-            "exe": identity.exe if identity else "",
-            "started_mono": unit.started_at,
-            "ready_mono": unit.ready_at,
-            "next_start_mono": unit.next_start_at,
-            "restarts": unit.restarts,
-            "crashes": unit.crashes,
-            "was_ready": unit.was_ready,
-            "last_exit": unit.last_exit,
-            "running": {
-                "name": running.name,
-                "spec_hash": running.spec_hash,
-                "files_hash": running.files_hash,
-                "nonce": running.nonce,
-                "start_group": running.start_group,
-                "after": list(running.after),
-                "ready_timeout_s": running.ready_timeout_s,
-                "stop_timeout_s": running.stop_timeout_s,
-            },
-            "spec": self.spec.get(name, {"name": name}),
-        }
 
     def _note(self, text: str) -> None:
         self.notes.append(text)
@@ -385,20 +342,6 @@ class Supervisor:
         """Everything is down: take the books along. The one that waits finds its lock gone and leaves too."""
         for name in (books.DESIRED, books.SECRETS, books.OBSERVED, books.STANDBY_LOCK, books.SUPERVISOR_LOCK):
             books.remove(os.path.join(self.state, name))
-
-
-def _wanted(spec: dict[str, Any], *, spec_hash: str | None = None) -> Wanted:
-    ready = spec.get("ready")
-    return Wanted(
-        name=spec["name"],
-        spec_hash=spec.get("spec_hash", "") if spec_hash is None else spec_hash,
-        files_hash=spec.get("files_hash", ""),
-        nonce=spec.get("nonce", 0),
-        start_group=spec.get("start_group"),
-        after=tuple(spec.get("after", ())),
-        ready_timeout_s=ready["timeout_s"] if ready else None,
-        stop_timeout_s=spec.get("stop_timeout_s", 30.0),
-    )
 
 
 def _is_leader(pid: int) -> bool:

@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from infctl import __version__
-from infctl.engine import books, causes, codec, locks, ports, procfs, supervisor
+from infctl.engine import books, causes, codec, locks, ports, prepare, procfs, reconcile, snapshot, supervisor
 from infctl.engine.logs import Follower, LogLine, last_lines, service_logs, tail
-from infctl.engine.model import Action, Event, Observed, ObservedService, State
-from infctl.engine.reconcile import reconcile
+from infctl.engine.model import Action, Event, Observed
 from infctl.errors import EngineError
-from infctl.stack import Layout, Service, Stack
+from infctl.stack import Layout, Stack
 
 POLL_S = 0.05
 LOADING_EVERY_S = 1.0
@@ -34,7 +32,6 @@ LOADING_EVERY_S = 1.0
 SUPERVISOR_UP_WITHIN_S = 15.0
 GRACE_S = 60.0
 """Beyond the services' own limits, before `apply` and `down` give up on the supervisor."""
-LOG_LINES_SHOWN = 20
 NEWS_MAX_CHARACTERS = 200
 BASE_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
@@ -64,25 +61,7 @@ class ProcessEngine:
         """One snapshot, checked against the processes that really exist."""
         _needs_linux()
         book, note = self._read(books.OBSERVED)
-        notes = [note] if note else []
-        supervised = self._is_supervised()
-        services: list[ObservedService] = []
-        if book is not None:
-            notes += book["notes"]
-            same_boot = book["boot_id"] == procfs.boot_id()
-            if not same_boot and any(r["pid"] for r in book["services"]):
-                notes.append("the machine was restarted since the services ran")
-            services = [_observed(r, book["epoch"], same_boot=same_boot) for r in book["services"]]
-            known = {r["name"] for r in book["services"]}
-        else:
-            known = set()
-        for pid, name in procfs.marked(str(self._home)).items():
-            # Its record was lost; the supervisor takes it over or kills it.
-            found = procfs.look(pid)
-            leads = found is not None and found.session == pid
-            if leads and name != procfs.SUPERVISOR and name not in known:
-                services.append(ObservedService(name, "starting", pid=pid))
-        return Observed(supervised=supervised, services=tuple(services), notes=tuple(notes))
+        return snapshot.observe(str(self._home), book, note, supervised=self._is_supervised())
 
     def running(self) -> Stack | None:
         """The stack last applied and not taken down since."""
@@ -91,7 +70,7 @@ class ProcessEngine:
 
     def plan(self, stack: Stack, secrets: Mapping[str, str]) -> tuple[Action, ...]:
         """What `apply` would do, and why."""
-        return reconcile(stack, self.observe(), self._digests(stack, secrets)[1])
+        return reconcile.reconcile(stack, self.observe(), self._digests(stack, secrets)[1])
 
     def lock(self, owner: str) -> contextlib.AbstractContextManager[None]:
         """Held around every change. Raises LockError (exit code 7) naming the holder."""
@@ -118,20 +97,7 @@ class ProcessEngine:
     def prepare(self, stack: Stack) -> Iterator[Event]:
         """Run the preparations whose result is not there yet, one after the other."""
         self._make_folders()
-        for step in stack.prepare:
-            if Path(step.creates).exists():
-                continue
-            yield Event(step.name, "started", "preparing")
-            began = time.monotonic()
-            log = self._logs / f"{step.name}.log"
-            with open(log, "ab", opener=_private) as out:
-                done = subprocess.run(
-                    step.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
-                )
-            if done.returncode != 0 or not Path(step.creates).exists():
-                why = f"exit code {done.returncode}" if done.returncode else f"{step.creates} was not made"
-                raise self._failure(step.name, why, "could not be prepared")
-            yield Event(step.name, "ready", "prepared", time.monotonic() - began)
+        return prepare.run(stack.prepare, self._logs)
 
     def apply(self, stack: Stack, secrets: Mapping[str, str]) -> Iterator[Event]:
         """Make `stack` what runs; ends when every service is ready.
@@ -144,10 +110,10 @@ class ProcessEngine:
         before, _ = self._read(books.DESIRED)
         before = None if before is None or before["down"] else before
         self._before = (before, self._read(books.SECRETS)[0])
-        _check_order(stack)
+        reconcile.check_order(stack)
         key, digests = self._digests(stack, secrets)
         observed = self.observe()
-        actions = reconcile(stack, observed, digests)
+        actions = reconcile.reconcile(stack, observed, digests)
         yield from (Event("", "note", note) for note in observed.notes)
         yield from self.prepare(stack)
         starting = {a.service for a in actions if a.kind in ("start", "replace")}
@@ -214,12 +180,14 @@ class ProcessEngine:
         limit = GRACE_S + sum(o.running.stop_timeout_s for o in observed.services if o.running is not None)
         wish = {**(book or {"stack": None, "services": [], "base_env": {}}), "down": True}
         events = Follower.at_end(self._state / books.EVENTS)
-        self._state_down(wish)
+        self._make_folders()
+        self._put(wish)
+        self._ensure_supervisor()
         deadline = time.monotonic() + limit
         asked_at = time.monotonic()
         while self._is_supervised() or procfs.marked(str(self._home)):
             yield from _events(events, self._generation)
-            if not self._is_supervised() and not self._has_desired():
+            if not self._is_supervised() and not (self._state / books.DESIRED).exists():
                 # The supervisor has left; the one that waits is on its way out.
                 if time.monotonic() > asked_at + SUPERVISOR_UP_WITHIN_S:
                     break
@@ -263,7 +231,7 @@ class ProcessEngine:
                 raise EngineError(
                     "the services did not become ready in time",
                     hint="`infctl status` shows their states, `infctl logs` what they say",
-                    log=tail(self._logs / "supervisor.log", LOG_LINES_SHOWN),
+                    log=tail(self._logs / "supervisor.log", causes.LINES_SHOWN),
                 )
             if now > checked_at + 1.0:
                 checked_at = now
@@ -280,7 +248,7 @@ class ProcessEngine:
         for record in book["services"]:
             if record["state"] == "failed" and (not names or record["name"] in names):
                 raise self._failure(record["name"], record["last_exit"])
-        return _is_done(wish, book, names)
+        return snapshot.is_done(wish, book, names)
 
     def _news(self, told_at: dict[str, float]) -> Iterator[Event]:
         """What each starting service says it is doing: the last line of its log, now and then."""
@@ -303,20 +271,12 @@ class ProcessEngine:
         self._write(books.DESIRED, {**wish, "generation": self._generation})
         self._wake()
 
-    def _state_down(self, wish: dict[str, Any]) -> None:
-        self._make_folders()
-        self._put(wish)
-        self._ensure_supervisor()
-
     def _wished(self) -> dict[str, Any]:
         _needs_linux()
         book, _ = self._read(books.DESIRED)
         if book is None or book["down"]:
             raise EngineError("nothing runs here", hint="start it with `infctl up`")
         return book
-
-    def _has_desired(self) -> bool:
-        return (self._state / books.DESIRED).exists()
 
     def _ensure_supervisor(self) -> None:
         """Start one unless there is one; replace one of another version, which would not read our books."""
@@ -331,12 +291,12 @@ class ProcessEngine:
             return
         supervisor.spawn(str(self._home), self._python)
         deadline = time.monotonic() + SUPERVISOR_UP_WITHIN_S
-        while not self._is_supervised() and self._has_desired():
+        while not self._is_supervised() and (self._state / books.DESIRED).exists():
             if time.monotonic() > deadline:
                 raise EngineError(
                     "the supervisor did not start",
                     hint=f"see {self._logs / 'supervisor.log'}",
-                    log=tail(self._logs / "supervisor.log", LOG_LINES_SHOWN),
+                    log=tail(self._logs / "supervisor.log", causes.LINES_SHOWN),
                 )
             time.sleep(POLL_S)
 
@@ -362,18 +322,7 @@ class ProcessEngine:
                 os.kill(pid, signal.SIGHUP)
 
     def _own_processes(self, stack: Stack | None = None) -> set[int]:
-        """Everything that belongs to this platform: by record, by mark, by the argv of `stack`'s services."""
-        home = str(self._home)
-        found = set(procfs.marked(home))
-        book, _ = self._read(books.OBSERVED)
-        same_boot = book is not None and book["boot_id"] == procfs.boot_id()
-        for record in book["services"] if book is not None and same_boot else ():
-            leader = procfs.Identity(record["leader"], record["start_ticks"], record["exe"])
-            argv = record["spec"].get("argv", ())
-            found |= {p.pid for p in procfs.members(home, record["name"], leader, argv)}
-        for service in stack.services if stack is not None else ():
-            found |= {p.pid for p in procfs.members(home, service.name, None, service.argv)}
-        return found
+        return snapshot.own_processes(str(self._home), self._read(books.OBSERVED)[0], stack)
 
     def _kill_rest(self, stack: Stack | None) -> list[int]:
         """Whatever is left after an orderly end, unrecorded by a killed supervisor."""
@@ -401,18 +350,12 @@ class ProcessEngine:
         record = next((r for r in book["services"] if r["name"] == event.service), None) if book else None
         if record is None or record["was_ready"]:
             return
-        found = causes.find(tail(self._logs / f"{event.service}.log", LOG_LINES_SHOWN))
+        found = causes.find(tail(self._logs / f"{event.service}.log", causes.LINES_SHOWN))
         if found is not None and found.lasting:
             raise self._failure(event.service, record["last_exit"])
 
-    def _failure(self, name: str, why: str, what: str = "did not start") -> EngineError:
-        lines = tail(self._logs / f"{name}.log", LOG_LINES_SHOWN)
-        found = causes.find(lines, why)
-        if found is None:
-            return EngineError(
-                f"{name} {what}: {why}", hint=f"all of its log: `infctl logs {name}`", log=lines
-            )
-        return EngineError(f"{name} {what}: {found.why} ({why})", hint=found.do, log=lines)
+    def _failure(self, name: str, why: str) -> EngineError:
+        return causes.failure(self._logs, name, why, "did not start")
 
     # -- books -------------------------------------------------------------------------------------
 
@@ -443,47 +386,6 @@ class ProcessEngine:
         books.write(str(self._state / name), book, writer=__version__)
 
 
-def _observed(record: Mapping[str, Any], epoch: float, *, same_boot: bool) -> ObservedService:
-    alive = False
-    if record["pid"] is not None and same_boot:
-        alive = procfs.is_running(procfs.Identity(record["pid"], record["start_ticks"]))
-    state: State = record["state"] if alive or record["pid"] is None else "stopped"
-    if not same_boot and state != "failed":
-        state = "stopped"
-    spec = record["spec"]
-    ready = record["ready_mono"]
-    due = record["next_start_mono"]
-    return ObservedService(
-        name=record["name"],
-        state=state,
-        pid=record["pid"] if alive else None,
-        started_at=epoch + record["started_mono"] if alive else None,
-        ready_at=epoch + ready if alive and ready is not None else None,
-        restarts=record["restarts"],
-        spec_hash=record["running"]["spec_hash"],
-        files_hash=record["running"]["files_hash"],
-        last_exit=record["last_exit"],
-        next_start_at=epoch + due if due is not None else None,
-        running=codec.service_from_json(spec) if "argv" in spec else None,
-        secret_digests=tuple(sorted(spec.get("digests", {}).items())),
-    )
-
-
-def _is_done(wish: Mapping[str, Any], book: Mapping[str, Any], names: Sequence[str]) -> bool:
-    """Every service meant is ready as wanted, and, where all are meant, nothing else is left."""
-    found = {r["name"]: r for r in book["services"]}
-    meant = [s for s in wish["services"] if not names or s["name"] in names]
-    if not names and found.keys() != {s["name"] for s in meant}:
-        return False
-    fields = ("spec_hash", "files_hash", "nonce")
-    return all(
-        s["name"] in found
-        and found[s["name"]]["state"] == "ready"
-        and all(found[s["name"]]["running"][field] == s[field] for field in fields)
-        for s in meant
-    )
-
-
 def _events(follower: Follower, generation: int) -> Iterator[Event]:
     for line in follower.new_lines():
         try:
@@ -494,29 +396,9 @@ def _events(follower: Follower, generation: int) -> Iterator[Event]:
             yield Event(item["service"], item["kind"], item["text"], item["elapsed_s"])
 
 
-def _check_order(stack: Stack) -> None:
-    """Raises EngineError if `after` goes in a circle: such services would wait for ever."""
-    services: dict[str, Service] = {s.name: s for s in stack.services}
-    started: set[str] = set()
-    while len(started) < len(services):
-        free = {
-            name
-            for name, s in services.items()
-            if name not in started and all(a in started or a not in services for a in s.after)
-        }
-        if not free:
-            waiting = ", ".join(sorted(services.keys() - started))
-            raise EngineError(f"services wait for each other in a circle: {waiting}")
-        started |= free
-
-
 def _needs_linux() -> None:
     if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open"):
         raise EngineError(
             "local processes need Linux 5.3 or newer",
             hint="use `runtime: docker`, or a Linux machine; validate, plan and render work here too",
         )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from infctl.engine import codec
 from infctl.engine.model import Action, Observed, ObservedService
+from infctl.errors import EngineError
 from infctl.stack import ConfigFile, Service, Stack
 
 SIGNS = {"start": "+", "replace": "~", "reload": "↻", "remove": "-", "supervise": "!"}
@@ -45,6 +46,22 @@ def describe(actions: Sequence[Action]) -> str:
     width = max((len(a.service) for a in actions), default=0)
     lines = (f"{SIGNS[a.kind]} {a.service:<{width}}  {a.kind:<9}  {a.cause}" for a in actions)
     return "\n".join(lines)
+
+
+def check_order(stack: Stack) -> None:
+    """Raises EngineError if `after` goes in a circle: such services would wait for ever."""
+    services: dict[str, Service] = {s.name: s for s in stack.services}
+    started: set[str] = set()
+    while len(started) < len(services):
+        free = {
+            name
+            for name, s in services.items()
+            if name not in started and all(a in started or a not in services for a in s.after)
+        }
+        if not free:
+            waiting = ", ".join(sorted(services.keys() - started))
+            raise EngineError(f"services wait for each other in a circle: {waiting}")
+        started |= free
 
 
 def _for_service(
