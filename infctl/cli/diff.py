@@ -10,6 +10,7 @@ import typer
 
 from infctl.cli import console
 from infctl.cli.options import Files, Json
+from infctl.cli.text import plural
 
 if TYPE_CHECKING:
     from infctl.engine.model import Action, ActionKind
@@ -46,13 +47,17 @@ def diff(
     else:
         for text in project.warnings():
             console.warn(text)
-        for line in lines(built.stack, actions):
+        for line in lines(built.stack, actions, changes):
             console.fact(line)
         show(changes)
     return 2 if detailed and (actions or changes) else 0
 
 
-def lines(stack: Stack, actions: Sequence[Action]) -> list[str]:
+_RECORDS = {"supervisor.json"}
+"""A record of the services, whose changes are shown as actions already."""
+
+
+def lines(stack: Stack, actions: Sequence[Action], changes: Sequence[Change]) -> list[str]:
     """`name · 2 to replace, 1 to reload, 7 unchanged`, then a line an action."""
     from infctl.engine.reconcile import describe
 
@@ -62,6 +67,8 @@ def lines(stack: Stack, actions: Sequence[Action]) -> list[str]:
     same = sum(service.name not in touched for service in stack.services)
     if same and actions:
         parts.append(f"{same} unchanged")
+    if changes and not actions:
+        parts.append(f"no service to change, {plural(len(changes), 'file')} to write")
     out = [f"{stack.name} · {', '.join(parts) or 'nothing to change'}"]
     if actions:
         out += ["", *(f"  {line}" for line in describe(actions).splitlines())]
@@ -69,12 +76,14 @@ def lines(stack: Stack, actions: Sequence[Action]) -> list[str]:
 
 
 def show(changes: Sequence[Change]) -> None:
-    """File diffs; of a file that is new its size is enough to know."""
+    """File diffs; of files that are new their names are enough."""
+    new = [change.path for change in changes if change.kind == "new"]
+    if new:
+        console.fact(f"\nnew files: {', '.join(new)}")
     for change in changes:
-        console.fact()
-        if change.kind == "new":
-            console.fact(f"new file {change.path}, {change.diff.count(chr(10))} lines")
+        if change.kind == "new" or change.path in _RECORDS:
             continue
+        console.fact()
         if change.kind == "hand_edited":
             console.warn(f"{change.path} was edited by hand since it was written")
         console.fact(painted(change.diff))

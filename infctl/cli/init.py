@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,7 @@ def init(
     """
     from infctl.cli import env_file, machine
     from infctl.profile.builtin import builtin_profiles
+    from infctl.profile.json_schema import schema
 
     known = builtin_profiles()
     seen = machine.look()
@@ -60,12 +62,15 @@ def init(
         _may_overwrite(output, yes=yes)
     text = known[chosen].read_text(encoding="utf-8")
     _write(output, text)
+    schema_file = output.resolve().parent / "infctl.schema.json"
+    _write(schema_file, json.dumps(schema(), indent=2, ensure_ascii=False) + "\n")
     env = output.resolve().parent / ".env"
     added = env_file.add_keys(env, KEYS)
     if json_output:
         console.data(
             {
                 "profile": str(output),
+                "schema": str(schema_file),
                 "from": chosen,
                 "env_file": str(env),
                 "keys_added": list(added),
@@ -81,6 +86,7 @@ def init(
         )
         return
     console.fact(f"wrote {output}, from the built-in profile {chosen}")
+    console.fact(f"wrote {schema_file}, with which editors complete it")
     if added:
         console.fact(f"wrote {', '.join(added)} to {env} (only you can read it)")
     else:

@@ -12,7 +12,6 @@ from infctl.errors import UsageError
 
 app = typer.Typer(
     name="profiles",
-    help="List the built-in profiles; `profiles show NAME` prints one.",
     invoke_without_command=True,
     no_args_is_help=False,
     rich_markup_mode=None,

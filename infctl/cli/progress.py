@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from infctl.cli import console
-from infctl.cli.phases import phase_of
+from infctl.cli.phases import FIRST, phase_after
 from infctl.cli.text import duration
 from infctl.engine.model import Event
 
@@ -61,7 +61,7 @@ class Line:
     def show(self, now: float, width: int, typical_s: float | None) -> str:
         spent = duration((self.at if self.done else now) - self.began)
         usual = f" of about {duration(typical_s)}" if typical_s and not self.done else ""
-        if self.kind == "waiting":
+        if self.kind in {"waiting", "reloaded", "stopped"}:  # no time of a start to tell
             return f"  {self.service:<{width}}  {self.phase()}"
         return f"  {self.service:<{width}}  {self.phase():<28}  {spent}{usual}"
 
@@ -125,9 +125,7 @@ class Progress:
             before = self._lines.get(event.service)
             text = event.text
             if event.kind == "loading":
-                # Its log's last line: most say nothing about the phase, which then stays what it was.
-                stay = before.text if before is not None and before.kind == "loading" else "starting"
-                text = phase_of(event.text) or stay
+                text = phase_after(before.text if before and before.kind == "loading" else FIRST, event.text)
             line = Line(event.service, event.kind, text, now - event.elapsed_s, now)
             self._lines[event.service] = line
         if event.kind == "ready":

@@ -45,6 +45,7 @@ _ANSWER = {
 }
 INIT = {
     "profile": "string",
+    "schema": "string",
     "from": "string",
     "env_file": "string",
     "keys_added": ["string"],

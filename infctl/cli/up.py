@@ -73,7 +73,7 @@ def up(
         actions = project.actions(built)
         changes = project.changes(built)
         if not json_output:
-            for line in diff.lines(built.stack, actions):
+            for line in diff.lines(built.stack, actions, changes):
                 console.fact(line)
         answers: list[Answer] = []
         if dry_run:
@@ -165,6 +165,7 @@ def _consent(actions: Sequence[Action], *, yes: bool) -> None:
             "something that runs would be replaced or removed, and nobody can be asked here",
             hint="-y says yes; infctl diff shows what would change",
         )
+    console.say()
     if not console.ask("apply?"):
         raise Interrupted("not applied", hint="nothing was changed")
 

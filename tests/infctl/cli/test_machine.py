@@ -12,7 +12,6 @@ import pytest
 
 from infctl.cli import env_file, machine, processes
 from infctl.cli.init import suited
-from infctl.cli.phases import phase_of
 from infctl.errors import ProfileError
 from infctl.gpus import Gpu
 
@@ -93,21 +92,3 @@ def test_an_env_that_cannot_be_read_is_a_profile_error(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     with pytest.raises(ProfileError, match="cannot be read"):
         env_file.read(tmp_path / ".env")
-
-
-@pytest.mark.parametrize(
-    ("line", "phase"),
-    [
-        (
-            "(EngineCore pid=1) INFO 11-23 13:00:01 [default_loader.py:1] Loading weights took 1.2 s",
-            "loading weights",
-        ),
-        ("INFO 11-23 13:00:01 [cpu_worker.py:1] KV cache size 23,296 tokens", "measuring memory"),
-        ("INFO:     Application startup complete.", "opening its port"),
-        ("INFO 11-23 [core.py] Warming up model for the compilation...", "warming up"),
-        ("", ""),
-        ("hello", ""),
-    ],
-)
-def test_log_lines_tell_the_phase(line: str, phase: str) -> None:
-    assert phase_of(line) == phase
