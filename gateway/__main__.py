@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,8 @@ def main(argv: list[str]) -> int:
     from gateway.live import read_settings  # noqa: PLC0415
 
     path = Path(file).absolute()
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it means "reload", it must not mean "die"
     try:
         settings = read_settings(path, os.environ)
     except ConfigError as error:

@@ -88,6 +88,7 @@ async def _main(settings: Settings, path: Path) -> int:
     )
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # a request makes little garbage in circles: look for it seldom
     tasks = [loop.create_task(probes.run(live)), loop.create_task(_housekeeping(live))]
     await stop.wait()
     live.draining = True
@@ -106,7 +107,7 @@ async def _main(settings: Settings, path: Path) -> int:
 async def _housekeeping(live: Live) -> None:
     """Flushes the log, measures the loop's lag, closes pools that nobody needs."""
     loop = asyncio.get_running_loop()
-    flushed = loop.time()
+    flushed, lost = loop.time(), 0
     while True:
         wanted = loop.time() + LAG_S
         await asyncio.sleep(LAG_S)
@@ -115,6 +116,9 @@ async def _housekeeping(live: Live) -> None:
         if now - flushed >= FLUSH_S:
             flushed = now
             live.journal.flush()
+            if live.journal.lost > lost:
+                live.metrics.count(metrics.LOST_LINES, by=live.journal.lost - lost)
+                lost = live.journal.lost
         if live.leaving:
             await reload.forget_idle(live)
 

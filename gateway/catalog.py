@@ -33,12 +33,18 @@ class Catalog:
     def __init__(self, config: Config) -> None:
         self.models = config.models
         self._by_name = {name: model for model in config.models for name in (model.name, *model.aliases)}
+        self._served: dict[tuple[str, str | None], Model] = {
+            (path, name): model for name, model in self._by_name.items() for path in paths_of(model)
+        }
         self._default = {
             "/v1/text2sql": next((model for model in config.models if "text2sql" in model.tasks), None)
         }
 
     def find(self, path: str, name: str | None) -> Model:
         """The model for a call. Raises Refusal (400, 404)."""
+        served = self._served.get((path, name))
+        if served is not None:
+            return served
         if name is None:
             model = self._default.get(path)
             if model is None:
@@ -50,12 +56,8 @@ class Catalog:
             shown = name if len(name) <= SHOWN_CHARS else f"{name[:SHOWN_CHARS]}..."
             message = f"There is no model {shown!r}. Served here: {self._names()}."
             raise Refusal(404, "model_not_found", message, param="model")
-        if not PATHS[path].intersection(model.tasks):
-            served = ", ".join(paths_of(model))
-            raise Refusal(
-                404, "not_found", f"{name} does not serve {path}. It serves {served}.", param="model"
-            )
-        return model
+        paths = ", ".join(paths_of(model))
+        raise Refusal(404, "not_found", f"{name} does not serve {path}. It serves {paths}.", param="model")
 
     def get(self, name: str) -> Model | None:
         return self._by_name.get(name)

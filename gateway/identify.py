@@ -65,7 +65,8 @@ class Gate:
                 file, (f"keys.shared_env: {keys.shared_env} is not set: give it a value {where}",)
             )
         for name in (keys.shared_env, keys.admin_env, keys.backend_env):
-            if name and not env.get(name, "").isascii():
+            value = env.get(name, "") if name else ""
+            if value and not (value.isascii() and value.isprintable()):
                 raise ConfigError(file, (f"keys: {name} holds a character that no header can carry",))
         self._shared = _digest(shared)
         self._admin = _digest(admin)
@@ -73,6 +74,7 @@ class Gate:
         self._admin_open = not admin
         self._proxies = Networks(config.trusted_proxies)
         self._metrics = Networks(config.metrics_open_to)
+        self._behind = lru_cache(maxsize=4096)(self._first_stranger)
         backend = env.get(keys.backend_env, "")
         self.backend_line = b"authorization: Bearer %b\r\n" % backend.encode() if backend else b""
         """The header that backends get in place of the client's."""
@@ -97,6 +99,9 @@ class Gate:
         """The client's address: the first from the right that is not one of our proxies."""
         if forwarded is None or peer not in self._proxies:
             return peer or UNKNOWN
+        return self._behind(forwarded, peer)
+
+    def _first_stranger(self, forwarded: bytes, peer: str) -> str:
         address = peer
         for raw in reversed(forwarded.split(b",")):
             hop = raw.strip().decode("latin-1")

@@ -10,6 +10,7 @@ from gateway import metrics
 from gateway.metrics import Metrics
 from gateway.net.exchange import Exchange
 from gateway.relay import Plain, Stream
+from gateway.usage import Usage
 
 Outcome = Literal[
     "ok",
@@ -47,6 +48,7 @@ class Note:
         "relay",
         "stream",
         "tenant",
+        "usage",
     )
 
     def __init__(self, exchange: Exchange, tenant: str) -> None:
@@ -59,6 +61,7 @@ class Note:
         self.model: str | None = None
         self.backend: str | None = None
         self.relay: Plain | Stream | None = None
+        self.usage: Usage | None = None
         self.stream = False
         self.first_at: float | None = None
         """When the first event of a stream came, by time.monotonic."""
@@ -91,7 +94,7 @@ class Note:
         numbers.count(metrics.BYTES_OUT, (model,), self.exchange.bytes_sent)
         if self.first_at is not None:
             numbers.observe(metrics.FIRST_TOKEN, (model,), self.first_at - received)
-        usage = self.relay.usage if self.relay is not None else None
+        usage = self.usage = self.relay.usage if self.relay is not None else None
         if usage is not None:
             numbers.count(metrics.TOKENS_IN, (tenant, model), usage.prompt_tokens)
             numbers.count(metrics.TOKENS_OUT, (tenant, model), usage.completion_tokens or 0)
@@ -99,8 +102,7 @@ class Note:
     def line(self, ts: str, now: float) -> dict[str, Any]:
         """Milliseconds, bytes, tokens. `queue_ms` is 0: nothing waits yet."""
         exchange = self.exchange
-        usage = self.relay.usage if self.relay is not None else None
-        received = self.began_at
+        usage, received = self.usage, self.began_at
         return {
             "ts": ts,
             "level": _LEVELS.get(self.outcome, "warning"),

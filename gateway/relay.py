@@ -41,9 +41,9 @@ class Plain:
 class Stream:
     """Events pass byte by byte; what the gateway asked for and the client did not is taken out again.
 
-    `ending`: "done" once `[DONE]` came, "error" once the backend reported one in the stream, "broken" once it said
-    what no stream of this API says. What follows any of them is dropped: no `[DONE]` makes an error look like an
-    end.
+    `ending`: "done" once `[DONE]` came, "error" once the backend reported one in the stream, "broken" once
+    it said what no stream of this API says. What follows is dropped: no `[DONE]` makes an error look like
+    an end.
     """
 
     def __init__(self, call: Call) -> None:

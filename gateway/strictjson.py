@@ -23,6 +23,7 @@ _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _WORD: Final = re.compile(rb"-?\b(?:NaN|Infinity)\b")
+_APART: Final = re.compile(rb'"[ \t\r\n]+:')
 _SPACE: Final = b" \t\r\n"
 
 
@@ -33,27 +34,27 @@ class BadJson(ValueError):  # noqa: N818 - what the body is
 class Document:
     """A JSON object as it was written: `value` what it says, `span` where."""
 
-    __slots__ = ("body", "keys", "parts", "value")
+    __slots__ = ("_keys", "_parts", "body", "value")
 
-    def __init__(self, body: bytes, value: dict[str, Any], parts: list[bytes]) -> None:
+    def __init__(self, body: bytes, value: dict[str, Any]) -> None:
         self.body = body
         self.value = value
-        self.parts = parts
-        """Structure at the even places, strings at the odd ones."""
-        self.keys = [
-            n
-            for n in range(1, len(parts), 2)
-            if parts[n + 1][:1] == b":" or parts[n + 1].lstrip()[:1] == b":"
-        ]
-        """The places in `parts` that are keys, of all objects."""
+        self._parts: list[bytes] = []
+        """Structure at the even places, strings at the odd ones. Made when first needed."""
+        self._keys: list[int] = []
+        """The places in `_parts` that are keys, of all objects."""
 
     def span(self, key: str) -> tuple[int, int, int] | None:
         """Where a key of the outermost object begins, its value begins, its value ends. None: no such key."""
         if key not in self.value:
             return None
+        if not self._parts:
+            self._parts = split(self.body)
+            behind = enumerate(self._parts[2::2])
+            self._keys = [2 * n + 1 for n, text in behind if text.lstrip(_SPACE)[:1] == b":"]
         wanted = key.encode()
-        parts = self.parts
-        for n in self.keys:
+        parts = self._parts
+        for n in self._keys:
             if not _same_key(parts[n], wanted):
                 continue
             before = b"".join(parts[:n:2])
@@ -64,11 +65,11 @@ class Document:
 
     def _value(self, n: int, at: int) -> tuple[int, int]:
         """The value behind the key at place `n`; `at`: the offset behind that key."""
-        structure = self.parts[n + 1]
+        structure = self._parts[n + 1]
         text = structure.lstrip(_SPACE + b":")
         start = at = at + len(structure) - len(text)
         if not text:
-            return start, start + len(self.parts[n + 2]) + 2  # a string
+            return start, start + len(self._parts[n + 2]) + 2  # a string
         depth = 0
         while True:
             for offset, byte in enumerate(text, at):
@@ -78,8 +79,8 @@ class Document:
                 if depth == 0 and byte in b"]}":
                     return start, offset + 1
             n += 2
-            at += len(text) + len(self.parts[n]) + 2
-            text = self.parts[n + 1]
+            at += len(text) + len(self._parts[n]) + 2
+            text = self._parts[n + 1]
 
 
 def read(body: bytes) -> Document:
@@ -90,23 +91,25 @@ def read(body: bytes) -> Document:
         raise BadJson(_explain(body, error)) from None
     if not isinstance(value, dict):
         raise BadJson(f"The body is {_kind(value)}; a JSON object is expected.")
-    document = Document(body, value, split(body))
-    _check_depth(document.parts)
-    _check_keys(document)
-    return document
+    if body.count(b"{") + body.count(b"[") > DEPTH:
+        _check_depth(body)
+    _check_keys(body, value)
+    return Document(body, value)
 
 
 def split(body: bytes) -> list[bytes]:
-    """Structure and strings in turns; the two escapes that would mislead are blanked out."""
-    if b"\\" in body:
-        body = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
-    return body.split(b'"')
+    """Structure and strings in turns."""
+    return _without_escapes(body).split(b'"')
 
 
-def _check_depth(parts: list[bytes]) -> None:
-    structure = b"".join(parts[::2])
-    if structure.count(b"{") + structure.count(b"[") <= DEPTH:
-        return
+def _without_escapes(body: bytes) -> bytes:
+    """The two escapes that would mislead a search for quotes are blanked out."""
+    return body.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in body else body
+
+
+def _check_depth(body: bytes) -> None:
+    """Takes the innermost pairs away, DEPTH times."""
+    structure = b"".join(split(body)[::2])
     brackets = structure.translate(_BRACKETS, _NO_BRACKET)
     for _ in range(DEPTH):
         if not brackets:
@@ -116,11 +119,26 @@ def _check_depth(parts: list[bytes]) -> None:
         raise BadJson(f"The body is nested deeper than {DEPTH} levels.")
 
 
-def _check_keys(document: Document) -> None:
-    """All keys of the document different: no key is twice in one object. Else ask object by object."""
-    keys = [document.parts[n] for n in document.keys]
-    if len(set(keys)) != len(keys) or b"\\" in b"".join(keys):
-        json.loads(document.body, object_pairs_hook=_unique)
+def _check_keys(body: bytes, value: dict[str, Any]) -> None:
+    """As many keys written as read: none was written twice. Where that cannot be told, look at each object.
+
+    `":` counts every key that its colon follows at once, and now and then a string that begins with a colon:
+    never too few.
+    """
+    text = _without_escapes(body)
+    if text.count(b'":') != _keys_in(value) or _APART.search(text) is not None:
+        json.loads(body, object_pairs_hook=_unique)
+
+
+def _keys_in(value: dict[str, Any]) -> int:
+    total = 0
+    inside: list[Any] = [value]
+    for each in inside:  # grows while it is walked
+        if type(each) is dict:
+            total += len(each)
+            each = each.values()  # noqa: PLW2901
+        inside += [deeper for deeper in each if type(deeper) is dict or type(deeper) is list]
+    return total
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:

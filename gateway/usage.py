@@ -79,6 +79,9 @@ def without_usage(data: bytes) -> bytes:
 
 def _end_of_object(text: bytes) -> int:
     """Behind the object that `text` starts with: counts, because usage holds no strings with brackets."""
+    end = text.find(b"}") + 1
+    if text.find(b"{", 1, end) < 0:
+        return end or len(text)
     depth = 0
     for offset, byte in enumerate(text):
         depth += (byte == 0x7B) - (byte == 0x7D)

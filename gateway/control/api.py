@@ -21,6 +21,11 @@ from gateway.net import asgi
 from gateway.routes import ROUTES, Route
 from gateway.version import version
 
+_POLICY = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    b" img-src 'self' data:; frame-ancestors 'none'"
+)
+"""For /docs: its page starts itself with an inline script; everything comes from here."""
 _OPEN = {"health", "live", "ready", "metrics", "docs"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.Error, "description": text}
@@ -48,7 +53,16 @@ def build(live: Live) -> asgi.App:
     for route in ROUTES:
         if route.kind not in {"docs", "admin"}:
             _document(app, route)
-    return app
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        async def send_guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", _POLICY)]
+            await send(message)
+
+        await app(scope, receive, send_guarded)
+
+    return guarded
 
 
 def _add_admin(app: FastAPI, live: Live) -> None:

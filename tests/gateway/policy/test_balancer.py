@@ -1,0 +1,141 @@
+"""Counts of the balancer and the table of health, whatever happens in whatever order."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.config import Backend as Wanted
+from gateway.config import Model
+from gateway.policy.balancer import Backend, Balancer, Nobody
+from gateway.policy.health import TABLE, Health
+
+
+def model(name: str, *ids: str) -> Model:
+    return Model(
+        name=name,
+        served_name=name,
+        tasks=("chat",),
+        backends=tuple(Wanted(id=each, url=f"http://{each}:1") for each in ids),
+    )
+
+
+def ready(*ids: str) -> Balancer:
+    balancer = Balancer()
+    balancer.configure([model("m", *ids)], 0.0)
+    for backend in balancer.backends():
+        backend.health.probed("answered", "", 0.0, 10.0, 1.0)
+    return balancer
+
+
+def chosen(balancer: Balancer) -> Backend:
+    backend = balancer.choose("m")
+    assert isinstance(backend, Backend)
+    return backend
+
+
+def test_idle_replicas_share_the_work_in_turn():
+    balancer = ready("a", "b", "c")
+    ids = []
+    for _ in range(9):
+        backend = chosen(balancer)
+        ids.append(backend.id)
+        balancer.release(backend, failed=False)
+    assert sorted(ids) == sorted("abc" * 3)
+
+
+@given(
+    st.lists(
+        st.one_of(st.just("take"), st.integers(0, 30), st.sampled_from(["drain", "undrain", "down", "up"]))
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_counts_are_right_and_nobody_unfit_is_chosen(steps):
+    balancer = ready("a", "b", "c")
+    first = balancer.backends()[0]
+    held: list[Backend] = []
+    for step in steps:
+        if step == "take":
+            backend = balancer.choose("m")
+            fit = [each for each in balancer.backends() if each.takes_requests]
+            if isinstance(backend, Nobody):
+                assert not fit
+                continue
+            assert backend in fit
+            assert backend.in_flight - 1 == min(each.in_flight - (each is backend) for each in fit)
+            held.append(backend)
+        elif step == "drain":
+            first.drained = True
+        elif step == "undrain":
+            first.drained = False
+        elif step == "down":
+            first.health.connect_failed("refused", 1.0)
+        elif step == "up":
+            first.health.probed("answered", "", 1.0, 10.0, 1.0)
+        elif held:
+            balancer.release(held.pop(step % len(held)), failed=False)
+        assert sum(each.in_flight for each in balancer.backends()) == len(held)
+
+
+def test_a_new_configuration_keeps_the_counts_of_backends_it_knows():
+    balancer = ready("a", "b")
+    held = [chosen(balancer), chosen(balancer)]
+    a, b = balancer.backends()
+    a.drained = True
+    gone = balancer.configure([model("m", "a", "c")], 5.0)
+    assert gone == (b,)
+    assert balancer.get("a") is a
+    assert a.drained
+    assert a.in_flight == 1
+    assert balancer.of("m")[1].state == "loading"
+    for backend in held:
+        balancer.release(backend, failed=True)
+    assert (a.in_flight, b.in_flight, a.errors) == (0, 0, 1)
+
+
+def test_nobody_says_whether_waiting_helps():
+    balancer = Balancer()
+    balancer.configure([model("m", "a", "b")], 0.0)
+    a, b = balancer.backends()
+    nobody = balancer.choose("m")
+    assert isinstance(nobody, Nobody)
+    assert (nobody.code, nobody.retry_at) == ("model_loading", 0.0)
+    for each in (a, b):
+        each.health.probed("answered", "", 1.0, 10.0, 1.0)
+        each.health.connect_failed("refused", 2.0)
+    nobody = balancer.choose("m")
+    assert isinstance(nobody, Nobody)
+    assert nobody.code == "no_healthy_backend"
+    assert "a: refused; b: refused" in nobody.why
+    a.drained = b.drained = True
+    nobody = balancer.choose("m")
+    assert isinstance(nobody, Nobody)
+    assert nobody.retry_at is None
+
+
+def test_a_drained_backend_is_draining_while_it_works():
+    balancer = ready("a")
+    backend = chosen(balancer)
+    backend.drained = True
+    assert backend.state == "draining"
+    balancer.release(backend, failed=False)
+    assert backend.state == "drained"
+
+
+def test_the_table_of_health_is_complete_and_only_an_answer_makes_ready():
+    states, facts = {state for state, _ in TABLE}, {fact for _, fact in TABLE}
+    assert len(TABLE) == len(states) * len(facts)
+    for (state, fact), then in TABLE.items():
+        assert (then == "ready") == (fact == "answered" or (state == "ready" and then == "ready"))
+        assert not (then == "loading" and state != "loading")
+
+
+def test_the_next_probe_is_soon_unless_ready():
+    health = Health(0.0)
+    assert health.next_probe == 0.0
+    assert not health.probed("unreachable", "refused", 1.0, 10.0, 1.0)
+    assert (health.state, health.next_probe, health.why) == ("loading", 2.0, "refused")
+    assert health.probed("answered", "", 2.0, 10.0, 1.0)
+    assert (health.state, health.next_probe, health.why) == ("ready", 12.0, "")
+    assert health.connect_failed("refused", 5.0)
+    assert (health.state, health.next_probe) == ("down", 5.0)
