@@ -15,6 +15,13 @@ from typing import Any
 
 from infctl.stack import ConfigFile, Preparation, Readiness, Service, Stack
 
+BASE_VARIABLES = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+    *("LD_LIBRARY_PATH", "CUDA_HOME", "HF_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""What a service's otherwise clean environment takes over from whoever runs `infctl up`."""
+
 
 def stack_to_json(stack: Stack) -> dict[str, Any]:
     """Plain dicts and lists."""
@@ -38,6 +45,28 @@ def service_from_json(data: Mapping[str, Any]) -> Service:
     values["files"] = tuple(ConfigFile(**file) for file in data["files"])
     values["ready"] = None if data["ready"] is None else Readiness(**data["ready"])
     return Service(**values)
+
+
+def wish(
+    stack: Stack, digests: Mapping[str, str], nonces: Mapping[str, int], environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """desired.json without its generation: the stack, and each service as the supervisor needs it.
+
+    `nonces`: raised for a service that is to start anew although nothing of it changed.
+    """
+    data = stack_to_json(stack)
+    services = [
+        {
+            **data["services"][index],
+            "spec_hash": spec_hash(service, digests),
+            "files_hash": files_hash(service),
+            "nonce": nonces.get(service.name, 0),
+            "digests": {name: digests[name] for _, name in service.secret_env},
+        }
+        for index, service in enumerate(stack.services)
+    ]
+    base = {name: environment[name] for name in BASE_VARIABLES if name in environment}
+    return {"stack": data, "services": services, "base_env": base, "down": False}
 
 
 def secret_digest(key: bytes, value: str) -> str:

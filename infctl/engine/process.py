@@ -33,12 +33,6 @@ SUPERVISOR_UP_WITHIN_S = 15.0
 GRACE_S = 60.0
 """Beyond the services' own limits, before `apply` and `down` give up on the supervisor."""
 NEWS_MAX_CHARACTERS = 200
-BASE_VARIABLES = (
-    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
-    *("LD_LIBRARY_PATH", "CUDA_HOME", "HF_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
-)
-"""What a service's otherwise clean environment takes over from whoever runs `infctl up`."""
 
 
 class ProcessEngine:
@@ -124,18 +118,7 @@ class ProcessEngine:
         for found in observed.services:
             if found.state in ("failed", "backoff"):
                 nonces[found.name] = nonces.get(found.name, 0) + 1
-        services = [
-            {
-                **codec.stack_to_json(stack)["services"][index],
-                "spec_hash": codec.spec_hash(service, digests),
-                "files_hash": codec.files_hash(service),
-                "nonce": nonces.get(service.name, 0),
-                "digests": {name: digests[name] for _, name in service.secret_env},
-            }
-            for index, service in enumerate(stack.services)
-        ]
-        base = {name: os.environ[name] for name in BASE_VARIABLES if name in os.environ}
-        wish = {"stack": codec.stack_to_json(stack), "services": services, "base_env": base, "down": False}
+        wish = codec.wish(stack, digests, nonces, os.environ)
         values = {name: secrets[name] for s in stack.services for _, name in s.secret_env}
         self._write(books.SECRETS, {"key": key.hex(), "values": values})
         yield from self._wish(wish)
@@ -205,6 +188,8 @@ class ProcessEngine:
     # -- between the two sides ---------------------------------------------------------------------
 
     _generation = 0
+    _replaced = False
+    """Another version's supervisor, once: the record shows the old one for a while."""
 
     def _wish(self, wish: dict[str, Any], names: Sequence[str] = ()) -> Iterator[Event]:
         """Write the wish, see to it that somebody fulfils it (for `names`, or all), and tell how."""
@@ -281,11 +266,14 @@ class ProcessEngine:
     def _ensure_supervisor(self) -> None:
         """Start one unless there is one; replace one of another version, which would not read our books."""
         book, _ = self._read(books.OBSERVED)
-        if book is not None and book.get("writer") != __version__ and self._is_supervised():
-            for pid, name in procfs.marked(str(self._home)).items():
-                process = procfs.look(pid)
-                if name == procfs.SUPERVISOR and process is not None:
-                    procfs.send(process, signal.SIGKILL)
+        if (
+            book is not None
+            and book["writer"] != __version__
+            and not self._replaced
+            and self._is_supervised()
+        ):
+            self._replaced = True
+            snapshot.kill_supervisors(str(self._home))
             books.remove(str(self._state / books.SUPERVISOR_LOCK))
         if self._is_supervised():
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,14 @@ def is_done(wish: Mapping[str, Any], book: Mapping[str, Any], names: Sequence[st
         and all(found[s["name"]]["running"][field] == s[field] for field in fields)
         for s in meant
     )
+
+
+def kill_supervisors(home: str) -> None:
+    """Both of them; the services go on."""
+    for pid, name in procfs.marked(home).items():
+        process = procfs.look(pid)
+        if name == procfs.SUPERVISOR and process is not None:
+            procfs.send(process, signal.SIGKILL)
 
 
 def _observed(record: Mapping[str, Any], epoch: float, *, same_boot: bool) -> ObservedService:

@@ -285,3 +285,12 @@ def test_a_service_that_hides_its_environment_is_known_by_its_command_line(toy, 
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def test_a_supervisor_of_another_version_is_replaced_and_its_services_are_kept(platform, monkeypatch):
+    a, b, old = platform.pid("a"), platform.pid("b"), platform.alive(procfs.SUPERVISOR)
+    monkeypatch.setattr("infctl.engine.process.__version__", "0.0.1")
+    list(platform.engine.apply(platform.engine.running(), {}))
+    platform.until(lambda: is_whole(platform), "all is well again")
+    assert not set(old) & set(platform.alive(procfs.SUPERVISOR))
+    assert (platform.pid("a"), platform.pid("b")) == (a, b)
