@@ -77,7 +77,7 @@ def _watch(
     live: bool,
 ) -> dict[str, float]:
     """Show events until they end; seconds to ready of what became ready."""
-    with Progress(names, typical, live=live) as progress:
+    with Progress(names, typical, live=live, ctrl_c="Ctrl-C undoes it") as progress:
         for event in events:
             progress.take(event)
             if time.monotonic() > deadline:

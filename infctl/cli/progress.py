@@ -75,6 +75,7 @@ class Progress:
         typical_s: Mapping[str, float],
         *,
         live: bool,
+        ctrl_c: str = "Ctrl-C ends the watching",
         clock: Callable[[], float] = time.monotonic,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
@@ -85,6 +86,7 @@ class Progress:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._live = live
+        self._ctrl_c = ctrl_c
         self._heartbeat_s = heartbeat_s
         self._display: Live | None = None
         self._beat: threading.Thread | None = None
@@ -146,7 +148,7 @@ class Progress:
         shown = [line.show(now, self._width, self._typical_s.get(line.service)) for line in current]
         open_ = [line for line in current if not line.done and line.kind != "waiting"]
         if open_:
-            shown.append(f"waiting for {', '.join(line.service for line in open_)} · Ctrl-C undoes it")
+            shown.append(f"waiting for {', '.join(line.service for line in open_)} · {self._ctrl_c}")
         return shown
 
     def _snapshot(self) -> list[str]:

@@ -55,7 +55,7 @@ def test_the_display_names_what_it_waits_for_and_how_long_that_takes() -> None:
     assert progress.lines(12.0) == [
         "  chat   loading weights               12 s of about 40 s",
         "  embed  waiting for its turn: chat to be ready",
-        "waiting for chat · Ctrl-C undoes it",
+        "waiting for chat · Ctrl-C ends the watching",
     ]
 
 
