@@ -58,7 +58,7 @@ wheel: setup-dev
 	@$(BIN)/python -m build --no-isolation
 
 bench-gateway: setup-dev
-	@$(BIN)/python bench/gateway.py $(ARGS)
+	@$(BIN)/python bench/gateway_cost/run.py $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base
