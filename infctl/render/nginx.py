@@ -72,12 +72,6 @@ def render(profile: Profile, layout: Layout, *, http3: bool, where: Where) -> Re
 def _values(profile: Profile, layout: Layout, http3: bool, check: _Checker) -> dict[str, Any]:
     edge, gateway = profile.edge, profile.gateway
     names = Names(profile, layout)
-    if edge.body_size < 1:
-        raise check.refused(
-            "0 would mean no limit to nginx",
-            "edge/body_size",
-            "a size such as 8MiB, at most gateway.http.body",
-        )
     if edge.redirect_http and names.http_port == names.https_port:
         raise check.refused(
             f"http and https both ask for port {names.https_port}",

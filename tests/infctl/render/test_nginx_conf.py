@@ -85,11 +85,17 @@ def test_streams_are_never_compressed_nor_held_back() -> None:
     assert "proxy_buffering off;" in conf
 
 
-def test_body_size_zero_is_refused_because_nginx_takes_it_for_no_limit() -> None:
+def test_one_port_for_http_and_https_is_refused_with_its_place() -> None:
     with pytest.raises(ProfileError) as caught:
-        text({"body_size": 0})
+        text({"http_port": 8443, "https_port": 8443})
     (problem,) = caught.value.problems
-    assert (problem.path, problem.where) == ("edge/body_size", Location("edge/body_size", 1, 1))
+    assert (problem.path, problem.where) == ("edge/http_port", Location("edge/http_port", 1, 1))
+
+
+def test_no_limit_on_bodies_cannot_be_asked_for() -> None:
+    """To nginx 0 is no limit."""
+    with pytest.raises(ValueError, match="body_size"):
+        text({"body_size": 0})
 
 
 @pytest.mark.parametrize("folder", ['/srv/a"b', "/srv/$HOME", "/srv/back\\slash", "/srv/new\nline"])
