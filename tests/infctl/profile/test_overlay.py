@@ -105,3 +105,10 @@ def test_grouping_does_not_matter(a, b, c):
     x, y, z = _tree(a), _tree(b), _tree(c)
     left, right = over(over(x, y), z), over(x, over(y, z))
     assert fill_in(left, {}, ".env").value == fill_in(right, {}, ".env").value
+
+
+def test_grouping_does_not_matter_where_a_null_stands_between_two_mappings():
+    for between in (None, "x", [1]):
+        x, y, z = (_tree({"logs": value}) for value in ({"path": 1}, between, {"hub": 2}))
+        left, right = over(over(x, y), z), over(x, over(y, z))
+        assert fill_in(left, {}, ".env").value == fill_in(right, {}, ".env").value == {"logs": {"hub": 2}}
