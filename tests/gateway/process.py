@@ -119,6 +119,7 @@ class Gateway:
         assert self.process.stderr is not None
         self.process.stdout.close()
         self.process.stderr.close()
+        assert code != 0 or self.errors == b"", self.errors.decode()
         return code
 
     def _read_log(self) -> None:
