@@ -7,9 +7,12 @@ import sys
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
-    from infctl.cli.app import run  # noqa: PLC0415 - `infctl` is imported by programs that need no CLI
+    try:
+        from infctl.cli.app import run  # noqa: PLC0415 - `infctl` is imported by programs that need no CLI
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before, or after, anything could catch it
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -145,24 +145,24 @@ def test_logs_are_interleaved_by_time_with_names(run: Run, platform: ProcessEngi
 
 def test_follow_shows_what_is_written_from_now_on(platform: ProcessEngine, tmp_path: Path) -> None:
     argv = [sys.executable, "-u", "-m", "infctl", "logs", "-f", "other", "--tail", "0"]
-    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as follower:
+    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE) as follower:
         assert follower.stdout is not None
         try:
             log = platform.layout.logs / "other.log"
             # It says nothing when it has begun to look, so lines come until one is seen.
             os.set_blocking(follower.stdout.fileno(), False)
-            seen = ""
-            while "fresh" not in seen:
+            seen = b""
+            while b"fresh" not in seen:
                 with log.open("a") as out:
                     out.write("a fresh line\n")
                 assert follower.poll() is None
                 try:
                     follower.wait(0.1)
                 except subprocess.TimeoutExpired:
-                    seen += follower.stdout.read() or ""
+                    seen += follower.stdout.read() or b""
         finally:
             follower.send_signal(2)
-    assert "other | a fresh line" in seen
+    assert b"other | a fresh line" in seen
     assert follower.returncode == 0, "Ctrl-C ends it as it should end"
 
 
