@@ -59,6 +59,7 @@ class Stub:
         self.delay_s = 0.0
         """Between two events of a stream, or before a plain answer."""
         self.health = 200
+        """What /health answers; 0: nothing, ever."""
         self.seen: list[tuple[str, dict[str, str], bytes]] = []
         self.closed_at: list[float] = []
         """When a peer went away before its answer was complete (time.monotonic)."""
@@ -122,6 +123,8 @@ class Stub:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         method, path, _ = line.split(" ")
         if path == "/health":
+            if not self.health:
+                await asyncio.sleep(3600)
             await self._send(writer, self.health, {})
             return True
         self.seen.append((f"{method} {path}", headers, body))
@@ -148,6 +151,9 @@ class Stub:
             await self._send(
                 writer, 500, {"error": {"message": "boom", "type": "InternalServerError", "code": 500}}
             )
+            return True
+        if mode == "401":
+            await self._send(writer, 401, {"error": "Unauthorized"})
             return True
         if mode == "422 odd":
             await self._send(writer, 422, {"detail": "odd"})

@@ -188,6 +188,27 @@ def test_a_model_without_a_healthy_backend_says_why(start, make_stub):
     assert "chat0" in reply.json()["error"]["message"]
 
 
+def test_an_unwell_backend_is_down_until_it_is_well(start, make_stub):
+    first, second = make_stub("first"), make_stub("second")
+    gateway = start(config_for(first, second)).wait_ready(3)
+    second.health = 500
+    until(lambda: gateway.backend("chat1")["state"] == "down")
+    assert gateway.backend("chat1")["why"] == "/health answered 500"
+    assert {gateway.chat().json()["backend"] for _ in range(4)} == {"first"}
+    second.health = 200
+    until(lambda: gateway.backend("chat1")["state"] == "ready")
+
+
+def test_a_backend_that_hangs_is_down(start, make_stub):
+    first, second = make_stub("first"), make_stub("second")
+    config = config_for(first, second)
+    config["probes"]["timeout_s"] = 0.3
+    gateway = start(config).wait_ready(3)
+    second.health = 0
+    until(lambda: gateway.backend("chat1")["state"] == "down")
+    assert "no answer within 0.3 s" in gateway.backend("chat1")["why"]
+
+
 def test_the_less_busy_replica_gets_the_next_call(start, make_stub):
     first, second = make_stub("first"), make_stub("second")
     gateway = start(config_for(first, second)).wait_ready(3)

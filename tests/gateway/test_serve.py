@@ -168,6 +168,13 @@ def test_an_error_without_the_openai_shape_gets_it(shared, stub):
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "upstream_error")
 
 
+def test_a_backend_that_refuses_our_key_does_not_blame_the_clients(shared, stub):
+    stub.mode = "401"
+    reply = shared.chat()
+    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_error")
+    assert "BACKEND_API_KEY" in reply.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("mode", ["reset before", "short"])
 def test_a_broken_plain_answer_is_a_502(shared, stub, mode):
     stub.mode = mode
