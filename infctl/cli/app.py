@@ -76,7 +76,7 @@ app.add_typer(profiles.app, short_help="List the built-in profiles, or show one"
 
 def run(argv: Sequence[str]) -> int:
     """One command, from its arguments to its exit code. Nothing is raised but SystemExit by completion."""
-    args = list(argv) or ["--help"]
+    args = options.untangled(argv) or ["--help"]
     console.configure(json_output="--json" in args)
 
     def command() -> int:

@@ -68,11 +68,16 @@ class PlatformFacts:
             "name": self.name,
             "runtime": self.runtime,
             "supervised": self.supervised,
+            "supervisor": next(_supervisor_data(row) for row in self.services if row.role == "supervisor"),
             "now": self.now,
             "gateway": asdict(self.gateway),
-            "services": [service.as_data() for service in self.services],
+            "services": [row.as_data() for row in self.services if row.role != "supervisor"],
             "warnings": list(self.warnings),
         }
+
+
+def _supervisor_data(row: ServiceFact) -> dict[str, Any]:
+    return {"pid": row.pid, "state": row.state, "memory_bytes": row.memory_bytes, "why": row.why}
 
 
 def merge(

@@ -47,6 +47,9 @@ def health(
     project = open_project(files)
     stack = project.stack()
     with project.api(stack) as api:
+        answers_at_all, why = api.reachable()
+        if not answers_at_all:
+            return _gone(why, json_output=json_output)
         said = api.health()
     reasons = bad(said)
     answers: list[Answer] = []
@@ -85,6 +88,18 @@ def health(
     else:
         console.fact(f"healthy: {len(said.models)} models on {len(said.backends)} servers")
     return 1 if reasons else 0
+
+
+def _gone(why: str, *, json_output: bool) -> int:
+    """Nobody answers: a verdict as well."""
+    if json_output:
+        told = {"healthy": False, "status": "down", "reasons": [why], "answers": [], "via": None}
+        console.data({**told, "checked_at": time.time()})
+    else:
+        console.fact("not healthy: down")
+        console.fact(f"  {why}")
+        console.say("infctl status shows what runs; infctl up starts it")
+    return 1
 
 
 def bad(said: Health) -> list[str]:

@@ -41,7 +41,8 @@ def logs(
 ) -> None:
     """Show what the services write, all of them interleaved by time, each line after its service's name.
 
-    Here -f means --follow; name a profile with --file, or before the command. With --json: an object a line.
+    Here -f means --follow, unless a YAML file comes after it: that is the profile. With --json: an object
+    a line.
 
     \b
     Examples:
@@ -113,12 +114,6 @@ class _Printer:
 
 def _chosen(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     strangers = [name for name in wanted if name not in known]
-    if strangers and Path(strangers[0]).is_file():
-        raise UsageError(
-            f"there is no service {strangers[0]!r}",
-            hint="of logs, -f is --follow; a profile is named by --file, or before the command: "
-            f"infctl -f {strangers[0]} logs",
-        )
     if strangers:
         raise UsageError(
             f"there is no service {strangers[0]!r}", hint=f"there are: {', '.join(known) or 'none yet'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,16 @@ class _Root:
 def remember_files(files: list[Path] | None) -> None:
     """Of `-f` before the command; a command's own `-f` comes first."""
     _Root.files = files
+
+
+def untangled(argv: Sequence[str]) -> list[str]:
+    """`logs -f FILE.yaml`: of logs, -f follows, but before a YAML file it can only mean the profile."""
+    args = list(argv)
+    if "logs" in args:
+        for place in range(args.index("logs") + 1, len(args) - 1):
+            if args[place] == "-f" and args[place + 1].endswith((".yaml", ".yml")):
+                args[place] = "--file"
+    return args
 
 
 def profile_files(given: list[Path] | None) -> tuple[Path, ...]:

@@ -221,10 +221,14 @@ class Project(Remains):
         return secret_values(self.loaded, self.env).get(name)
 
     def supervisor_pids(self) -> tuple[int, ...]:
-        from infctl.engine import procfs
+        """The one that watches first, then the one that would take over."""
+        from infctl.engine import books, procfs
 
         home = os.path.realpath(self.layout.home)
-        return tuple(pid for pid, name in sorted(procfs.marked(home).items()) if name == procfs.SUPERVISOR)
+        book, _ = books.read(str(self.layout.state / books.OBSERVED))
+        active = book["supervisor"]["pid"] if book is not None else None
+        found = [pid for pid, name in procfs.marked(home).items() if name == procfs.SUPERVISOR]
+        return tuple(sorted(found, key=lambda pid: (pid != active, pid)))
 
 
 def open_project(files: list[Path] | None) -> Project:

@@ -80,6 +80,12 @@ STATUS = {
     "name": "string",
     "runtime": "string",
     "supervised": "boolean",
+    "supervisor": {
+        "pid": "integer?",
+        "state": "string: ready, stopped",
+        "memory_bytes": "integer?",
+        "why": "string",
+    },
     "now": "number: seconds since the epoch",
     "gateway": {
         "url": "string",
@@ -92,7 +98,7 @@ STATUS = {
     "services": [
         {
             "name": "string",
-            "role": "string: engine, gateway, edge, supervisor",
+            "role": "string: engine, gateway, edge",
             "models": ["string"],
             "state": "string: ready, loading, waiting, backoff, failed, stopped, stopping, "
             "down, drained, draining",

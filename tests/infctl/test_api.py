@@ -98,7 +98,7 @@ def test_a_503_with_a_report_is_an_answer_not_a_failure(server: Server) -> None:
     server.code, server.body = 503, json.dumps({**DETAILED, "status": "down"}).encode()
     with Api(server.url, "k") as api:
         assert api.health().status == "down"
-        assert api.alive() == (False, "down")
+        assert api.reachable() == (True, "")
 
 
 def test_nobody_listening_says_what_to_do() -> None:
@@ -108,7 +108,7 @@ def test_nobody_listening_says_what_to_do() -> None:
         with pytest.raises(GatewayError, match=f"nothing answers at http://127.0.0.1:{port}") as caught:
             api.health()
         assert "infctl up" in caught.value.hint
-        assert api.alive()[0] is False
+        assert api.reachable()[0] is False
     assert caught.value.exit_code == 6
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from infctl import __version__
-from infctl.cli import app, shapes
+from infctl.cli import app, options, shapes
 from infctl.profile.builtin import builtin_profiles
 
 from .conftest import KEY, Gateway, backend, detailed
@@ -144,8 +144,12 @@ def test_exit_code_and_streams_as_a_process(spawn: Run) -> None:
     assert json.loads(done.stderr)["error"]["kind"] == "profile"
 
 
-def test_logs_of_a_file_says_how_profiles_are_named(run: Run, profile: Path) -> None:
-    assert "infctl -f infctl.yaml logs" in run("logs", "-f", "infctl.yaml").stderr
+def test_f_of_logs_follows_unless_a_profile_comes_after_it() -> None:
+    assert options.untangled(["logs", "-f", "a.yaml", "-f", "b.yml", "chat"]) == [
+        "logs", "--file", "a.yaml", "--file", "b.yml", "chat",
+    ]  # fmt: skip
+    assert options.untangled(["logs", "-f", "chat"]) == ["logs", "-f", "chat"]
+    assert options.untangled(["up", "-f", "a.yaml"]) == ["up", "-f", "a.yaml"]
 
 
 def test_no_profile_anywhere_says_how_to_get_one(run: Run) -> None:
@@ -423,11 +427,13 @@ def test_health_is_1_and_names_the_server_when_a_model_is_gone(run: Run, served:
     assert same_keys(json.loads(run("health", "--json").stdout), shapes.HEALTH)
 
 
-def test_health_without_a_gateway_is_6(run: Run, profile: Path) -> None:
+def test_health_without_a_gateway_is_1(run: Run, profile: Path) -> None:
     profile.write_text(profile.read_text().replace("gateway:\n", "gateway:\n  listen: {port: 1}\n"))
     done = run("health")
-    assert done.returncode == 6
+    assert done.returncode == 1
+    assert done.stdout.startswith("not healthy: down\n  nothing answers at http://127.0.0.1:1")
     assert "infctl up" in done.stderr
+    assert same_keys(json.loads(run("health", "--json").stdout), shapes.HEALTH)
 
 
 def test_a_wrong_key_is_6_and_names_its_variable(run: Run, served: Gateway) -> None:
@@ -440,7 +446,7 @@ def test_a_wrong_key_is_6_and_names_its_variable(run: Run, served: Gateway) -> N
 def test_status_reports_and_never_judges(run: Run, served: Gateway) -> None:
     told = json.loads(run("status", "--json").stdout)
     assert same_keys(told, shapes.STATUS)
-    assert [row["name"] for row in told["services"]] == ["chat", "embed", "gateway", "supervisor"]
+    assert [row["name"] for row in told["services"]] == ["chat", "embed", "gateway"]
     assert told["gateway"]["reachable"] is True
     assert told["services"][0]["requests"] == 1234
     served.answers["/health/detailed"] = (200, b"<html>")

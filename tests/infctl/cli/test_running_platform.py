@@ -120,12 +120,15 @@ def test_status_shows_processes_memory_and_the_gateways_counts(run: Run, platfor
         "chat": "ready",
         "other": "ready",
         "gateway": "ready",
-        "supervisor": "ready",
     }
     assert (found["chat"]["requests"], found["other"]["requests"]) == (1, 2)
     assert found["chat"]["pid"] in procfs.marked(os.path.realpath(platform.layout.home))
     assert found["chat"]["memory_bytes"] > 1_000_000
-    assert found["supervisor"]["pid"]
+    told = json.loads(run("status", "--json").stdout)
+    assert told["supervisor"]["state"] == "ready"
+    assert (
+        procfs.marked(os.path.realpath(platform.layout.home))[told["supervisor"]["pid"]] == procfs.SUPERVISOR
+    )
     text = run("status").stdout
     assert text.startswith("tiny · 3 of 3 ready")
 

@@ -156,7 +156,7 @@ def test_colour_adds_nothing_but_colour() -> None:
 
 
 KEYS = {
-    "": ["name", "runtime", "supervised", "now", "gateway", "services", "warnings"],
+    "": ["name", "runtime", "supervised", "supervisor", "now", "gateway", "services", "warnings"],
     "gateway": ["url", "reachable", "status", "version", "draining", "why"],
     "services": [
         "name", "role", "models", "state", "pid", "device", "memory_bytes", "in_flight",
