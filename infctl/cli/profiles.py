@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 import typer
@@ -37,7 +38,9 @@ def profiles(ctx: typer.Context, *, json_output: Json = False) -> None:
         return
     width = max((len(name) for name in found), default=0)
     for name, line in found.items():
-        console.fact(f"{name:<{width}}  {line}")
+        text = f"{name:<{width}}  {line}"
+        room = shutil.get_terminal_size().columns if console.is_tty() else len(text)
+        console.fact(text if len(text) <= room else text[: room - 1] + "…")
 
 
 @app.command()

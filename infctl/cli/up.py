@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infctl.cli import console
+from infctl.cli import console, env_file
 from infctl.cli.options import Files, Json, Yes
 from infctl.errors import EngineError, GatewayError, Interrupted, ProfileError, UsageError
 
@@ -78,7 +78,7 @@ def up(
         answers: list[Answer] = []
         if dry_run:
             diff.show(() if json_output else changes)
-        elif actions or changes:
+        elif actions or changes or _unready(project):
             _consent(actions, yes=yes)
             write = functools.partial(project.write, built, overwrite_edits=overwrite_edits)
             answers = _carry_out(project, built, write, timeout_s=timeout, keep=keep)
@@ -101,6 +101,8 @@ def _ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
         project, added = project.with_generated_secrets()
         if added:
             console.say(f"made {', '.join(added)} in {project.layout.env_file} (only you can read it)")
+    if env_file.readable_by_others(project.layout.env_file):
+        console.warn(f"others on this machine can read {project.layout.env_file}: chmod 600 closes it")
     missing = project.missing_secrets()
     if missing:
         raise ProfileError(f"{len(missing)} secrets are missing", problems=missing)
@@ -155,6 +157,15 @@ def _has_vllm(python: str) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _unready(project: Project) -> bool:
+    """Nothing to change, and yet not well: told, and then waited for."""
+    services = project.engine().observe().services
+    states = [f"{service.name} ({service.state})" for service in services if service.state != "ready"]
+    if states:
+        console.say(f"not ready: {', '.join(states)}")
+    return bool(states)
 
 
 def _consent(actions: Sequence[Action], *, yes: bool) -> None:

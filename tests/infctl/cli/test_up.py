@@ -1,0 +1,202 @@
+"""`infctl up` whole: the real gateway and a real nginx, before a toy that talks as vLLM does."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infctl.cli import app, shapes
+from infctl.engine import procfs
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+TOY = """
+import argparse, http.server, json, sys
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--port", type=int)
+parser.add_argument("--model")
+known, rest = parser.parse_known_args()
+if "--broken" in rest:
+    sys.exit("ValueError: Model architectures ['NoSuchModel'] are not supported for now.")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.answer({})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        text = "I will not say." if "--mute" in rest else "The capital of France is Paris."
+        message = {"role": "assistant", "content": "" if "--mute" in rest else text}
+        self.answer({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    def answer(self, value):
+        raw = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", known.port), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        code = app.run(args)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(["infctl", *args], code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path, run: Run, free_port: Callable[[], int]) -> Iterator[Path]:
+    """A folder with a profile; whatever runs in the end is stopped, and must then be gone."""
+    package = tmp_path / "toy" / "vllm" / "entrypoints" / "openai"
+    package.mkdir(parents=True)
+    for place in (package, *package.parents[:2]):
+        (place / "__init__.py").touch()
+    (package / "api_server.py").write_text(TOY)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "toy"} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "weights").mkdir()
+    write(
+        tmp_path,
+        {
+            "name": "toy",
+            "runtime": "process",
+            "gpus": "cpu",
+            "engines": {"python": str(python), "port_base": free_port()},
+            "models": {"chat": {"source": {"path": "weights"}, "task": "chat", "max_model_len": 1024}},
+            "gateway": {
+                "listen": {"port": free_port()},
+                "keys": {"shared": "${GATEWAY_API_KEY}"},
+                "timeouts": {"drain": "2s"},
+            },
+            "edge": {"bind": "127.0.0.1", "https_port": free_port(), "http_port": free_port()},
+            "monitoring": {"enabled": False},
+            "secrets": {"GATEWAY_API_KEY": {"generate": True}},
+        },
+    )
+    yield tmp_path
+    run("down")
+    assert not procfs.marked(os.path.realpath(tmp_path / ".infctl" / "toy"))
+
+
+def write(folder: Path, profile: dict[str, Any]) -> None:
+    (folder / "infctl.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((folder / "infctl.yaml").read_text()))
+
+
+def change(folder: Path, **model: Any) -> None:
+    profile = read(folder)
+    profile["models"]["chat"] |= model
+    write(folder, profile)
+
+
+def pids(run: Run) -> dict[str, int]:
+    return {row["name"]: row["pid"] for row in json.loads(run("status", "--json").stdout)["services"]}
+
+
+def test_up_ends_with_an_answer_a_table_and_lines_to_copy(run: Run, folder: Path) -> None:
+    done = run("up")
+    assert done.returncode == 0, done.stderr
+    assert "toy · 3 to start" in done.stdout
+    assert "ok · " in done.stdout
+    assert "The capital of France is Paris." in done.stdout
+    assert re.search(r"^chat +chat +ready", done.stdout, re.MULTILINE)
+    assert "curl -s --cacert " in done.stdout
+    assert "made GATEWAY_API_KEY in " in done.stderr
+    assert "chat     ready" in done.stderr
+    key = (folder / ".env").read_text().split("GATEWAY_API_KEY=")[1].strip()
+    assert key not in done.stdout + done.stderr
+
+    before = pids(run)
+    again = run("up", "--json")
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert list(told) == list(shapes.UP)
+    assert told["changes"] is False
+    assert pids(run) == before
+
+    change(folder, max_model_len=512)
+    asked = run("up")
+    assert asked.returncode == 64, "nobody can be asked, and -y was not said"
+    assert "~ chat" in asked.stdout
+    assert "--max-model-len 1024 -> 512" in asked.stdout
+    assert pids(run) == before
+    done = run("up", "-y")
+    assert done.returncode == 0, done.stderr
+    after = pids(run)
+    assert after["chat"] != before["chat"]
+    assert (after["gateway"], after["nginx"]) == (before["gateway"], before["nginx"])
+    assert run("health", "--deep").returncode == 0
+
+
+def test_a_model_that_cannot_load_leaves_what_ran_before(run: Run, folder: Path) -> None:
+    assert run("up").returncode == 0
+    rendered = {f.name: f.read_text() for f in (folder / ".infctl/toy/rendered").glob("*.*")}
+    change(folder, extra_args=["--broken"], max_model_len=512)
+    done = run("up", "-y")
+    assert done.returncode == 5
+    assert "error: chat did not start" in done.stderr
+    assert "NoSuchModel" in done.stderr
+    assert "what ran before runs again" in done.stderr
+    assert {f.name: f.read_text() for f in (folder / ".infctl/toy/rendered").glob("*.*")} == rendered
+    assert run("health", "--deep").returncode == 0
+
+
+def test_a_model_that_says_nothing_undoes_a_first_up(run: Run, folder: Path) -> None:
+    change(folder, extra_args=["--mute"])
+    done = run("up")
+    assert done.returncode == 6
+    assert "chat was asked (chat) and did not answer" in done.stderr
+    assert "nothing was left running" in done.stderr
+    assert not procfs.marked(os.path.realpath(folder / ".infctl" / "toy"))
+
+
+def test_a_hand_edited_file_is_not_overwritten_silently(run: Run, folder: Path) -> None:
+    assert run("up").returncode == 0
+    edited = folder / ".infctl" / "toy" / "rendered" / "nginx.conf"
+    edited.write_text(edited.read_text() + "# mine\n")
+    done = run("up", "-y")
+    assert done.returncode == 5
+    assert "edited" in done.stderr
+    assert "# mine" in edited.read_text()
+    assert run("up", "-y", "--overwrite-edits").returncode == 0
+    assert "# mine" in edited.with_name("nginx.conf.orig").read_text()
+
+
+def test_dry_run_touches_nothing(run: Run, folder: Path) -> None:
+    done = run("up", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told) == list(shapes.UP)
+    assert told["applied"] is False
+    assert not (folder / ".env").exists()
+    assert not list((folder / ".infctl").glob("*/rendered/*"))
