@@ -155,7 +155,11 @@ def _problem(problem: Problem) -> dict[str, Any]:
 def ask(question: str, *, default: bool = False) -> bool:
     """Yes or no, asked on stderr. Only call it where stdin is a terminal; end of input means no."""
     _write(sys.stderr, f"{question} [{'Y/n' if default else 'y/N'}] ")
-    answer = sys.stdin.readline().strip().lower()
+    try:
+        answer = sys.stdin.readline().strip().lower()
+    except KeyboardInterrupt:
+        say()  # the terminal shows ^C on the question's line
+        raise
     return default if not answer else answer in {"y", "yes"}
 
 

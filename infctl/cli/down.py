@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import shutil
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +62,7 @@ def down(
         with engine.lock(_owner("down")):
             names = tuple(service.name for service in engine.observe().services)
             live = console.is_tty(sys.stderr) and not json_output
-            with Progress(names, {}, live=live) as progress:
+            with Progress(names, {}, live=live) as progress, _still_stopping():
                 for event in engine.down():
                     progress.take(event)
                     if event.kind == "stopped":
@@ -112,6 +114,15 @@ def restart(
         console.data({"name": project.name, "restarted": list(names or known), "ready_s": progress.ready_s})
     else:
         console.fact(f"restarted {', '.join(names or known)}")
+
+
+@contextlib.contextmanager
+def _still_stopping() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        hint = "the services go on stopping: infctl status shows it, infctl down waits for the end"
+        raise Interrupted("interrupted", hint=hint) from None
 
 
 def _owner(command: str) -> str:

@@ -27,7 +27,9 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
     from typer import Abort, TyperException
 
     try:
-        return command()
+        code = command()
+        # Typer turns a Ctrl-C that nobody caught into its bare exit code.
+        return _told(Interrupted("interrupted")) if code == Interrupted.exit_code else code
     except console.ReaderGoneError:
         return 0
     except InfctlError as failure:

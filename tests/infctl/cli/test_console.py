@@ -102,6 +102,11 @@ def test_each_failure_has_its_exit_code(error: BaseException, code: int) -> None
     assert failures.guarded(raising(error), []) == code
 
 
+def test_a_ctrl_c_that_typer_swallowed_is_still_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failures.guarded(lambda: 130, []) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
 def test_a_fault_of_ours_leaves_a_report_and_no_traceback(
     capsys: pytest.CaptureFixture[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
