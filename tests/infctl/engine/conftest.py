@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,6 +32,34 @@ def until(ask: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> 
             pytest.fail(f"not within {deadline_s:g} s: {what}")
         time.sleep(0.02)
     return answer
+
+
+def started_under(folder: str) -> list[int]:
+    """Living processes that some test started whose own folder begins with `folder`, pytest itself left out.
+
+    A mark is not enough: nginx overwrites its environment, and its workers outlive a killed master. What they
+    keep is where they run and where they log.
+    """
+    ours = set()
+    pid = os.getpid()
+    while pid and (process := procfs.look(pid)):
+        ours.add(pid)
+        pid = process.parent
+    return [
+        pid
+        for pid in procfs.pids()
+        if pid not in ours
+        and (process := procfs.look(pid))
+        and process.is_alive
+        and any(folder in trace for trace in _traces(pid))
+    ]
+
+
+def _traces(pid: int) -> Iterator[str]:
+    yield procfs.environment(pid).get(procfs.STACK_VARIABLE, "")
+    for name in ("cwd", "fd/1", "fd/2"):
+        with contextlib.suppress(OSError):
+            yield str(Path(f"/proc/{pid}/{name}").readlink())
 
 
 class Toy:
@@ -126,17 +155,29 @@ class Toy:
         return (self.layout.logs / f"{name}.log").read_text()
 
     def wipe(self) -> None:
-        for pid in self.alive(procfs.SUPERVISOR) + self.alive():
-            try:
+        """Supervisors first: they would bring the others back."""
+        for pid in self.alive(procfs.SUPERVISOR) + started_under(self.home):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Iterator[Toy]:
     made = Toy(tmp_path)
     yield made
-    for _ in range(3):
+
+    def none_left() -> bool:
         made.wipe()
-    until(lambda: not made.alive(), "no process of the test is left")
+        return not started_under(made.home)
+
+    until(none_left, "no process of the test is left")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of no test's platform may a process outlive the run, whichever test started it and however it ended."""
+    yield
+    # What a fixture of the whole session runs lies beside the tests' own folders, and may end after this.
+    folder = tmp_path_factory.getbasetemp().resolve() / "test_"
+    left = {pid: procfs.command_line(pid) for pid in started_under(str(folder))}
+    assert not left, f"processes of tests are still there: {left}"
