@@ -16,6 +16,12 @@ from infctl.profile.schema import GpuDevice, Gpus
 SMI_TIMEOUT_S = 20.0
 """A cold driver takes some seconds; a hung one must not hang us."""
 
+NAME_THEM = (
+    "write the cards this is for, such as `gpus: 1xL4` (none: `gpus: cpu`), in the profile or in a file"
+    " after it: `-f one-gpu.yaml -f cards.yaml`"
+)
+"""What to do where the machine cannot say which cards there are."""
+
 _GIB = 2**30
 
 # What cudaMemGetInfo calls total: vLLM's utilisation is a share of it, and it is less than the label says.
@@ -65,19 +71,18 @@ def listed(devices: tuple[GpuDevice, ...]) -> tuple[Gpu, ...]:
 def detect(program: str = "nvidia-smi") -> tuple[Gpu, ...]:
     """Asks the driver. Raises PlanError with the reason if it does not answer or names no card."""
     query = (program, "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
-    hint = "write `gpus: cpu` to run on the CPU, or list what will be there, such as `gpus: 4xL4`"
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=SMI_TIMEOUT_S, check=False)
     except FileNotFoundError:
-        raise PlanError("no NVIDIA driver was found here (nvidia-smi is missing)", hint=hint) from None
+        raise PlanError("no NVIDIA driver was found here (nvidia-smi is missing)", hint=NAME_THEM) from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PlanError(f"nvidia-smi did not answer: {error}", hint=hint) from None
+        raise PlanError(f"nvidia-smi did not answer: {error}", hint=NAME_THEM) from None
     if answer.returncode != 0:
         said = (answer.stdout + answer.stderr).strip().splitlines()
-        raise PlanError("nvidia-smi failed", log=said[-5:], hint=hint)
+        raise PlanError("nvidia-smi failed", log=said[-5:], hint=NAME_THEM)
     cards = read_smi(answer.stdout)
     if not cards:
-        raise PlanError("nvidia-smi lists no GPU", hint=hint)
+        raise PlanError("nvidia-smi lists no GPU", hint=NAME_THEM)
     return cards
 
 

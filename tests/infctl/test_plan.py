@@ -141,9 +141,11 @@ def test_a_driver_that_does_not_answer_is_a_plan_error(tmp_path: Any, script: st
     program.chmod(0o755)
     with pytest.raises(PlanError, match=message) as caught:
         detect(str(program))
-    assert "gpus: cpu" in caught.value.hint
+    assert "`gpus: cpu`" in caught.value.hint
 
 
-def test_no_driver_is_a_plan_error(tmp_path: Any) -> None:
-    with pytest.raises(PlanError, match="no NVIDIA driver"):
+def test_no_driver_is_a_plan_error_that_says_what_to_write(tmp_path: Any) -> None:
+    with pytest.raises(PlanError, match="no NVIDIA driver") as caught:
         detect(str(tmp_path / "missing"))
+    assert "such as `gpus: 1xL4`" in caught.value.hint
+    assert "`-f one-gpu.yaml -f cards.yaml`" in caught.value.hint

@@ -35,8 +35,9 @@ class Rendered:
         return next(file.text for file in self.files if file.path == path)
 
 
-def render_profile(profile: Path) -> Rendered:
-    loaded = load((profile,), {"GATEWAY_API_KEY": "sk-client-key", "BACKEND_API_KEY": "sk-backend-key"})
+def render_profile(*profiles: Path) -> Rendered:
+    """A profile and its overlays."""
+    loaded = load(profiles, {"GATEWAY_API_KEY": "sk-client-key", "BACKEND_API_KEY": "sk-backend-key"})
     name = loaded.profile.name
     layout = Layout(Path("/srv/platform"), Path("/srv/platform/.infctl") / name)
     gpus = loaded.profile.gpus
@@ -49,7 +50,7 @@ def render_profile(profile: Path) -> Rendered:
 
 
 @pytest.fixture
-def rendered() -> Callable[[Path], Rendered]:
+def rendered() -> Callable[..., Rendered]:
     return render_profile
 
 

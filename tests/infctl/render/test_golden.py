@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from gateway import config
+from infctl.profile.builtin import builtin_profiles
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "render"
-CASES = ("local", "l4x4", "one-gpu")
+CASES = tuple(builtin_profiles())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -49,6 +50,21 @@ def test_the_gateway_takes_its_file(case: str, rendered: Callable[[Path], Any], 
     parsed = config.parse(yaml.safe_load(found.text("gateway.yaml")))
     engines = {f"vllm-{service.name}" for service in found.stack.services if service.role == "engine"}
     assert {backend.id for model in parsed.models for backend in model.backends} == engines
+
+
+def test_every_builtin_profile_is_among_them(profiles: Path) -> None:
+    assert {path.stem for path in profiles.glob("*.yaml")} == set(CASES) == {p.name for p in GOLDEN.iterdir()}
+
+
+def test_what_is_to_be_written_where_there_is_no_driver_renders(
+    rendered: Callable[..., Any], profiles: Path, tmp_path: Path
+) -> None:
+    """As the hint of that error has it."""
+    cards = tmp_path / "cards.yaml"
+    cards.write_text("gpus: 1xL4\n")
+    found = rendered(profiles / "one-gpu.yaml", cards)
+    assert [gpu.name for gpu in found.loaded.profile.gpus.devices] == ["L4"]
+    assert {s.gpu for s in found.stack.services if s.role == "engine"} == {"0"}
 
 
 def test_supervisor_file_is_the_stack(rendered: Callable[[Path], Any], profiles: Path) -> None:
