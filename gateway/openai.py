@@ -7,11 +7,9 @@ through untouched, as the body is never written anew: the model's name and `stre
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-import orjson
 
 from gateway import strictjson
 from gateway.catalog import Catalog
@@ -83,8 +81,7 @@ _WITH_USAGE: Final = {"include_usage": True, "continuous_usage_stats": True}
 _WHERE: Final = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What the client asks, and what is sent for it."""
 
     model: Model
@@ -113,9 +110,9 @@ def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
             raise Refusal(400, "invalid_request", f"`{name}` is missing.", param=name)
     asked = _typed(value, _SHAPES.get(path, _Any))
     model = catalog.find(path, asked.model)
-    edits: list[tuple[int, int, bytes]] = []
+    changes: dict[str, Any] = {}
     if asked.model != model.served_name:
-        edits.append(_put(document, "model", model.served_name))
+        changes["model"] = model.served_name
     stream = wants_usage = running = False
     tokens_max = None
     if isinstance(asked, _Generation):
@@ -126,13 +123,11 @@ def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
             wants_usage = bool(options.include_usage)
             running = wants_usage and bool(options.continuous_usage_stats)
             if not running:
-                edits.append(
-                    _put(document, "stream_options", (value.get("stream_options") or {}) | _WITH_USAGE)
-                )
+                changes["stream_options"] = (value.get("stream_options") or {}) | _WITH_USAGE
     return Call(
         model=model,
         path=_UPSTREAM.get(path) or path.encode(),
-        body=_splice(body, edits),
+        body=document.put(changes) if changes else body,
         stream=stream,
         wants_usage=wants_usage,
         wants_running_usage=running,
@@ -161,19 +156,3 @@ def _tokens_max(asked: _Generation, model: Model) -> int | None:
         )
         raise Refusal(400, "context_length_exceeded", message, param=param)
     return tokens
-
-
-def _put(document: strictjson.Document, key: str, value: Any) -> tuple[int, int, bytes]:
-    """The edit that gives a key of the outermost object this value."""
-    span = document.span(key)
-    if span is not None:
-        return span[1], span[2], orjson.dumps(value)
-    first = document.body.index(b"{") + 1
-    comma = b"," if document.value else b""
-    return first, first, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma)
-
-
-def _splice(body: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-    for start, end, text in sorted(edits, key=lambda edit: edit[:2], reverse=True):
-        body = body[:start] + text + body[end:]
-    return body

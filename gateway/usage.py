@@ -6,6 +6,7 @@ cannot look like one.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -14,6 +15,18 @@ from gateway import strictjson
 
 _KEY: Final = b'"usage"'
 _SPACE: Final = b" \t\r\n"
+_COLON: Final = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+
+
+def _object(levels: int) -> re.Pattern[bytes]:
+    """An object with so many levels of objects inside, of which none holds a bracket in a string."""
+    inside = rb"[^{}]*"
+    for _ in range(levels):
+        inside = rb"[^{}]*(?:\{%b\}[^{}]*)*" % inside
+    return re.compile(rb"\{%b\}" % inside)
+
+
+_OBJECT: Final = _object(3)
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -37,11 +50,11 @@ def usage_in(text: bytes) -> Usage | None:
     """The usage in the tail of a reply's JSON, or in one piece of a stream."""
     at = text.rfind(_KEY)
     while at >= 0:
-        value = text[at + len(_KEY) :].lstrip(_SPACE)
-        if value[:1] == b":":
-            value = value[1:].lstrip(_SPACE)
+        colon = _COLON.match(text, at + len(_KEY))
+        if colon is not None:
+            found = _OBJECT.match(text, colon.end())
             try:
-                return _usage.decode(value[: _end_of_object(value)]) if value[:1] == b"{" else None
+                return _usage.decode(found[0]) if found is not None else None
             except msgspec.DecodeError:
                 return None
         at = text.rfind(_KEY, 0, at)
@@ -75,16 +88,3 @@ def without_usage(data: bytes) -> bytes:
     if before[-1:] == b",":
         return before[:-1] + data[end:]
     return data[:start] + after.removeprefix(b",").lstrip(_SPACE)
-
-
-def _end_of_object(text: bytes) -> int:
-    """Behind the object that `text` starts with: counts, because usage holds no strings with brackets."""
-    end = text.find(b"}") + 1
-    if text.find(b"{", 1, end) < 0:
-        return end or len(text)
-    depth = 0
-    for offset, byte in enumerate(text):
-        depth += (byte == 0x7B) - (byte == 0x7D)
-        if depth == 0:
-            return offset + 1
-    return len(text)
