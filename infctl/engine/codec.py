@@ -1,7 +1,7 @@
 """A Stack as JSON and back, and the digests that say whether two services are the same. Pure.
 
 Two digests a service: `spec_hash` of what needs a new process, `files_hash` of what a reload is enough for.
-Readiness, order and limits are in neither: they change nothing in a running process.
+Readiness, order and limits, those of logs too, are in neither: they change nothing in a running process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from infctl.stack import ConfigFile, Preparation, Readiness, Service, Stack
+from infctl.stack import ConfigFile, LogLimits, Preparation, Readiness, Service, Stack
 
 BASE_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
@@ -35,6 +35,8 @@ def stack_from_json(data: Mapping[str, Any]) -> Stack:
         runtime=data["runtime"],
         services=tuple(service_from_json(s) for s in data["services"]),
         prepare=tuple(Preparation(p["name"], tuple(p["argv"]), p["creates"]) for p in data["prepare"]),
+        # Books of versions that kept limits of their own have none.
+        logs=LogLimits(**data.get("logs", {})),
     )
 
 

@@ -335,8 +335,10 @@ class Supervisor:
         if now < self.logs_at:
             return
         self.logs_at = now + LOGS_EVERY_S
+        limits = (self.desired.get("stack") or {}).get("logs")
+        most = {"max_bytes": limits["max_bytes"], "copies": limits["keep"] - 1} if limits else {}
         for name in [*self.machine.units, "supervisor"]:
-            rotate.rotate(os.path.join(self.logs, f"{name}.log"))
+            rotate.rotate(os.path.join(self.logs, f"{name}.log"), **most)
 
     def _leave(self) -> None:
         """Everything is down: take the books along. The one that waits finds its lock gone and leaves too."""

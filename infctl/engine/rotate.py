@@ -6,7 +6,7 @@ fallocate(COLLAPSE_RANGE), which moves the end of the file for appenders too: no
 written meanwhile. File systems without it (tmpfs, btrfs) get copy-and-truncate, which can lose a line written
 within the microseconds between the two.
 
-Cuts fall on file system blocks, so a line may begin in `.1` and end in the file itself; read in order (`.5`
+Cuts fall on file system blocks, so a line may begin in `.1` and end in the file itself; read in order (`.4`
 ... `.1`, the file) the bytes are exactly what was written.
 """
 
@@ -16,14 +16,19 @@ import ctypes
 import fcntl
 import os
 
-LOG_MAX_BYTES = 20 * 1024 * 1024
-LOG_COPIES_MAX = 5
+LOG_MAX_BYTES = 10 * 1024 * 1024
+LOG_COPIES_MAX = 4
+"""Both where the profile's `logs` is not known: its defaults."""
 _CHUNK_BYTES = 1 << 20
 _COLLAPSE_RANGE = 0x08
 
 
 def rotate(path: str, *, max_bytes: int = LOG_MAX_BYTES, copies: int = LOG_COPIES_MAX) -> bool:
-    """Rotate if the file has reached `max_bytes`; True if it did."""
+    """Rotate if the file has reached `max_bytes`; True if it did. With no copies its front is thrown away.
+
+    Copies beyond `copies`, of a time when more were kept, are removed.
+    """
+    _prune(path, copies)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -43,19 +48,34 @@ def rotate(path: str, *, max_bytes: int = LOG_MAX_BYTES, copies: int = LOG_COPIE
         front = front - block if front == stat.st_size else front
         if front <= 0:
             return False
-        copied = f"{path}.1.tmp"
-        if not _copy(fd, copied, front):
+        if copies and not _keep_front(fd, path, front, copies):
             return False
-        for number in range(copies - 1, 0, -1):
-            _move(f"{path}.{number}", f"{path}.{number + 1}")
-        # Named before the front is cut: a kill between the two leaves a passage twice rather than not at all.
-        os.replace(copied, f"{path}.1")
         if not _collapse(fd, front):
-            _append_rest(fd, f"{path}.1", front)
+            if copies:
+                _append_rest(fd, f"{path}.1", front)
             os.ftruncate(fd, 0)
     finally:
         os.close(fd)
     return True
+
+
+def _keep_front(fd: int, path: str, front: int, copies: int) -> bool:
+    """Make it `<path>.1`, and the earlier ones a number older."""
+    copied = f"{path}.1.tmp"
+    if not _copy(fd, copied, front):
+        return False
+    for number in range(copies - 1, 0, -1):
+        _move(f"{path}.{number}", f"{path}.{number + 1}")
+    # Named before the front is cut: a kill between the two leaves a passage twice rather than not at all.
+    os.replace(copied, f"{path}.1")
+    return True
+
+
+def _prune(path: str, copies: int) -> None:
+    number = copies + 1
+    while os.path.exists(f"{path}.{number}"):
+        os.unlink(f"{path}.{number}")
+        number += 1
 
 
 def _copy(fd: int, target: str, length: int) -> bool:

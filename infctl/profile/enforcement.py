@@ -28,7 +28,6 @@ UNENFORCED: dict[str, str] = {
     "gateway/store": "nothing is kept between starts",
     "gateway/probes/completion_interval": "engines are probed by /health alone",
     "gateway/http/compression": "nginx compresses, the gateway does not",
-    "logs": "log files turn over at infctl's own size and number",
     "monitoring": "no Prometheus, Grafana or exporter is started",
 }
 """Path -> what happens instead."""

@@ -101,11 +101,22 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLimits:
+    """Of each service's log. New ones hold at once: no service notices."""
+
+    max_bytes: int = 10 * 2**20
+    """A larger file is turned over."""
+    keep: int = 5
+    """Files in all, the one being written counted. At 1 what is turned over is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     name: str
     runtime: Literal["process", "docker"]
     services: tuple[Service, ...]
     prepare: tuple[Preparation, ...] = ()
+    logs: LogLimits = LogLimits()
 
     def service(self, name: str) -> Service:
         return next(s for s in self.services if s.name == name)

@@ -14,7 +14,7 @@ from infctl.gpus import Gpu
 from infctl.host import Host
 from infctl.plan import Plan, Replica, Where, nowhere
 from infctl.profile.schema import Model, Profile
-from infctl.stack import ConfigFile, Layout, Preparation, Readiness, Service, Stack
+from infctl.stack import ConfigFile, Layout, LogLimits, Preparation, Readiness, Service, Stack
 from infctl.stack.names import CONTAINER_PORT, Names, authority, reachable
 
 GATEWAY = "gateway"
@@ -43,7 +43,8 @@ def build(
     if profile.edge.enabled:
         services.append(_edge(profile, names, host))
     _refuse_equal_names(services, where)
-    return Stack(profile.name, profile.runtime, tuple(services), _preparations(profile, names, host))
+    logs = LogLimits(profile.logs.max_size, profile.logs.keep)
+    return Stack(profile.name, profile.runtime, tuple(services), _preparations(profile, names, host), logs)
 
 
 def notes(profile: Profile, plan: Plan, host: Host) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from infctl.gpus import Gpu
 from infctl.host import Host, find_nginx
 from infctl.plan import place
 from infctl.profile.schema import Model, Profile
-from infctl.stack import Layout, Service, Stack
+from infctl.stack import Layout, LogLimits, Service, Stack
 from infctl.stack.build import build, notes
 
 LAYOUT = Layout(Path("/srv/p"), Path("/srv/p/.infctl/p"))
@@ -263,6 +263,10 @@ def test_nginx_runs_in_the_foreground_with_our_file_and_prefix() -> None:
     assert edge.stop_signal == "QUIT"
     assert edge.ready is not None
     assert edge.ready.url == "https://127.0.0.1:443/-/edge"
+
+
+def test_log_limits_are_the_profiles_own() -> None:
+    assert stack({"chat": {}}, logs={"max_size": "3MiB", "keep": 2}).logs == LogLimits(3 * 2**20, 2)
 
 
 def test_a_new_gateway_address_is_a_new_process() -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from infctl.engine import codec
-from infctl.stack import ConfigFile, Preparation, Readiness, Service, Stack
+from infctl.stack import ConfigFile, LogLimits, Preparation, Readiness, Service, Stack
 
 FULL = Service(
     name="nginx",
@@ -31,7 +31,13 @@ FULL = Service(
 
 def test_every_field_comes_back():
     assert all(getattr(FULL, f.name) != f.default for f in fields(Service)), "the sample sets every field"
-    stack = Stack("x", "process", (FULL, Service("a", "engine", ("a",))), (Preparation("p", ("p",), "/p"),))
+    stack = Stack(
+        "x",
+        "process",
+        (FULL, Service("a", "engine", ("a",))),
+        (Preparation("p", ("p",), "/p"),),
+        LogLimits(9, 2),
+    )
     assert codec.stack_from_json(json.loads(json.dumps(codec.stack_to_json(stack)))) == stack
 
 
@@ -39,6 +45,9 @@ def test_additions_are_passed_over_and_a_field_an_older_version_did_not_know_is_
     data = {**codec.stack_to_json(Stack("x", "process", (FULL,)))["services"][0], "nonce": 3}
     del data["stop_signal"]
     assert codec.service_from_json(data) == replace(FULL, stop_signal="TERM")
+    whole = codec.stack_to_json(Stack("x", "process", (FULL,), logs=LogLimits(9, 2)))
+    del whole["logs"]
+    assert codec.stack_from_json(whole).logs == LogLimits()
 
 
 NEEDS_A_NEW_PROCESS = {

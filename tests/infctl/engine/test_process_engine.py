@@ -17,7 +17,7 @@ import pytest
 from infctl.engine import books, procfs
 from infctl.engine.reconcile import describe
 from infctl.errors import EngineError
-from infctl.stack import ConfigFile, Preparation, Readiness, Stack
+from infctl.stack import ConfigFile, LogLimits, Preparation, Readiness, Stack
 
 
 def kinds(events, name):
@@ -279,6 +279,22 @@ def test_logs_are_followed_across_services_and_restarts(toy):
     assert next(following).text == "stopping"
     assert next(following).text == "first"
     following.close()
+
+
+def test_changed_log_limits_hold_at_once_and_no_service_notices(toy):
+    service = toy.service("a", "--say", "x" * 20_000)
+    copies = [toy.layout.logs / f"a.log.{n}" for n in (1, 2, 3)]
+    list(toy.engine.apply(replace(toy.stack(service), logs=LogLimits(10_000, 3)), {}))
+    a = toy.pid("a")
+    toy.until(copies[0].exists, "a log above its limit was turned over")
+    copies[1].write_text("older")
+    less = replace(toy.stack(service), logs=LogLimits(10_000, 2))
+    assert toy.engine.plan(less, {}) == ()
+    assert [e.kind for e in toy.engine.apply(less, {})] == []
+    toy.until(lambda: not copies[1].exists(), "fewer copies are kept")
+    assert copies[0].exists()
+    assert toy.pid("a") == a
+    assert toy.engine.running() == less
 
 
 def test_the_supervisor_costs_little(toy):

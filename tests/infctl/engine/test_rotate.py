@@ -7,8 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from infctl.engine.logs import Follower, last_lines, tail
-from infctl.engine.rotate import rotate
+from infctl.engine.rotate import LOG_COPIES_MAX, LOG_MAX_BYTES, rotate
+from infctl.profile.schema.platform import Logs
+from infctl.stack import LogLimits
 
 WRITER = """
 import os, sys
@@ -56,6 +60,32 @@ def test_only_so_many_copies_are_kept(tmp_path):
         assert rotate(str(path), max_bytes=10_000, copies=3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.log", "a.log.1", "a.log.2", "a.log.3"]
     assert path.stat().st_size < 10_000
+
+
+def test_fewer_copies_than_before_leave_no_older_ones(tmp_path):
+    path = tmp_path / "a.log"
+    for number in range(1, 5):
+        path.with_name(f"a.log.{number}").write_text(str(number))
+    path.write_text("small")
+    assert not rotate(str(path), max_bytes=10_000, copies=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.log", "a.log.1", "a.log.2"]
+
+
+@pytest.mark.parametrize("collapses", [True, False])
+def test_with_no_copies_the_front_is_thrown_away(tmp_path, monkeypatch, collapses):
+    if not collapses:
+        monkeypatch.setattr("infctl.engine.rotate._collapse", lambda *_: False)
+    path = tmp_path / "a.log"
+    path.write_text("x" * 10_000)
+    assert rotate(str(path), max_bytes=10_000, copies=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.log"]
+    assert path.stat().st_size < 10_000
+
+
+def test_without_a_profile_its_defaults_hold():
+    assert (
+        LogLimits(LOG_MAX_BYTES, LOG_COPIES_MAX + 1) == LogLimits() == LogLimits(Logs().max_size, Logs().keep)
+    )
 
 
 def test_a_file_system_that_cannot_collapse_is_truncated_after_copying(tmp_path, monkeypatch):
