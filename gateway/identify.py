@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
+
+import msgspec
 
 from gateway.config import Config, ConfigError
 from gateway.refusal import Refusal
@@ -24,8 +25,7 @@ KEY_ID_CHARS: Final = 8
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     tenant: str
     """With one shared key: the client's address."""
     key_id: str | None
@@ -68,8 +68,8 @@ class Gate:
             value = env.get(name, "") if name else ""
             if value and not (value.isascii() and value.isprintable()):
                 raise ConfigError(file, (f"keys: {name} holds a character that no header can carry",))
-        self._shared = _digest(shared)
-        self._admin = _digest(admin)
+        self._shared = _digest(shared.encode())
+        self._admin = _digest(admin.encode())
         self._open = not shared
         self._admin_open = not admin
         self._proxies = Networks(config.trusted_proxies)
@@ -117,14 +117,14 @@ class Gate:
         return address in self._metrics
 
 
-def _bearer(authorization: bytes | None) -> str | None:
+def _bearer(authorization: bytes | None) -> bytes:
     if authorization is None or authorization[:7].lower() != b"bearer ":
-        return None
-    return authorization[7:].strip().decode("latin-1")
+        return b""
+    return authorization[7:].strip()
 
 
-def _digest(key: str | None) -> bytes:
-    return sha256((key or "").encode("latin-1", "replace")).digest()
+def _digest(key: bytes) -> bytes:
+    return sha256(key).digest()
 
 
 def _unauthorized(authorization: bytes | None, *, admin: bool = False) -> Refusal:

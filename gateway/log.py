@@ -18,7 +18,8 @@ import orjson
 from gateway.config import Log
 
 FLUSH_S: Final = 0.5
-FLUSH_LINES: Final = 256
+FLUSH_LINES: Final = 1024
+"""Each flush wakes the thread, which then takes turns with the loop."""
 PENDING_BYTES: Final = 16 * 1024 * 1024
 """Waiting for stdout."""
 CLOSE_S: Final = 2.0
@@ -37,6 +38,7 @@ class Journal:
         self._pending = 0
         self._thread: threading.Thread | None = None
         self._second, self._prefix = -1, ""
+        self._ms, self._now = -1, ""
         self.lost = 0
         """Lines dropped."""
         self.configure(settings)
@@ -61,13 +63,16 @@ class Journal:
             self.flush()
 
     def now(self) -> str:
-        """The time as RFC 3339 with milliseconds; the part up to the second is made once a second."""
-        wall = self._wall()
-        second = int(wall)
-        if second != self._second:
-            self._second = second
-            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{self._prefix}{int((wall - second) * 1000):03d}Z"
+        """The time as RFC 3339 with milliseconds: made once a millisecond, up to the second once a second."""
+        ms = int(self._wall() * 1000)
+        if ms != self._ms:
+            self._ms = ms
+            second, rest = divmod(ms, 1000)
+            if second != self._second:
+                self._second = second
+                self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+            self._now = f"{self._prefix}{rest:03d}Z"
+        return self._now
 
     def flush(self) -> None:
         """Hands what was gathered to the writing thread."""

@@ -1,6 +1,7 @@
 """Every metric of the gateway, in one table, and the numbers behind them.
 
-Hot path: a dict look-up and an addition. prometheus_client is imported at the first scrape, not before.
+Hot path: one dict look-up for all series of a call, then additions. prometheus_client is imported at
+the first scrape, not before.
 Labels are bounded: models are those of the configuration, tenants the first TENANTS addresses; the rest is
 `other`.
 """
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 OTHER: Final = "other"
 TENANTS: Final = 200
@@ -35,7 +37,8 @@ SECONDS: Final = (
 LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)  # eq=False: found by identity, without hashing all its buckets
+class Metric:
     name: str
     """As Prometheus shows it, without the `_total` of counters."""
     kind: str
@@ -120,6 +123,13 @@ Labels = tuple[str, ...]
 Sample = tuple[Metric, Labels, float]
 
 
+class Counter:
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+
 class Histogram:
     """Counts per bucket; the last one is for all that is larger."""
 
@@ -135,26 +145,57 @@ class Histogram:
         self.sum += value
 
 
+class CallSeries:
+    """All series that a call at a backend adds to."""
+
+    __slots__ = ("bytes_out", "duration", "first_token", "requests", "tokens_in", "tokens_out")
+
+    def __init__(self, numbers: Metrics, requests: Labels) -> None:
+        tenant, model = requests[:2]
+        self.requests = numbers.counter(REQUESTS, requests)
+        self.duration = numbers.histogram(DURATION, (model,))
+        self.first_token = numbers.histogram(FIRST_TOKEN, (model,))
+        self.bytes_out = numbers.counter(BYTES_OUT, (model,))
+        self.tokens_in = numbers.counter(TOKENS_IN, (tenant, model))
+        self.tokens_out = numbers.counter(TOKENS_OUT, (tenant, model))
+
+
 class Metrics:
     """The numbers of this process."""
 
     def __init__(self) -> None:
-        self._counters: dict[Metric, dict[Labels, float]] = {m: {} for m in METRICS if m.kind == "counter"}
+        self._counters: dict[Metric, dict[Labels, Counter]] = {m: {} for m in METRICS if m.kind == "counter"}
         self._histograms: dict[Metric, dict[Labels, Histogram]] = {
             m: {} for m in METRICS if m.kind == "histogram"
         }
+        self._calls: dict[Labels, CallSeries] = {}
         self._tenants: set[str] = set()
         self._now: list[Callable[[], Iterable[Sample]]] = []
 
     def count(self, metric: Metric, labels: Labels = (), by: float = 1) -> None:
-        series = self._counters[metric]
-        series[labels] = series.get(labels, 0) + by
+        self.counter(metric, labels).value += by
 
     def observe(self, metric: Metric, labels: Labels, value: float) -> None:
-        histogram = self._histograms[metric].get(labels)
-        if histogram is None:
-            histogram = self._histograms[metric][labels] = Histogram(metric.buckets)
-        histogram.observe(value)
+        self.histogram(metric, labels).observe(value)
+
+    def counter(self, metric: Metric, labels: Labels) -> Counter:
+        found = self._counters[metric].get(labels)
+        if found is None:
+            found = self._counters[metric][labels] = Counter()
+        return found
+
+    def histogram(self, metric: Metric, labels: Labels) -> Histogram:
+        found = self._histograms[metric].get(labels)
+        if found is None:
+            found = self._histograms[metric][labels] = Histogram(metric.buckets)
+        return found
+
+    def of_call(self, requests: Labels) -> CallSeries:
+        """`requests`: the labels of REQUESTS, as bounded as these are."""
+        found = self._calls.get(requests)
+        if found is None:
+            found = self._calls[requests] = CallSeries(self, requests)
+        return found
 
     def tenant(self, tenant: str) -> str:
         """The tenant's label."""
@@ -175,8 +216,8 @@ class Metrics:
 
         for metric, counters in self._counters.items():
             family = core.CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, value in tuple(counters.items()):
-                family.add_metric(labels, value)
+            for labels, counter in tuple(counters.items()):
+                family.add_metric(labels, counter.value)
             yield family
         for metric, histograms in self._histograms.items():
             histogram_family = core.HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)

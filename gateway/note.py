@@ -85,19 +85,20 @@ class Note:
         if self.kind not in {"call", "none"}:
             return
         tenant = numbers.tenant(self.tenant)
-        model, backend = self.model or metrics.OTHER, self.backend or ""
-        numbers.count(metrics.REQUESTS, (tenant, model, backend, self.outcome, self.reason))
+        labels = (tenant, self.model or metrics.OTHER, self.backend or "", self.outcome, self.reason)
         if self.backend is None:
+            numbers.count(metrics.REQUESTS, labels)
             return
-        received = self.began_at
-        numbers.observe(metrics.DURATION, (model,), now - received)
-        numbers.count(metrics.BYTES_OUT, (model,), self.exchange.bytes_sent)
+        series = numbers.of_call(labels)
+        series.requests.value += 1
+        series.duration.observe(now - self.began_at)
+        series.bytes_out.value += self.exchange.bytes_sent
         if self.first_at is not None:
-            numbers.observe(metrics.FIRST_TOKEN, (model,), self.first_at - received)
+            series.first_token.observe(self.first_at - self.began_at)
         usage = self.usage = self.relay.usage if self.relay is not None else None
         if usage is not None:
-            numbers.count(metrics.TOKENS_IN, (tenant, model), usage.prompt_tokens)
-            numbers.count(metrics.TOKENS_OUT, (tenant, model), usage.completion_tokens or 0)
+            series.tokens_in.value += usage.prompt_tokens
+            series.tokens_out.value += usage.completion_tokens or 0
 
     def line(self, ts: str, now: float) -> dict[str, Any]:
         """Milliseconds, bytes, tokens. `queue_ms` is 0: nothing waits yet."""
@@ -131,4 +132,4 @@ class Note:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    return int(seconds * 1e6) / 1000  # `round` takes three times as long
