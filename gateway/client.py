@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.config import Timeouts, Upstream
+from gateway.net.budget import Budget
 from gateway.net.pool import Pool, Reply, UpstreamFailed
 from gateway.openai import Call
 from gateway.policy.balancer import Backend
@@ -23,27 +24,30 @@ class Client:
         self._upstream = upstream
         self._timeouts = timeouts
         self._key = b""
+        self._budget = Budget()
         self._pools: dict[tuple[str, int], Pool] = {}
+        self._heads: dict[tuple[Backend, bytes], bytes] = {}
+        """By backend and path: the lines that are the same in every request."""
 
     def configure(self, upstream: Upstream, timeouts: Timeouts, key_line: bytes) -> None:
         """`key_line`: the ready authorization header for backends, or nothing."""
         self._upstream, self._timeouts, self._key = upstream, timeouts, key_line
+        self._heads.clear()
         for pool in self._pools.values():
             pool.reconfigure(upstream, timeouts)
 
     async def send(self, backend: Backend, call: Call, head: RequestHead, request_id: str) -> Reply:
         """Sends the call; returns with the reply's head. `Reply.close` must follow. Raises UpstreamFailed."""
-        lines = [
-            b"POST %b HTTP/1.1\r\nhost: %b:%d\r\n" % (call.path, backend.host.encode(), backend.port),
-            self._key,
-            b"content-type: application/json\r\nx-request-id: %b\r\n" % request_id.encode(),
-        ]
+        passed = b""
         for name in REQUEST_HEADERS:
             value = head.get(name)
             if value is not None:
-                lines.append(b"%b: %b\r\n" % (name, value))
-        lines.append(b"content-length: %d\r\n\r\n%b" % (len(call.body), call.body))
-        return await self._pool(backend).send(b"".join(lines))
+                passed += b"%b: %b\r\n" % (name, value)
+        body = call.body
+        return await self._pool(backend).send(
+            b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
+            % (self._head(backend, call.path), request_id.encode(), passed, len(body), body)
+        )
 
     async def get(self, backend: Backend, path: bytes) -> Reply:
         """A GET of our own. Raises UpstreamFailed."""
@@ -53,6 +57,7 @@ class Client:
 
     async def forget(self, backend: Backend) -> None:
         """A backend that is gone from the configuration and has nothing in flight."""
+        self._heads.clear()
         pool = self._pools.pop((backend.host, backend.port), None)
         if pool is not None:
             await pool.close()
@@ -62,11 +67,21 @@ class Client:
             await pool.close()
         self._pools.clear()
 
+    def _head(self, backend: Backend, path: bytes) -> bytes:
+        head = self._heads.get((backend, path))
+        if head is None:
+            host = backend.host.encode()
+            head = self._heads[backend, path] = (
+                b"POST %b HTTP/1.1\r\nhost: %b:%d\r\n%bcontent-type: application/json\r\n"
+                % (path, host, backend.port, self._key)
+            )
+        return head
+
     def _pool(self, backend: Backend) -> Pool:
         address = backend.host, backend.port
         pool = self._pools.get(address)
         if pool is None:
-            pool = self._pools[address] = Pool(*address, self._upstream, self._timeouts)
+            pool = self._pools[address] = Pool(*address, self._upstream, self._timeouts, self._budget)
         return pool
 
 

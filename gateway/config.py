@@ -95,9 +95,9 @@ class HttpLimits(_Frozen, frozen=True):
 
 class Upstream(_Frozen, frozen=True):
     connections: int = 3000
-    """In all, at once."""
+    """To all backends together, at once."""
     keep_alive: int = 800
-    """Idle ones kept."""
+    """Idle ones kept, of all backends together."""
     idle_s: Seconds = 4.0
     """Below the server's own (vLLM closes after 5 s): a reused connection is never one being closed."""
 

@@ -9,6 +9,7 @@ import asyncio
 from typing import Final, Literal, cast
 
 from gateway.config import Timeouts, Upstream
+from gateway.net.budget import Budget
 from gateway.net.sweep import Wait, overdue, sweep_of
 from gateway.wire.response import END, Broken, Event, ReplyHead, ResponseReader
 
@@ -33,14 +34,18 @@ class UpstreamFailed(Exception):  # noqa: N818 - a fact about the backend, not a
 
 
 class Pool:
-    """The connections to one backend."""
+    """The connections to one backend. `budget`: shared with the other pools."""
 
-    def __init__(self, host: str, port: int, upstream: Upstream, timeouts: Timeouts) -> None:
+    def __init__(
+        self, host: str, port: int, upstream: Upstream, timeouts: Timeouts, budget: Budget | None = None
+    ) -> None:
         self.host = host
         self.port = port
         self.upstream = upstream
         self.timeouts = timeouts
         self.in_flight = 0
+        self._budget = budget or Budget()
+        self._budget.members.add(self)
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
         self._connecting = 0
@@ -66,7 +71,7 @@ class Pool:
         """
         self.in_flight += 1
         try:
-            connection = self._idle.pop() if self._idle else await self._connect()
+            connection = self._take_idle() if self._idle else await self._connect()
             reply = Reply(connection)
             try:
                 await connection.send(request, reply, head_only=head_only)
@@ -81,6 +86,8 @@ class Pool:
     async def close(self) -> None:
         """Cuts every connection. Replies under way fail."""
         self._closed = True
+        self._budget.members.discard(self)
+        self._budget.idle -= len(self._idle)
         self._idle.clear()
         for connection in tuple(self._all):
             connection.fail("the pool is closed")
@@ -95,10 +102,12 @@ class Pool:
     async def _connect(self) -> _Connection:
         if self._closed:
             raise UpstreamFailed("connect", "the pool is closed")
-        if self.connections >= self.upstream.connections:
-            raise UpstreamFailed("connect", f"all {self.upstream.connections} connections to it are in use")
+        if not self._budget.room(self.upstream.connections):
+            reason = f"all {self.upstream.connections} connections to backends are in use"
+            raise UpstreamFailed("connect", reason)
         loop = asyncio.get_running_loop()
         self._connecting += 1
+        self._budget.open += 1
         try:
             async with asyncio.timeout(self.timeouts.connect_s):
                 _, connection = await loop.create_connection(
@@ -111,25 +120,44 @@ class Pool:
             raise UpstreamFailed("connect", error.strerror or str(error)) from None
         finally:
             self._connecting -= 1
+            self._budget.open -= 1
         return connection
+
+    def drop_idle(self) -> bool:
+        """Closes the connection that was idle the longest, to make room. False: there is none."""
+        if not self._idle:
+            return False
+        oldest = self._idle[0]
+        self.lost(oldest)
+        oldest.abort()
+        return True
+
+    def _take_idle(self) -> _Connection:
+        self._budget.idle -= 1
+        return self._idle.pop()
 
     # Called by connections.
 
     def opened(self, connection: _Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._all.add(connection)
+        self._budget.open += 1
         sweep_of(loop).add(self)
 
     def keep(self, connection: _Connection) -> bool:
         """Takes a clean connection back; False: there is no room for it."""
-        if self._closed or len(self._idle) >= self.upstream.keep_alive:
+        if self._closed or self._budget.idle >= self.upstream.keep_alive:
             return False
+        self._budget.idle += 1
         self._idle.append(connection)
         return True
 
     def lost(self, connection: _Connection) -> None:
-        self._all.discard(connection)
+        if connection in self._all:
+            self._all.discard(connection)
+            self._budget.open -= 1
         if connection in self._idle:
             self._idle.remove(connection)
+            self._budget.idle -= 1
 
 
 class Reply:
@@ -149,7 +177,10 @@ class Reply:
 
     def get(self, name: bytes) -> bytes | None:
         """The first header of that name (lower case)."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
     async def read(self) -> bytes:
         """The bytes that have come since, b"" at the clean end. Raises UpstreamFailed(phase="body")."""
