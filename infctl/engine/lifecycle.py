@@ -247,9 +247,12 @@ class Machine:
         changed = unit.running.files_hash != target.files_hash
         if changed and unit.state == "starting":
             # A signal now could hit a process that has no handler yet: reload once it is ready.
-            unit.running = replace(target, files_hash=unit.running.files_hash)
+            unit.running = replace(
+                target, files_hash=unit.running.files_hash, start_group=unit.running.start_group
+            )
             return
-        unit.running = target
+        # The process stays in the group it was started in: there its neighbours wait for it.
+        unit.running = replace(target, start_group=unit.running.start_group)
         if changed:
             yield Command("reload", name)
             self._tell(name, "reloaded", "", now)

@@ -253,6 +253,15 @@ def test_wanting_a_service_again_while_it_stops_starts_it_again():
     assert machine.units["chat"].state == "starting"
 
 
+def test_a_service_keeps_its_neighbours_waiting_in_the_group_it_was_started_in():
+    machine = Machine()
+    machine.want([Wanted("c", start_group="g")])
+    machine.step(0.0)
+    machine.want([Wanted("a", start_group="g"), Wanted("c")])
+    assert machine.step(0.1) == []
+    assert machine.units["a"].waits_for == "c to be ready"
+
+
 NAMES = ("a", "b", "c")
 
 
