@@ -338,7 +338,7 @@ class ProcessEngine:
         record = next((r for r in book["services"] if r["name"] == event.service), None) if book else None
         if record is None or record["was_ready"]:
             return
-        found = causes.find(tail(self._logs / f"{event.service}.log", causes.LINES_SHOWN))
+        found = causes.find(tail(self._logs / f"{event.service}.log", causes.LINES_SEARCHED))
         if found is not None and found.lasting:
             raise self._failure(event.service, record["last_exit"])
 
