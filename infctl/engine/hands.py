@@ -23,6 +23,7 @@ SPEC_VARIABLE = "INFCTL_SPEC"
 SPAWNED_VARIABLE = "INFCTL_SPAWNED"
 """Seconds since boot when the service was started: tells its first process from those that one forked."""
 SPAWN_TAKES_MAX_S = 0.1
+LEAVING_EVERY_S = 0.05
 
 
 class Supervisor:
@@ -42,6 +43,8 @@ class Supervisor:
         self.spec: dict[str, dict[str, Any]] = {}
         """What each running service was started from."""
         self.pidfds: dict[int, str] = {}
+        self.leaving: dict[str, str] = {}
+        """Stopping services whose leader has ended, with how it did; others of them are still there."""
         self.notes: list[str] = []
         self.published: dict[str, Any] = {}
         self.poll = select.poll()
@@ -81,12 +84,15 @@ class Supervisor:
         waits = [supervisor.POLL_S] + ([max(0.0, due - now)] if due is not None else [])
         if any(u.state == "starting" for u in self.machine.units.values()):
             waits.append(PROBE_EVERY_S)
+        if self.leaving:
+            waits.append(LEAVING_EVERY_S)
         for fd, _ in self.poll.poll(min(waits) * 1000 + 1):
             if fd == self.wake_r:
                 os.read(self.wake_r, 4096)
             elif fd in self.pidfds:
                 self._ended(fd)
         now = time.monotonic()
+        self._see_off(now)
         while self.answers:
             name, asked_of = self.answers.pop()
             unit = self.machine.units.get(name)
@@ -99,8 +105,23 @@ class Supervisor:
         self.poll.unregister(fd)
         os.close(fd)
         leader = self.who[name]
-        self._sweep(name)
-        self.machine.ended(name, _how_it_ended(leader.pid), time.monotonic())
+        unit = self.machine.units.get(name)
+        if unit is None or unit.state != "stopping":
+            self._sweep(name)
+            self.machine.ended(name, _how_it_ended(leader.pid), time.monotonic())
+            return
+        self.leaving[name] = _how_it_ended(leader.pid)
+        for process in self._members(name):
+            # Its own session was asked to end when the leader was; another one does not know yet.
+            if process.session != leader.pid:
+                procfs.send(process, signal.SIGTERM)
+
+    def _see_off(self, now: float) -> None:
+        """A service has stopped when the last of its processes has: until then they hold ports and memory."""
+        for name, how in list(self.leaving.items()):
+            if not self._members(name):
+                del self.leaving[name]
+                self.machine.ended(name, how, now)
 
     def _probe_answered(self, name: str, asked_of: float) -> None:
         """Called from a probe's thread."""
@@ -272,11 +293,14 @@ class Supervisor:
 
     def _sweep(self, name: str, argv: Sequence[str] = ()) -> int:
         """Kill everything that belongs to this service; how many processes that was."""
-        argv = argv or self.spec.get(name, {}).get("argv", ())
-        found = procfs.members(self.home, name, self.who.get(name), argv)
+        found = self._members(name, argv)
         for process in found:
             procfs.send(process, signal.SIGKILL)
         return len(found)
+
+    def _members(self, name: str, argv: Sequence[str] = ()) -> list[procfs.Process]:
+        argv = argv or self.spec.get(name, {}).get("argv", ())
+        return procfs.members(self.home, name, self.who.get(name), argv)
 
     def _service(self, name: str) -> dict[str, Any]:
         """As wanted now, else as it runs."""

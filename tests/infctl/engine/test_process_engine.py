@@ -228,6 +228,27 @@ def test_a_service_deaf_to_sigterm_is_killed_with_its_worker_after_its_limit(toy
     assert toy.alive() == []
 
 
+def test_a_service_has_stopped_when_the_last_of_its_processes_has(toy, tmp_path):
+    """As vLLM's server ends a second before its worker, which still holds the GPU's memory."""
+    told = tmp_path / "told"
+    flags = ("--worker", "--lag-s", "0.5", "--mark", str(told))
+    toy.up(toy.service("a", *flags))
+    toy.up(toy.service("a", *flags, "--say", "again"))
+    assert told.read_text().split()[::2] == ["begin", "end", "gone", "begin", "end"]
+    list(toy.engine.down())
+    assert told.read_text().split()[-2:] == ["gone", "a"], (
+        "it ended by itself, and before the platform was down"
+    )
+    assert toy.alive() == []
+
+
+def test_a_worker_that_outlives_its_service_is_killed_at_its_limit(toy):
+    toy.up(toy.service("a", "--worker", "--lag-s", "60", stop_timeout_s=0.5))
+    events = list(toy.engine.down())
+    assert any("did not stop in time" in e.text for e in events)
+    assert toy.alive() == []
+
+
 def test_a_port_held_by_a_stranger_is_refused_with_its_holder(toy):
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))

@@ -14,6 +14,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--load-s", type=float, default=0.0)
 parser.add_argument("--worker", action="store_true", help="fork one, and end when it ends, as vLLM does")
+parser.add_argument("--lag-s", type=float, default=0.0, help="the worker ends so long after its SIGTERM")
 parser.add_argument("--deaf", action="store_true", help="ignore SIGTERM")
 parser.add_argument("--fail", default="", help="print this and exit with code 1")
 parser.add_argument("--mark", default="", help="append load begin and end to this file")
@@ -55,6 +56,9 @@ if options.worker:
     if worker == 0:
         # Its own session: only the mark in its environment tells whose it is.
         os.setsid()
+        if options.lag_s:
+            # Said with the clock of the test: what it wrote last is when it was gone.
+            signal.signal(signal.SIGTERM, lambda *_: (time.sleep(options.lag_s), mark("gone"), os._exit(0)))
         while True:
             time.sleep(60)
 mark("begin")
