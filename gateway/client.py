@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from gateway.config import Timeouts, Upstream
 from gateway.net.budget import Budget
@@ -36,15 +37,20 @@ class Client:
         for pool in self._pools.values():
             pool.reconfigure(upstream, timeouts)
 
-    async def send(self, backend: Backend, call: Call, head: RequestHead, request_id: str) -> Reply:
-        """Sends the call; returns with the reply's head. `Reply.close` must follow. Raises UpstreamFailed."""
+    def send(
+        self, backend: Backend, call: Call, head: RequestHead, request_id: str
+    ) -> Coroutine[Any, Any, Reply]:
+        """Await it: sends the call, returns with the reply's head. `Reply.close` must follow.
+
+        Raises UpstreamFailed.
+        """
         passed = b""
         for name in REQUEST_HEADERS:
             value = head.get(name)
             if value is not None:
                 passed += b"%b: %b\r\n" % (name, value)
         body = call.body
-        return await self._pool(backend).send(
+        return self._pool(backend).send(
             b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
             % (self._head(backend, call.path), request_id.encode(), passed, len(body), body)
         )

@@ -7,7 +7,7 @@
       -> openai.read_call        strict JSON, types, the model, the splices   400 404
       -> balancer.choose         least in flight, counted in                  503
       -> client.send             the reply's head                             502 504
-      -> _forward                pieces as they come, usage kept              502, or one error event
+      -> _forward_...            pieces as they come, usage kept              502, or one error event
       -> _settle                 in ONE finally: count out, metrics, log line
 
 A client that goes away cancels this coroutine (499); `Reply.close` cuts the backend's connection at once.
@@ -40,6 +40,7 @@ WHOLE_BYTES: Final = 1024 * 1024
 Control = Callable[[Exchange, routes.Route], Awaitable[None]]
 """Answers what is no call to a model."""
 
+_EVENTS: Final = b"text/event-stream"
 _DRAINING: Final = Refusal(
     503, "draining", "The gateway is stopping and could not finish this request in time. Send it again."
 )
@@ -72,7 +73,10 @@ class Serve:
             backend = self._choose(call)
             note.backend = backend.id
             reply = await live.client.send(backend, call, head, exchange.id)
-            await self._forward(exchange, reply, call, note)
+            if reply.status == 200 and (reply.get(b"content-type") or b"").startswith(_EVENTS):
+                await self._forward_stream(exchange, reply, Stream(call), note)
+            else:
+                await self._forward_plain(exchange, reply, note)
         except Refusal as refusal:
             note.end("refused", refusal.code)
             _refuse(exchange, refusal, note)
@@ -107,26 +111,23 @@ class Serve:
         headers = b"retry-after: %d\r\n" % wait_s
         raise Refusal(503, chosen.code, f"{chosen.why} Try again in {wait_s} s.", headers=headers)
 
-    async def _forward(self, exchange: Exchange, reply: Reply, call: Call, note: Note) -> None:
-        """The reply, piece by piece. Raises UpstreamFailed, BrokenStream, Refusal."""
-        content_type = reply.get(b"content-type") or b""
-        if reply.status == 200 and content_type.startswith(b"text/event-stream"):
-            await self._forward_stream(exchange, reply, Stream(call), note)
-        else:
-            await self._forward_plain(exchange, reply, note)
-
     async def _forward_stream(self, exchange: Exchange, reply: Reply, stream: Stream, note: Note) -> None:
+        """Event by event. Raises UpstreamFailed, BrokenStream."""
         note.relay = stream
         note.stream = True
-        while stream.ending != "broken" and (piece := await _next_piece(reply, stream)):
-            out = stream.feed(piece)
-            if note.first_at is None and stream.events:
-                note.first_at = time.monotonic()
-            if out:
-                if not exchange.started:
-                    exchange.start(reply.status, reply_lines(reply) + note.lines, None)
-                exchange.write(out)
-                await exchange.drain()
+        try:
+            while stream.ending != "broken" and (piece := await reply.read()):
+                out = stream.feed(piece)
+                if note.first_at is None and stream.events:
+                    note.first_at = time.monotonic()
+                if out:
+                    if not exchange.started:
+                        exchange.start(reply.status, reply_lines(reply) + note.lines, None)
+                    exchange.write(out)
+                    await exchange.drain()
+        except UpstreamFailed:  # behind the last event it has broken nothing
+            if stream.ending == "open":
+                raise
         stream.finish()
         exchange.end()
         if stream.ending == "error":
@@ -135,6 +136,7 @@ class Serve:
             note.end("ok")
 
     async def _forward_plain(self, exchange: Exchange, reply: Reply, note: Note) -> None:
+        """Whole if short, else piece by piece. Raises UpstreamFailed, Refusal."""
         relay = note.relay = Plain()
         if reply.status >= 400 or (reply.length is not None and reply.length <= WHOLE_BYTES):
             body = relay.feed(await reply.read_all(WHOLE_BYTES))
@@ -186,16 +188,6 @@ class Serve:
         note.count(live.metrics, now)
         if live.journal.requests and note.kind not in {"health", "live", "ready", "metrics"}:
             live.journal.request(note.line(live.journal.now(), now))
-
-
-async def _next_piece(reply: Reply, stream: Stream) -> bytes:
-    """A connection that breaks behind the last event has broken nothing. Raises UpstreamFailed."""
-    try:
-        return await reply.read()
-    except UpstreamFailed:
-        if stream.ending == "open":
-            raise
-        return b""
 
 
 def _refuse(exchange: Exchange, refusal: Refusal, note: Note) -> None:

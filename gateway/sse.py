@@ -33,6 +33,11 @@ class Splitter:
         self.rest = b""
         """What came behind the last whole event."""
 
+    @property
+    def between(self) -> bool:
+        """Nothing is left of what was fed: the next byte begins an event."""
+        return not self.rest and not self._half
+
     def feed(self, data: bytes) -> list[bytes]:
         """Raises TooLong."""
         rest = self.rest

@@ -6,7 +6,8 @@ A connection goes back only when its reply was complete and the parser is clean;
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Literal, cast
+from collections.abc import Coroutine
+from typing import Any, Final, Literal, cast
 
 from gateway.config import Timeouts, Upstream
 from gateway.net.budget import Budget
@@ -182,14 +183,19 @@ class Reply:
                 return value
         return None
 
-    async def read(self) -> bytes:
-        """The bytes that have come since, b"" at the clean end. Raises UpstreamFailed(phase="body")."""
+    def read(self) -> Coroutine[Any, Any, bytes]:
+        """Await it: the bytes that have come since, b"" at the clean end.
+
+        Raises UpstreamFailed(phase="body").
+        """
         if self._connection is None:
             raise UpstreamFailed("body", "the reply was closed")
-        return await self._connection.read()
+        return self._connection.read()
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes. Raises UpstreamFailed."""
+        if self._connection is not None and (whole := self._connection.whole(limit)) is not None:
+            return whole  # the usual reply: its end came before anybody asked
         pieces, size = [], 0
         while piece := await self.read():
             pieces.append(piece)
@@ -249,6 +255,13 @@ class _Connection(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(request)
         await waiter
+
+    def whole(self, limit: int) -> bytes | None:
+        """All of the body, when its end has come and nothing was read before."""
+        if not self._reader.done or self._error is not None or self._size > limit or not self._reading:
+            return None
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def read(self) -> bytes:
         while not self._pieces:
