@@ -18,6 +18,8 @@ from typing import Any
 
 VERSION = 1
 EVENTS_MAX_BYTES = 256 * 1024
+ABSENT = (0, 0)
+"""The signature of a file that is not there."""
 
 DESIRED = "desired.json"
 OBSERVED = "observed.json"
@@ -92,9 +94,9 @@ def remove(path: str) -> None:
 
 
 def signature(path: str) -> tuple[int, int]:
-    """Changes whenever the file is replaced; (0, 0) if there is none."""
+    """Changes whenever the file is replaced; ABSENT if there is none."""
     try:
         stat = os.stat(path)
     except OSError:
-        return (0, 0)
+        return ABSENT
     return (stat.st_ino, stat.st_mtime_ns)

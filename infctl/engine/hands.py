@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infctl import __version__
-from infctl.engine import books, procfs, records, rotate, supervisor
+from infctl.engine import birth, books, procfs, records, rotate, supervisor
 from infctl.engine.lifecycle import Command, Machine, Unit
 from infctl.engine.probe import Prober
 from infctl.engine.procfs import Identity
@@ -19,10 +20,6 @@ from infctl.engine.procfs import Identity
 PROBE_EVERY_S = 0.25
 PROBE_SLOWLY_AFTER_S = 15.0
 LOGS_EVERY_S = 2.0
-SPEC_VARIABLE = "INFCTL_SPEC"
-SPAWNED_VARIABLE = "INFCTL_SPAWNED"
-"""Seconds since boot when the service was started: tells its first process from those that one forked."""
-SPAWN_TAKES_MAX_S = 0.1
 LEAVING_EVERY_S = 0.05
 
 
@@ -72,6 +69,8 @@ class Supervisor:
             if self.desired["down"] and self.machine.is_empty:
                 self._leave()
                 return
+            if self.machine.is_empty and self.seen == books.ABSENT:
+                return  # one before us was killed while it left: there is nothing to watch, and no wish
             self._keep_a_standby()
             self._wait(now)
             self._ask_readiness(time.monotonic())
@@ -108,9 +107,9 @@ class Supervisor:
         unit = self.machine.units.get(name)
         if unit is None or unit.state != "stopping":
             self._sweep(name)
-            self.machine.ended(name, _how_it_ended(leader.pid), time.monotonic())
+            self.machine.ended(name, birth.how_it_ended(leader.pid), time.monotonic())
             return
-        self.leaving[name] = _how_it_ended(leader.pid)
+        self.leaving[name] = birth.how_it_ended(leader.pid)
         for process in self._members(name):
             # Its own session was asked to end when the leader was; another one does not know yet.
             if process.session != leader.pid:
@@ -148,7 +147,11 @@ class Supervisor:
         if seen == self.seen:
             return False
         self.seen = seen
-        book, note = books.read(path)
+        try:
+            book, note = books.read(path)
+        except books.NewerBookError as error:
+            # Its writer replaces us. Until then nobody else watches.
+            book, note = None, str(error)
         if note:
             self._note(note)
         if book is not None:
@@ -169,7 +172,7 @@ class Supervisor:
             self._adopt_record(record)
         by_mark = procfs.marked(self.home)
         for pid, name in by_mark.items():
-            if name != procfs.SUPERVISOR and name not in self.machine.units and _is_leader(pid):
+            if name != procfs.SUPERVISOR and name not in self.machine.units and birth.is_leader(pid):
                 self._adopt_unrecorded(name, pid)
         for pid, name in by_mark.items():
             process = procfs.look(pid)
@@ -197,7 +200,7 @@ class Supervisor:
         spec = next((s for s in self.desired["services"] if s["name"] == name), {"name": name})
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - procfs.since_boot_s(identity.start_ticks)
         started = time.monotonic() - age
-        running = records.wanted(spec, spec_hash=procfs.environment(pid).get(SPEC_VARIABLE, ""))
+        running = records.wanted(spec, spec_hash=procfs.environment(pid).get(birth.SPEC_VARIABLE, ""))
         unit = Unit(running, running, state="starting", started_at=started, was_started=True)
         if self._watch(name, identity):
             self.machine.adopt(name, unit)
@@ -248,48 +251,17 @@ class Supervisor:
             return
         self.spec[name] = spec
         try:
-            pid = self._spawn(spec)
-        except (OSError, KeyError) as error:
+            pid = birth.spawn(self.home, spec, self.desired.get("base_env", {}))
+        except (OSError, KeyError, ValueError, books.NewerBookError) as error:
             missing = f"secret {error} is not known" if isinstance(error, KeyError) else str(error)
             self.machine.ended(name, f"could not be started: {missing}", now, hopeless=True)
             return
         identity = procfs.identify(pid)
         if identity is None or not self._watch(name, identity):
-            self.machine.ended(name, _how_it_ended(pid), now)
+            self.machine.ended(name, birth.how_it_ended(pid), now)
             return
         self.ask_at[name] = 0.0
         self.machine.launched(name, now)
-
-    def _spawn(self, spec: dict[str, Any]) -> int:
-        argv = spec["argv"]
-        environment = dict(self.desired.get("base_env", {}))
-        environment.update(dict(spec["env"]))
-        if spec.get("gpu") is not None:
-            environment.setdefault("CUDA_VISIBLE_DEVICES", spec["gpu"])
-        if spec["secret_env"]:
-            book, _ = books.read(os.path.join(self.state, books.SECRETS))
-            values = book["values"] if book is not None else {}
-            environment.update({variable: values[secret] for variable, secret in spec["secret_env"]})
-        environment[procfs.STACK_VARIABLE] = self.home
-        environment[procfs.SERVICE_VARIABLE] = spec["name"]
-        environment[SPEC_VARIABLE] = spec["spec_hash"]
-        environment[SPAWNED_VARIABLE] = f"{time.clock_gettime(time.CLOCK_BOOTTIME):.3f}"
-        # Programs that set a process title through Python's setproctitle then leave the marks above readable.
-        environment["SPT_NOENV"] = "1"
-        log = os.path.join(self.logs, f"{spec['name']}.log")
-        return os.posix_spawnp(
-            argv[0],
-            argv,
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGXFSZ),
-        )
 
     def _sweep(self, name: str, argv: Sequence[str] = ()) -> int:
         """Kill everything that belongs to this service; how many processes that was."""
@@ -367,27 +339,6 @@ class Supervisor:
     def _leave(self) -> None:
         """Everything is down: take the books along. The one that waits finds its lock gone and leaves too."""
         for name in (books.DESIRED, books.SECRETS, books.OBSERVED, books.STANDBY_LOCK, books.SUPERVISOR_LOCK):
-            books.remove(os.path.join(self.state, name))
-
-
-def _is_leader(pid: int) -> bool:
-    """Whether a supervisor started this marked process itself. In doubt it did not: then it is replaced."""
-    process = procfs.look(pid)
-    spawned = procfs.environment(pid).get(SPAWNED_VARIABLE, "")
-    if process is None or process.session != pid or not spawned:
-        return False
-    started = procfs.since_boot_s(process.start_ticks)
-    return abs(started - float(spawned)) < SPAWN_TAKES_MAX_S
-
-
-def _how_it_ended(pid: int) -> str:
-    """Reaps our own child; of an adopted one Linux does not tell."""
-    try:
-        reaped, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return "ended"
-    if reaped == 0:
-        return "ended"
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit code {os.waitstatus_to_exitcode(status)}"
+            # Whatever cannot be removed must not keep us from leaving: `down` says so.
+            with contextlib.suppress(OSError):
+                books.remove(os.path.join(self.state, name))

@@ -328,7 +328,11 @@ class ProcessEngine:
         """Remove the books. The caller's own lock stays until the caller lets it go."""
         names = (books.DESIRED, books.SECRETS, books.OBSERVED, books.STANDBY_LOCK, books.SUPERVISOR_LOCK)
         for name in (*names, books.EVENTS, f"{books.EVENTS}.1"):
-            books.remove(str(self._state / name))
+            try:
+                books.remove(str(self._state / name))
+            except OSError as error:
+                hint = f"nothing runs any more; remove {self._state} by hand"
+                raise EngineError(f"{name} cannot be removed: {error.strerror}", hint=hint) from None
 
     # -- failures ----------------------------------------------------------------------------------
 

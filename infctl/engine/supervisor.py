@@ -39,12 +39,13 @@ def main() -> None:
     import time  # noqa: PLC0415
     import traceback  # noqa: PLC0415
 
-    from infctl.engine import hands  # noqa: PLC0415
+    from infctl.engine import books, hands  # noqa: PLC0415
 
     try:
         hands.Supervisor(home, active).run()
-    except Exception:  # noqa: BLE001 - whatever it is, the one that waits takes over
-        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} supervisor\n{traceback.format_exc()}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the one that waits takes over
+        told = str(error) if isinstance(error, books.NewerBookError) else traceback.format_exc().rstrip()
+        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} supervisor\n{told}\n")
         sys.stderr.flush()
         time.sleep(FAULT_PAUSE_S)
         os._exit(70)

@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from infctl.engine import books, procfs
+from infctl.engine import books, procfs, supervisor
 from infctl.errors import EngineError, LockError
 
 
@@ -285,3 +285,50 @@ def test_a_supervisor_of_another_version_is_replaced_and_its_services_are_kept(p
     platform.until(lambda: is_whole(platform), "all is well again")
     assert not set(old) & set(platform.alive(procfs.SUPERVISOR))
     assert (platform.pid("a"), platform.pid("b")) == (a, b)
+
+
+def test_a_supervisor_killed_while_it_leaves_keeps_nobody_watching_nothing(toy):
+    """The wish is removed first: whoever takes over then finds neither a service nor a wish."""
+    toy.up()
+    toy.kill_supervisors()
+    (toy.layout.state / books.DESIRED).unlink()
+    supervisor.spawn(toy.home, sys.executable)
+    toy.until(lambda: not toy.alive(), "it left")
+    list(toy.engine.down())
+    assert list(toy.layout.state.iterdir()) == []
+
+
+def test_a_book_that_cannot_be_removed_keeps_no_supervisor(toy):
+    toy.up(toy.service("a"))
+    path = toy.layout.state / books.SECRETS
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(EngineError, match=r"secrets\.json cannot be removed") as caught:
+        list(toy.engine.down())
+    assert str(toy.layout.state) in caught.value.hint
+    assert toy.alive() == []
+
+
+def test_a_wish_of_a_newer_version_is_noted_and_what_runs_is_watched_on(platform):
+    a, b, watchers = platform.pid("a"), platform.pid("b"), platform.alive(procfs.SUPERVISOR)
+    (platform.layout.state / books.DESIRED).write_text(json.dumps({"version": 99, "writer": "7.1.0"}))
+    platform.until(
+        lambda: any("written by infctl 7.1.0" in n for n in platform.engine.observe().notes), "it was noted"
+    )
+    platform.kill(b)
+    platform.until(lambda: platform.pid_or_none("b") not in (None, b) and is_whole(platform), "b is back")
+    assert platform.alive(procfs.SUPERVISOR) == watchers
+    assert platform.pid("a") == a
+
+
+def test_a_supervisor_older_than_the_record_says_so_in_a_line_and_touches_nothing(platform):
+    a, b = platform.pid("a"), platform.pid("b")
+    platform.kill_supervisors()
+    path = platform.layout.state / books.OBSERVED
+    path.write_text(json.dumps({"version": 99, "writer": "7.1.0"}))
+    supervisor.spawn(platform.home, sys.executable)
+    platform.until(lambda: "written by infctl 7.1.0" in platform.log("supervisor"), "it said so")
+    platform.until(lambda: not platform.alive(procfs.SUPERVISOR), "it left")
+    assert "Traceback" not in platform.log("supervisor")
+    assert platform.leaders("a") == [a]
+    assert platform.leaders("b") == [b]
