@@ -23,6 +23,8 @@ class Host:
     """A path, or the bare name where none was found."""
     nginx_has_quic: bool = False
     is_root: bool = False
+    cpus: int = 1
+    """Cores this process may use."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The environment of the caller: only names and folders are read from it, never values of secrets."""
 
@@ -35,6 +37,7 @@ def look(env: Mapping[str, str] | None = None) -> Host:
         nginx=nginx or "nginx",
         nginx_has_quic=bool(nginx) and _has_quic(nginx),
         is_root=hasattr(os, "geteuid") and os.geteuid() == 0,
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         env=dict(os.environ if env is None else env),
     )
 

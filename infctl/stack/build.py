@@ -72,6 +72,7 @@ def _engines(
     profile: Profile, plan: Plan, names: Names, host: Host, secrets: Collection[str], where: Where
 ) -> list[Service]:
     ports = _ports(profile, len(plan.replicas), where)
+    threads = _cpu_threads(plan, host)
     services = []
     for replica, port in zip(plan.replicas, ports, strict=True):
         model = profile.models[replica.model]
@@ -93,7 +94,7 @@ def _engines(
                 name=replica.service,
                 role="engine",
                 argv=argv,
-                env=_engine_env(profile, model, replica, cards),
+                env=_engine_env(profile, model, replica, cards, threads),
                 secret_env=_engine_secrets(profile, model, secrets),
                 ready=Readiness(url, model.start_timeout),
                 # Loading neighbours would take each other's peaks for used memory; the CPU is soon busy.
@@ -107,15 +108,28 @@ def _engines(
     return services
 
 
-def _engine_env(profile: Profile, model: Model, replica: Replica, cards: str) -> tuple[tuple[str, str], ...]:
+def _cpu_threads(plan: Plan, host: Host) -> int | None:
+    """Threads for each of several engines on one CPU; None: there is one, and vLLM chooses best itself."""
+    engines = sum(not replica.gpus for replica in plan.replicas)
+    return max(1, host.cpus // engines) if engines > 1 else None
+
+
+def _engine_env(
+    profile: Profile, model: Model, replica: Replica, cards: str, threads: int | None
+) -> tuple[tuple[str, str], ...]:
     env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     fetched_before = profile.runtime == "docker" and profile.engines.offline
     if model.source.hub is None or fetched_before:
         env["HF_HUB_OFFLINE"] = "1"
     if replica.gpus:
         env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": cards}
-    elif model.kv_cache_memory is None and model.gpu_memory_utilization is None:
-        env["VLLM_CPU_KVCACHE_SPACE"] = vllm.CPU_KV_CACHE_GIB
+    else:
+        if threads is not None:
+            # Left alone, each engine binds itself to the same first cores; there a busy one, which polls,
+            # starves a starting one for minutes. Unbound, the kernel keeps them apart.
+            env |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+        if model.kv_cache_memory is None and model.gpu_memory_utilization is None:
+            env["VLLM_CPU_KVCACHE_SPACE"] = vllm.CPU_KV_CACHE_GIB
     return tuple({**env, **profile.engines.env, **model.env}.items())
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -26,16 +28,25 @@ UP_WITHIN_S = 420
 BACK_WITHIN_S = 180
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_ports(count: int) -> int:
+    """The first of `count` free ports in a row, below those the kernel gives to clients."""
+    while True:
+        first = random.randrange(15_000, 32_000)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    sock = stack.enter_context(socket.socket())
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
 
 
 T = TypeVar("T")
 
 
-def until(question: Callable[[], T | None], within_s: float, what: str) -> T:
+def until(question: Callable[[], T | None], within_s: float, what: str, every_s: float = 0.5) -> T:
     """The first answer that is not None or False; fails after `within_s`."""
     deadline = time.monotonic() + within_s
     while True:
@@ -43,7 +54,7 @@ def until(question: Callable[[], T | None], within_s: float, what: str) -> T:
         if answer:
             return answer
         assert time.monotonic() < deadline, f"{what}: not within {within_s:g} s"
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 @dataclass
@@ -98,7 +109,9 @@ class Platform:
         verify: ssl.SSLContext | bool = True
         base = self.url
         if edge:
-            verify = ssl.create_default_context(cafile=str(next(self.home.glob("rendered/tls/*.crt"))))
+            verify = ssl.create_default_context(
+                cafile=str(self.home / "rendered" / "tls" / "certificate.pem")
+            )
             base = f"https://localhost:{self.https_port}"
         headers = {"authorization": f"Bearer {self.key}"}
         return httpx.Client(base_url=base, headers=headers, verify=verify, timeout=120)
@@ -126,11 +139,12 @@ class Platform:
 def make(folder: Path, **overlay: Any) -> Platform:
     """A copy of profiles/local.yaml on ports of its own."""
     shutil.copy(ROOT / "profiles" / "local.yaml", folder / "local.yaml")
-    platform = Platform(folder, free_port(), free_port())
+    first = free_ports(8)
+    platform = Platform(folder, first, first + 1)
     ports = {
         "gateway": {"listen": {"port": platform.gateway_port}},
-        "edge": {"https_port": platform.https_port, "http_port": free_port()},
-        "engines": {"port_base": free_port()},
+        "edge": {"https_port": platform.https_port, "http_port": first + 2},
+        "engines": {"port_base": first + 3},
         **overlay,
     }
     (folder / "ports.yaml").write_text(yaml.safe_dump(ports))

@@ -123,9 +123,9 @@ def test_a_wrong_key_is_refused_and_vllm_is_not_reachable_without_one(platform: 
     )
     assert reply.status_code == 401
     assert reply.json()["error"]["code"] == "invalid_api_key"
-    backends = platform.client().get(
-        "/admin/backends", headers={"authorization": f"Bearer {admin(platform)}"}
-    )
+    with platform.client() as client:
+        key = {"authorization": f"Bearer {admin(platform)}"}
+        backends = client.get("/admin/backends", headers=key)
     for backend in backends.json()["backends"]:
         assert httpx.get(f"{backend['url']}/v1/models").status_code == 401
 

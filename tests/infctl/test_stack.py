@@ -193,6 +193,16 @@ def test_cpu_gets_a_small_kv_cache_unless_the_profile_says_how_much() -> None:
     assert "--kv-cache-memory-bytes" in written.argv
 
 
+def test_engines_on_one_cpu_share_its_cores_unbound_and_a_single_one_is_left_alone() -> None:
+    host = Host(python="/py", cpus=8, env={"HOME": "/h"})
+    two = stack({"chat": {}, "embed": {"task": "embed"}}, host=host).services[:2]
+    for engine in two:
+        assert env(engine)["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+        assert env(engine)["OMP_NUM_THREADS"] == "4"
+    (one,) = (s for s in stack({"chat": {}}, host=host).services if s.role == "engine")
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in env(one)
+
+
 def test_gpu_engines_see_their_cards_in_bus_order() -> None:
     service = stack({"chat": {"tensor_parallel": 2}}, gpus="detect").services[0]
     assert service.gpu == "0,1"
