@@ -1,0 +1,47 @@
+"""What the pages say is so."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_annotated_tree_names_every_file_as_it_is_now() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "tree.py"))
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    assert script["rewritten"](page) == page, "run: python scripts/tree.py"
+
+
+def test_every_python_file_is_in_the_annotated_tree() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    script = runpy.run_path(str(ROOT / "scripts" / "tree.py"))
+    folders = {
+        str(file.parent.relative_to(ROOT))
+        for package in ("infctl", "gateway", "bench", "scripts")
+        for file in (ROOT / package).rglob("*.py")
+        if "_data" not in file.parts
+    }
+    assert folders <= set(script["FOLDERS"])
+    assert page.count("\n") > 100
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_file_a_page_links_to_or_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    named = re.findall(
+        r"`((?:infctl|gateway|tests|profiles|scripts|bench|requirements)/[\w./-]+\.\w+)`", text
+    )
+    missing = [name for name in (*links, *named) if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_every_make_target_the_readme_names_exists() -> None:
+    targets = re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text("utf-8"))
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
