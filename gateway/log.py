@@ -18,8 +18,7 @@ import orjson
 from gateway.config import Log
 
 FLUSH_S: Final = 0.5
-FLUSH_LINES: Final = 1024
-"""Each flush wakes the thread, which then takes turns with the loop."""
+FLUSH_LINES: Final = 256
 PENDING_BYTES: Final = 16 * 1024 * 1024
 """Waiting for stdout."""
 CLOSE_S: Final = 2.0
