@@ -91,7 +91,10 @@ class Data:
         """Take a wrong value out. False: without it nothing is left to look at."""
         if not path or path == ("models",):
             return False
-        parent = self._parent(path)
+        try:
+            parent = self._parent(path)
+        except (LookupError, TypeError, ValueError):  # what holds it was taken out before
+            return bool(self.value.get("models", True))
         key = path[-1]
         if isinstance(parent, list):
             # A list with a hole would move the later entries' paths: the whole list goes.
@@ -99,7 +102,7 @@ class Data:
         required = key in _STAND_INS and (len(path) == 1 or (len(path) == 3 and path[0] == "models"))
         if required:
             parent[key] = _STAND_INS[key]
-        else:
+        elif isinstance(parent, dict):
             parent.pop(key, None)
         return bool(self.value.get("models", True))
 

@@ -153,18 +153,24 @@ def _validated(data: written.Data, problems: list[Problem]) -> tuple[Profile | N
         try:
             return Profile.model_validate(data.value), aside
         except ValidationError as error:
-            for finding in error.errors(include_url=False):
-                place = data.place(finding["loc"])
+            # All places first: taking one value out would move the places of those below it.
+            found = [(one, data.place(one["loc"])) for one in error.errors(include_url=False)]
+            inside = {place.path[:end] for _, place in found for end in range(len(place.path))}
+            wrong: list[tuple[str, ...]] = []
+            for finding, place in found:
                 if finding["type"] == "string_type" and data.as_text(place.path):
                     continue
                 path = "/".join(place.path)
-                if path not in seen and path not in data.dropped:
+                counted_as_gone = finding["type"] == "too_short" and place.path in inside
+                if path not in seen and path not in data.dropped and not counted_as_gone:
                     message, hint = words(finding, place.schema, key=place.is_key)
                     problems.append(Problem(message, path, data.location(place, finding["type"]), hint))
                 seen.add(path)
                 aside.add(path)
-                if not data.set_aside(place.path):
-                    return None, aside
+                wrong.append(place.path)
+            enough = [data.set_aside(path) for path in wrong]
+            if not all(enough):
+                return None, aside
     return None, aside
 
 

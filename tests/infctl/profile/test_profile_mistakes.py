@@ -92,3 +92,26 @@ def test_an_unknown_key_with_an_unset_variable_is_two_mistakes(desk, smallest):
         'box.yaml:3:1  prot: unknown key "prot" | known here: ' + ", ".join(Profile.model_fields),
         "box.yaml:3:7  prot: NOT is not set | set it in .env, or write ${NOT:-a default}",
     ]
+
+
+def test_a_wrong_key_does_not_move_the_mistakes_below_it(desk, smallest):
+    said = desk.says(f"{smallest}secrets:\n  bar-baz: {{generate: yes}}\n")
+    assert [line.split(":", 3)[1] + " " + line.split("  ")[1].split(":")[0] for line in said] == [
+        "4 secrets/bar-baz",
+        "4 secrets/bar-baz/generate",
+    ]
+
+
+def test_without_models_the_other_mistakes_are_still_told(desk):
+    said = desk.says("name: [a]\nmodels:\nedge: {tls: {protcols: x}}\nlogs: {keep: 0}\n")
+    assert [line.split("  ")[1].split(":")[0] for line in said] == [
+        "models",
+        "name",
+        "edge/tls/protcols",
+        "logs/keep",
+    ]
+
+
+def test_a_list_whose_entries_are_wrong_is_not_called_empty(desk, smallest):
+    said = desk.says(f"{smallest}edge: {{tls: {{protocols: [TLSv1.0]}}}}\n")
+    assert [line.split("  ")[1].split(":")[0] for line in said] == ["edge/tls/protocols/0"]
