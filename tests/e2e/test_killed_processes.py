@@ -100,17 +100,22 @@ def shown_away(platform: Platform, name: str) -> bool:
     return platform.services()[name]["state"] != "ready"
 
 
-def test_a_killed_engine_core_brings_its_server_back_in_one_copy(platform: Platform) -> None:
+@pytest.mark.parametrize("part", ["EngineCore", "Worker"])
+def test_a_killed_part_of_vllm_brings_its_server_back_in_one_copy(platform: Platform, part: str) -> None:
     server = platform.pids()["embed"]
     assert server is not None
     core = child_of(server, "EngineCore")
     assert core is not None, "vLLM forks an engine core"
-    os.kill(core, signal.SIGKILL)
+    victim = core if part == "EngineCore" else child_of(core, "Worker")
+    assert victim is not None, "and the core forks a worker"
+    chat = platform.pids()["chat"]
+    os.kill(victim, signal.SIGKILL)
     until(lambda: back(platform, "embed", server), BACK_WITHIN_S, "embed is back")
     with platform.client() as client:
         until(lambda: client.post("/v1/embeddings", json=EMBED).status_code == 200, 15, "embed answers again")
-    cores = [p for p in platform.processes() if b"EngineCore" in command(p)]
-    assert len(cores) <= 2, "one engine core a model"
+    assert platform.pids()["chat"] == chat
+    for word in (b"EngineCore", b"Worker"):
+        assert len([p for p in platform.processes() if word in command(p)]) == 2, f"one {word!r} a model"
 
 
 def command(pid: int) -> bytes:
@@ -152,3 +157,27 @@ def test_a_killed_supervisor_returns_and_no_service_notices(platform: Platform) 
         )
     assert embed.failures == []
     assert platform.pids() == before
+
+
+def test_a_killed_stand_by_supervisor_and_a_killed_nginx_worker_are_replaced(platform: Platform) -> None:
+    before = platform.pids()
+    (stand_by,) = supervisors(platform) - {platform.json("status")["supervisor"]["pid"]}
+    assert before["nginx"] is not None
+    worker = child_of(before["nginx"], "worker")
+    assert worker is not None
+    with Traffic(platform, "/v1/embeddings", EMBED) as embed:
+        os.kill(stand_by, signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+        until(
+            lambda: len(supervisors(platform) - {stand_by}) == 2,
+            15,
+            "there are two supervisors again",
+        )
+    with platform.client(edge=True) as client:
+        until(lambda: answered(client), 20, "the edge answers")
+    assert embed.failures == []
+    assert platform.pids() == before
+
+
+def supervisors(platform: Platform) -> set[int]:
+    return {pid for pid in platform.processes() if b"infctl.engine.supervisor" in command(pid)}
