@@ -392,5 +392,5 @@ def _needs_linux() -> None:
     if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open"):
         raise EngineError(
             "local processes need Linux 5.3 or newer",
-            hint="use `runtime: docker`, or a Linux machine; validate, plan and render work here too",
+            hint="use `runtime: docker`, or a Linux machine; validate and render work here too",
         )

@@ -35,7 +35,7 @@ UNENFORCED: dict[str, str] = {
 _WHEN: dict[str, tuple[Callable[[Any], bool], str]] = {
     "runtime": (
         lambda value: value == "docker",
-        "validate, plan and schema work; containers are not started",
+        "validate and render work; containers are not started",
     ),
     "gateway/replicas": (lambda value: value > 1, "one gateway is started"),
     "gateway/workers": (lambda value: value > 1, "the gateway is one process"),
