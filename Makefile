@@ -15,21 +15,22 @@ export TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format lock wheel bench-gateway setup setup-dev setup-local clean
+.PHONY: help up down test check format lock wheel bench-gateway proof-properties setup setup-dev setup-local clean
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
 help:
-	@echo "make up             set up .venv, start $(PROFILE), wait until it answers"
-	@echo "make down           stop it"
-	@echo "make test           set up everything and run the whole suite"
-	@echo "make check          formatting, lint, types, import rules"
-	@echo "make format         format, and fix what lint can fix"
-	@echo "make lock           resolve the dependencies again (needs uv)"
-	@echo "make wheel          build dist/*.whl and dist/*.tar.gz"
-	@echo "make bench-gateway  the gateway's cost a request beside nginx's"
-	@echo "make setup          .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
-	@echo "make clean          remove .venv, builds and caches (a running platform: make down first)"
+	@echo "make up                set up .venv, start $(PROFILE), wait until it answers"
+	@echo "make down              stop it"
+	@echo "make test              set up everything and run the whole suite"
+	@echo "make check             formatting, lint, types, import rules"
+	@echo "make format            format, and fix what lint can fix"
+	@echo "make lock              resolve the dependencies again (needs uv)"
+	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
+	@echo "make bench-gateway     the gateway's cost a request beside nginx's"
+	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
+	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
+	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
 
 up: setup-local
 	@$(BIN)/infctl up -f $(PROFILE) -y
@@ -59,6 +60,11 @@ wheel: setup-dev
 
 bench-gateway: setup-dev
 	@$(BIN)/python bench/gateway_cost/run.py $(ARGS)
+
+PROOF ?= 20
+proof-properties: setup-dev
+	@INFCTL_PROOF=$(PROOF) $(BIN)/python -m pytest -q -n 2 --timeout 1800 \
+	  $$(grep -rl --include='test_*.py' 'import examples' tests) $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base

@@ -13,6 +13,7 @@ from gateway import metrics
 from gateway.config import Log
 from gateway.log import Journal
 from gateway.metrics import Metrics, render
+from tests.examples import examples
 
 
 def text_of(numbers: Metrics) -> str:
@@ -28,7 +29,7 @@ def test_tenants_are_bounded_and_the_known_keep_their_name():
 
 
 @given(st.lists(st.floats(0, 5000), max_size=50))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_histogram_counts_each_value_once(values):
     numbers = Metrics()
     for value in values:

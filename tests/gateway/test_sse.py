@@ -13,6 +13,7 @@ from gateway.config import Backend, Model
 from gateway.openai import Call
 from gateway.relay import BrokenStream, Stream
 from gateway.usage import Usage, usage_in, without_usage
+from tests.examples import examples
 from tests.gateway.stub import stream_of
 
 MODEL = Model(name="m", served_name="m", tasks=("chat",), backends=(Backend(id="b", url="http://h:1"),))
@@ -60,7 +61,7 @@ def test_events_are_read_as_the_standard_says(stream, data, size):
 
 
 @given(st.text(alphabet="\r\n:da t", max_size=40).map(str.encode), st.lists(st.integers(0, 100)))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_cuts_change_nothing(stream, cuts):
     pieces = pieces_of(stream, cuts)
     splitter = sse.Splitter()
@@ -79,7 +80,7 @@ def test_an_endless_event_is_refused():
 @given(
     cuts=st.lists(st.integers(0, 5000), max_size=12), asked=st.sampled_from(["nothing", "last", "running"])
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_client_sees_the_stream_it_asked_for_and_we_see_the_usage(cuts, asked):
     upstream = b"".join(
         stream_of({"stream_options": {"include_usage": True, "continuous_usage_stats": True}})

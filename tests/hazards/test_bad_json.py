@@ -13,6 +13,7 @@ from gateway import config, strictjson
 from gateway.catalog import Catalog
 from gateway.openai import Call, read_call
 from gateway.refusal import Refusal
+from tests.examples import examples
 
 CATALOG = Catalog(
     config.parse(
@@ -227,7 +228,7 @@ NAMES = st.sampled_from(["model", "stream_options", "x", 'q"', "b\\", "{", "é"]
     escaped=st.booleans(),
     first=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_spliced_body_says_what_the_client_said(extra, options, indent, escaped, first):
     body = {"n": extra, **extra} if first else dict(extra)
     for taken in ("messages", "stream", "temperature", "top_p", "seed", "stream_options"):
@@ -248,7 +249,7 @@ def test_a_spliced_body_says_what_the_client_said(extra, options, indent, escape
 
 
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\ \n0eaNu.-', max_size=60).map(str.encode))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_bytes_are_json_for_python_too_or_refused(body):
     try:
         document = strictjson.read(body)

@@ -9,6 +9,7 @@ from gateway.config import Backend as Wanted
 from gateway.config import Model
 from gateway.policy.balancer import Backend, Balancer, Nobody
 from gateway.policy.health import TABLE, Health
+from tests.examples import examples
 
 
 def model(name: str, *ids: str) -> Model:
@@ -49,7 +50,7 @@ def test_idle_replicas_share_the_work_in_turn():
         st.one_of(st.just("take"), st.integers(0, 30), st.sampled_from(["drain", "undrain", "down", "up"]))
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_counts_are_right_and_nobody_unfit_is_chosen(steps):
     balancer = ready("a", "b", "c")
     first = balancer.backends()[0]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.config import HttpLimits
 from gateway.wire.request import END, Refused, RequestHead, RequestReader
 from gateway.wire.response import Broken, ReplyHead, ResponseReader
+from tests.examples import examples
 
 LIMITS = HttpLimits()
 TOKENS = st.text("abcdefghijklmnopqrstuvwxyzABCDEF0123456789-.!#$&'*+^`|~", min_size=1, max_size=12)
@@ -93,7 +94,7 @@ def read_reply(pieces: list[bytes], *, head_only: bool = False) -> tuple[list[ob
 
 
 @given(st.lists(requests(), min_size=1, max_size=3), CUTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_request_cut_anywhere_gives_the_same_events(messages: list[bytes], sizes: list[int]) -> None:
     data = b"".join(messages)
     whole = read_requests([data])
@@ -102,7 +103,7 @@ def test_a_request_cut_anywhere_gives_the_same_events(messages: list[bytes], siz
 
 
 @given(requests(), st.integers(0, 400), st.binary(min_size=1, max_size=3), CUTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_a_damaged_request_cut_anywhere_gives_the_same_verdict(
     data: bytes, at: int, dirt: bytes, sizes: list[int]
 ) -> None:
@@ -119,7 +120,7 @@ def test_a_damaged_request_cut_anywhere_gives_the_same_verdict(
 
 
 @given(requests())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_valid_request_reads_as_h11_reads_it(data: bytes) -> None:
     theirs = h11.Connection(h11.SERVER)
     theirs.receive_data(data)
@@ -141,7 +142,7 @@ def test_a_valid_request_reads_as_h11_reads_it(data: bytes) -> None:
 
 
 @given(replies(), CUTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_reply_cut_anywhere_gives_the_same_events(data: bytes, sizes: list[int]) -> None:
     whole, reader = read_reply([data])
     assert whole[-1] is END
@@ -152,7 +153,7 @@ def test_a_reply_cut_anywhere_gives_the_same_events(data: bytes, sizes: list[int
 
 
 @given(replies())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_valid_reply_reads_as_h11_reads_it(data: bytes) -> None:
     theirs = h11.Connection(h11.CLIENT)
     theirs.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
@@ -174,7 +175,7 @@ def test_a_valid_reply_reads_as_h11_reads_it(data: bytes) -> None:
 
 
 @given(replies(), st.binary(min_size=1, max_size=60), CUTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_one_byte_behind_a_reply_is_enough_never_to_reuse_its_connection(
     data: bytes, extra: bytes, sizes: list[int]
 ) -> None:

@@ -15,6 +15,7 @@ from infctl.engine.lifecycle import (
     Wanted,
     backoff_s,
 )
+from tests.examples import examples
 
 
 def made(*services: Wanted) -> Machine:
@@ -351,6 +352,9 @@ class AnyLife(RuleBasedStateMachine):
 
 
 AnyLife.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(100),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 TestAnyLife = pytest.mark.timeout(120)(AnyLife.TestCase)

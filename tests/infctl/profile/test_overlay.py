@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from infctl.profile.data import fill_in
 from infctl.profile.overlay import normal, over
 from infctl.profile.tree import read
+from tests.examples import examples
 
 BASE = """
 name: box
@@ -99,7 +100,7 @@ def _tree(data: dict[str, Any]):
     return normal(tree)[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(TREES, TREES, TREES)
 def test_grouping_does_not_matter(a, b, c):
     x, y, z = _tree(a), _tree(b), _tree(c)

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from infctl.errors import ProfileError
 from infctl.profile.loading import load
 from infctl.profile.schema.walk import known_paths
+from tests.examples import examples
 
-QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 WORDS = sorted(set(itertools.chain.from_iterable(known_paths())) - {"*"})
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12),
@@ -57,7 +60,7 @@ def test_a_mapping_of_junk(desk, data):
     _answer(desk.write(yaml.safe_dump({**START, **data}, allow_unicode=True)))
 
 
-@settings(QUIET, max_examples=400)
+@settings(QUIET, max_examples=examples(400))
 @given(st.sampled_from([p for p in known_paths() if len(p) >= 1]), JUNK)
 def test_junk_in_one_field(desk, path, junk):
     data: dict = {"name": "box", "models": {"chat": {"source": "a/b", "task": "chat"}}}

@@ -26,6 +26,7 @@ from infctl.profile.schema import Profile
 from infctl.render import RenderedFile, render
 from infctl.stack import Layout
 from infctl.stack.build import build, serves_http3
+from tests.examples import examples
 
 SCHEMA = Profile.model_json_schema()
 HOST = Host(python="/py", nginx="/nginx", env={"HOME": "/home/me"})
@@ -158,7 +159,7 @@ def counts() -> dict[str, int]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     derandomize=True,
     suppress_health_check=[
