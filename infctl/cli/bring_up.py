@@ -53,6 +53,10 @@ def bring_up(engine: ProcessEngine, change: Change, *, timeout_s: float, keep: b
             left = _undo(engine, put_back, touched=touched, keep=keep, live=live)
             error.hint = "\n".join(part for part in (error.hint, left) if part)
             raise
+        except Exception:
+            # A disk that is full, a fault of ours: what was started is stopped all the same.
+            console.say(_undo(engine, put_back, touched=touched, keep=keep, live=live))
+            raise
 
 
 def _prepare(engine: ProcessEngine, stack: Stack, deadline: float, *, live: bool) -> None:
@@ -124,6 +128,8 @@ def _signals_interrupt() -> Iterator[None]:
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup: a closed terminal is not meant to end it
             with contextlib.suppress(ValueError):  # not the main thread: a test
                 before[number] = signal.signal(number, interrupt)
     try:

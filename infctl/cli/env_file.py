@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -47,7 +48,8 @@ def add_keys(file: Path, names: Iterable[str]) -> tuple[str, ...]:
             os.fsync(out.fileno())
         draft.replace(file)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that cannot be written
+            draft.unlink(missing_ok=True)
         raise ProfileError(
             f"{file} cannot be written: {error.strerror}", hint="set the keys in the environment instead"
         ) from None

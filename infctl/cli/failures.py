@@ -4,12 +4,14 @@ InfctlError          its own code
 a usage error        64
 Ctrl-C              130
 closed output         0, without a word
+a full disk           5, likewise one that may not be written
 anything else        70, with a report in a file instead of a traceback on the screen
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import time
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from infctl import __version__
 from infctl.cli import console
-from infctl.errors import InfctlError, InternalError, Interrupted, UsageError
+from infctl.errors import EngineError, InfctlError, InternalError, Interrupted, UsageError
 
 
 def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
@@ -38,6 +40,8 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         return _told(_usage(problem))
     except (KeyboardInterrupt, Abort):
         return _told(Interrupted("interrupted"))
+    except OSError as fault:
+        return _told(_disk(fault) or _internal(fault, argv))
     except Exception as fault:  # noqa: BLE001 - this is the edge
         return _told(_internal(fault, argv))
 
@@ -53,6 +57,19 @@ def _usage(problem: Exception) -> UsageError:
     command = context.command_path if context is not None else "infctl"
     message = getattr(problem, "format_message", problem.__str__)().rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint=f"see: {command} --help")
+
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+def _disk(fault: OSError) -> EngineError | None:
+    """A full or read-only disk, or rights that are missing: no fault of ours, whichever file it met."""
+    if fault.errno not in _DISK:
+        return None
+    where = f"{fault.filename}: " if fault.filename else ""
+    return EngineError(
+        f"{where}{fault.strerror}", hint="check the owner, the rights and the free space of that folder"
+    )
 
 
 def _internal(fault: Exception, argv: Sequence[str]) -> InternalError:

@@ -18,6 +18,12 @@ from typing import Any
 
 VERSION = 1
 EVENTS_MAX_BYTES = 256 * 1024
+NEEDED = {
+    "desired.json": ("services", "stack", "generation", "down"),
+    "observed.json": ("services", "supervisor", "generation", "notes", "boot_id", "epoch", "writer"),
+    "secrets.json": ("key", "values"),
+}
+"""What a book of this format holds; one that lacks any of it is damaged."""
 ABSENT = (0, 0)
 """The signature of a file that is not there."""
 
@@ -64,15 +70,20 @@ def read(path: str) -> tuple[dict[str, Any] | None, str]:
             raw = file.read()
     except FileNotFoundError:
         return None, ""
+    name = os.path.basename(path)
     try:
         book = json.loads(raw)
         version = int(book["version"])
-    except (ValueError, KeyError, TypeError):
+        if version > VERSION:
+            raise NewerBookError(path, version, str(book.get("writer", "?")))
+        damaged = any(key not in book for key in NEEDED.get(name, ()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        damaged = True
+    if not damaged:
+        return book, ""
+    with contextlib.suppress(FileNotFoundError):  # another one who read it was faster
         os.replace(path, f"{path}.corrupt")
-        return None, f"{os.path.basename(path)} was damaged and was moved to {os.path.basename(path)}.corrupt"
-    if version > VERSION:
-        raise NewerBookError(path, version, str(book.get("writer", "?")))
-    return book, ""
+    return None, f"{name} was damaged and was moved to {name}.corrupt"
 
 
 def append_event(folder: str, event: dict[str, Any]) -> None:

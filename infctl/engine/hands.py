@@ -44,6 +44,8 @@ class Supervisor:
         """Stopping services whose leader has ended, with how it did; others of them are still there."""
         self.notes: list[str] = []
         self.published: dict[str, Any] = {}
+        self.published_as = (-1, -1)
+        """The file that holds it: one that is damaged, removed or of another's making is written anew."""
         self.poll = select.poll()
         self.wake_r, self.wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.poll.register(self.wake_r, select.POLLIN)
@@ -299,10 +301,14 @@ class Supervisor:
         # Told before it shows: whoever sees a state has been able to read how it came about.
         for fact in self.machine.take_happened():
             self._tell(fact.service, fact.kind, fact.text, fact.elapsed_s)
-        if book != self.published:
-            self.published = book
-            # Where monotonic zero lies on the wall clock.
-            self._write(books.OBSERVED, {**book, "epoch": time.time() - now})
+        path = os.path.join(self.state, books.OBSERVED)
+        if book != self.published or books.signature(path) != self.published_as:
+            # On a full disk it is tried again the next time around: to watch goes on without books.
+            with contextlib.suppress(OSError):
+                # Where monotonic zero lies on the wall clock.
+                self._write(books.OBSERVED, {**book, "epoch": time.time() - now})
+                self.published = book
+                self.published_as = books.signature(path)
 
     def _note(self, text: str) -> None:
         self.notes.append(text)
@@ -310,7 +316,10 @@ class Supervisor:
 
     def _tell(self, service: str, kind: str, text: str, elapsed_s: float) -> None:
         event = {"service": service, "kind": kind, "text": text, "elapsed_s": round(elapsed_s, 3)}
-        books.append_event(self.state, {"at": time.time(), "generation": self.desired["generation"], **event})
+        with contextlib.suppress(OSError):  # a full disk is no reason to stop watching
+            books.append_event(
+                self.state, {"at": time.time(), "generation": self.desired["generation"], **event}
+            )
 
     def _write(self, name: str, book: dict[str, Any]) -> None:
         books.write(os.path.join(self.state, name), book, writer=self.writer)

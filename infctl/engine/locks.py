@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from infctl.engine.refusals import unwritable
 from infctl.errors import LockError
 
 LOCK = "lock"
@@ -20,23 +21,44 @@ LOCK = "lock"
 def hold(path: Path, owner: str) -> Iterator[None]:
     """Hold `path` for as long as the block runs, and remove it after.
 
-    Raises LockError with the holder's owner, host, pid and since when.
+    Raises EngineError where it cannot be written; LockError with the holder's owner, host,
+    pid and since when.
     """
     fd = _take(path)
     try:
         about = {"owner": owner, "host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(about).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps(about).encode(), 0)
         yield
     finally:
         # Removed while still held: whoever opened it meanwhile finds that it is no longer at the path.
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         os.close(fd)
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds it. Asked, not taken: a shared lock for an instant."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _take(path: Path) -> int:
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unwritable(path, error) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+from infctl.engine.model import Event
 
 TAIL_BLOCK_BYTES = 64 * 1024
 PARTS_MAX = 100
@@ -144,3 +147,15 @@ def last_lines(folder: Path, services: Sequence[str], lines: int) -> Iterator[Lo
     for name in service_logs(folder, services):
         for text in tail(folder / f"{name}.log", lines):
             yield LogLine(name, text)
+
+
+def events_of(follower: Follower, generation: int) -> Iterator[Event]:
+    """What the supervisor wrote about this wish since the last look; damaged lines are passed over."""
+    for line in follower.new_lines():
+        try:
+            item = json.loads(line)
+            told = Event(item["service"], item["kind"], item["text"], item["elapsed_s"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if item.get("generation") == generation:
+            yield told

@@ -9,8 +9,6 @@ what happens; starting, watching and restarting are the supervisor's (`infctl.en
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import signal
 import sys
@@ -20,9 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from infctl import __version__
-from infctl.engine import books, causes, codec, locks, ports, prepare, procfs, reconcile, snapshot, supervisor
-from infctl.engine.logs import Follower, LogLine, last_lines, service_logs, tail
+from infctl.engine import (
+    books,
+    causes,
+    codec,
+    force,
+    locks,
+    ports,
+    prepare,
+    procfs,
+    reconcile,
+    snapshot,
+    supervisor,
+)
+from infctl.engine.logs import Follower, LogLine, events_of, last_lines, service_logs, tail
 from infctl.engine.model import Action, Event, Observed
+from infctl.engine.refusals import needs_linux, unreadable, unwritable
 from infctl.errors import EngineError
 from infctl.stack import Layout, Stack
 
@@ -53,7 +64,7 @@ class ProcessEngine:
 
     def observe(self) -> Observed:
         """One snapshot, checked against the processes that really exist."""
-        _needs_linux()
+        needs_linux()
         book, note = self._read(books.OBSERVED)
         return snapshot.observe(str(self._home), book, note, supervised=self._is_supervised())
 
@@ -64,11 +75,16 @@ class ProcessEngine:
 
     def plan(self, stack: Stack, secrets: Mapping[str, str]) -> tuple[Action, ...]:
         """What `apply` would do, and why."""
-        return reconcile.reconcile(stack, self.observe(), self._digests(stack, secrets)[1])
+        observed = self.observe()
+        actions = reconcile.reconcile(stack, observed, self._digests(stack, secrets)[1])
+        if not actions and self.running() is None:
+            # All runs as it should, but what should run is written nowhere: a crash would find no wish.
+            return (Action("supervise", "", "the record of what should run was lost"),)
+        return actions
 
     def lock(self, owner: str) -> contextlib.AbstractContextManager[None]:
         """Held around every change. Raises LockError (exit code 7) naming the holder."""
-        _needs_linux()
+        needs_linux()
         self._make_folders()
         return locks.hold(self._state / locks.LOCK, owner)
 
@@ -99,7 +115,7 @@ class ProcessEngine:
         `secrets`: name -> value of each `Service.secret_env`. EngineError when one service fails; what
         was started then stays, for `revert` or a look.
         """
-        _needs_linux()
+        needs_linux()
         self._make_folders()
         before, _ = self._read(books.DESIRED)
         before = None if before is None or before["down"] else before
@@ -152,7 +168,7 @@ class ProcessEngine:
 
     def down(self) -> Iterator[Event]:
         """Stop everything in reverse order; no process, socket, lock or secret is left. Logs stay."""
-        _needs_linux()
+        needs_linux()
         book, _ = self._read(books.DESIRED)
         alive = procfs.marked(str(self._home))
         if book is None and not alive and not self._is_supervised():
@@ -164,12 +180,19 @@ class ProcessEngine:
         wish = {**(book or {"stack": None, "services": [], "base_env": {}}), "down": True}
         events = Follower.at_end(self._state / books.EVENTS)
         self._make_folders()
-        self._put(wish)
+        try:
+            self._put(wish)
+        except EngineError as error:  # a full disk must not keep anyone from stopping what fills it
+            yield Event("", "note", f"{error.message}; stopping without the supervisor")
+            force.stop(str(self._home), observed)
+            yield from self._end_rest(stack)
+            yield from (Event(o.name, "stopped") for o in observed.services if o.pid is not None)
+            return
         self._ensure_supervisor()
         deadline = time.monotonic() + limit
         asked_at = time.monotonic()
         while self._is_supervised() or procfs.marked(str(self._home)):
-            yield from _events(events, self._generation)
+            yield from events_of(events, self._generation)
             if not self._is_supervised() and not (self._state / books.DESIRED).exists():
                 # The supervisor has left; the one that waits is on its way out.
                 if time.monotonic() > asked_at + SUPERVISOR_UP_WITHIN_S:
@@ -180,10 +203,8 @@ class ProcessEngine:
             if time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)
-        yield from _events(events, self._generation)
-        for pid in self._kill_rest(stack):
-            yield Event("", "note", f"process {pid} had to be killed")
-        self._forget()
+        yield from events_of(events, self._generation)
+        yield from self._end_rest(stack)
 
     # -- between the two sides ---------------------------------------------------------------------
 
@@ -203,12 +224,12 @@ class ProcessEngine:
         news_at: dict[str, float] = {}
         checked_at = time.monotonic()
         while True:
-            for event in _events(events, self._generation):
+            for event in events_of(events, self._generation):
                 yield event
                 if event.kind == "crashed":
                     self._give_up_if_lasting(event)
             if self._is_fulfilled(wish, names):
-                yield from _events(events, self._generation)
+                yield from events_of(events, self._generation)
                 return
             yield from self._news(news_at)
             now = time.monotonic()
@@ -257,7 +278,7 @@ class ProcessEngine:
         self._wake()
 
     def _wished(self) -> dict[str, Any]:
-        _needs_linux()
+        needs_linux()
         book, _ = self._read(books.DESIRED)
         if book is None or book["down"]:
             raise EngineError("nothing runs here", hint="start it with `infctl up`")
@@ -289,17 +310,7 @@ class ProcessEngine:
             time.sleep(POLL_S)
 
     def _is_supervised(self) -> bool:
-        try:
-            fd = os.open(self._state / books.SUPERVISOR_LOCK, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(fd)
-        return False
+        return locks.is_held(self._state / books.SUPERVISOR_LOCK)
 
     def _wake(self) -> None:
         """A supervisor looks by itself every second; this only makes it sooner."""
@@ -312,17 +323,11 @@ class ProcessEngine:
     def _own_processes(self, stack: Stack | None = None) -> set[int]:
         return snapshot.own_processes(str(self._home), self._read(books.OBSERVED)[0], stack)
 
-    def _kill_rest(self, stack: Stack | None) -> list[int]:
-        """Whatever is left after an orderly end, unrecorded by a killed supervisor."""
-        killed = []
-        for pid in self._own_processes(stack):
-            process = procfs.look(pid)
-            if process is not None and procfs.send(process, signal.SIGKILL):
-                killed.append(pid)
-        deadline = time.monotonic() + GRACE_S
-        while self._own_processes(stack) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-        return killed
+    def _end_rest(self, stack: Stack | None) -> Iterator[Event]:
+        """Whatever is left after an orderly end, unrecorded by a killed supervisor; then the books."""
+        for pid in force.kill(lambda: self._own_processes(stack)):
+            yield Event("", "note", f"process {pid} had to be killed")
+        self._forget()
 
     def _forget(self) -> None:
         """Remove the books. The caller's own lock stays until the caller lets it go."""
@@ -366,31 +371,21 @@ class ProcessEngine:
 
     def _make_folders(self) -> None:
         for folder in (self._home, self._state, self._logs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise unwritable(folder, error) from None
 
     def _read(self, name: str) -> tuple[dict[str, Any] | None, str]:
         try:
             return books.read(str(self._state / name))
         except books.NewerBookError as error:
             raise EngineError(str(error), hint=f"use infctl {error.writer} or newer") from None
+        except OSError as error:
+            raise unreadable(self._state / name, error) from None
 
     def _write(self, name: str, book: dict[str, Any]) -> None:
-        books.write(str(self._state / name), book, writer=__version__)
-
-
-def _events(follower: Follower, generation: int) -> Iterator[Event]:
-    for line in follower.new_lines():
         try:
-            item = json.loads(line)
-        except ValueError:
-            continue
-        if item["generation"] == generation:
-            yield Event(item["service"], item["kind"], item["text"], item["elapsed_s"])
-
-
-def _needs_linux() -> None:
-    if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open"):
-        raise EngineError(
-            "local processes need Linux 5.3 or newer",
-            hint="use `runtime: docker`, or a Linux machine; validate and render work here too",
-        )
+            books.write(str(self._state / name), book, writer=__version__)
+        except OSError as error:
+            raise unwritable(self._state / name, error) from None

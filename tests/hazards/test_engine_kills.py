@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -332,3 +333,45 @@ def test_a_supervisor_older_than_the_record_says_so_in_a_line_and_touches_nothin
     assert "Traceback" not in platform.log("supervisor")
     assert platform.leaders("a") == [a]
     assert platform.leaders("b") == [b]
+
+
+def test_a_record_damaged_under_a_living_supervisor_is_written_anew(platform):
+    a, b = platform.pid("a"), platform.pid("b")
+    for content in (b"{", b'{"version": 1}'):
+        (platform.layout.state / books.OBSERVED).write_bytes(content)
+        platform.until(lambda: is_whole(platform), "it says again what runs")
+    (platform.layout.state / books.OBSERVED).unlink()
+    platform.until(lambda: is_whole(platform), "it says again what runs")
+    assert (platform.pid("a"), platform.pid("b")) == (a, b)
+
+
+def test_up_sees_that_the_wish_was_lost_and_writes_it_anew(platform):
+    a = platform.pid("a")
+    stack = platform.engine.running()
+    (platform.layout.state / books.DESIRED).write_bytes(b'{"version": 1}')
+    assert [action.kind for action in platform.engine.plan(stack, {})] == ["supervise"]
+    list(platform.engine.apply(stack, {}))
+    assert platform.engine.plan(stack, {}) == ()
+    assert platform.engine.running() == stack
+    assert platform.pid("a") == a
+
+
+@contextlib.contextmanager
+def disk_full():
+    """A file can be made, and not a byte put into it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_down_ends_everything_where_nothing_can_be_written(platform):
+    with disk_full(), pytest.raises(EngineError, match=r"desired\.json cannot be written: File too large"):
+        list(platform.engine.restart(["a"]))
+    with disk_full():
+        events = list(platform.engine.down())
+    assert {e.service for e in events if e.kind == "stopped"} == {"a", "b"}
+    assert platform.alive() == []
+    assert list(platform.layout.state.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -178,3 +179,27 @@ def test_a_preparation_is_shown_and_done_once(
     assert "unpack-chat  started: preparing" in capsys.readouterr().err
     go(engine, change(stack(server("chat"), prepare=(step,))))
     assert "unpack-chat" not in capsys.readouterr().err
+
+
+def test_a_fault_that_nobody_foresaw_leaves_nothing_either(
+    engine: ProcessEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(_left: float) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        bring_up(engine, change(stack(server("one")), prove=full), timeout_s=60, keep=False, live=False)
+    assert "nothing was left running" in capfd.readouterr().err
+    assert not procfs.marked(os.path.realpath(engine.layout.home))
+
+
+def test_a_closed_terminal_does_not_end_what_nohup_started(engine: ProcessEngine) -> None:
+    def hang_up(_left: float) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        bring_up(engine, change(stack(server("one")), prove=hang_up), timeout_s=60, keep=False, live=False)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert states(engine) == {"one": "ready"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -134,3 +135,11 @@ def test_a_fault_is_told_even_where_no_report_can_be_written(
     err = capsys.readouterr().err
     assert "no report could be written" in err
     assert "Traceback (most recent call last)" in err
+
+
+def test_a_full_disk_is_no_fault_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    def full() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/x.log")
+
+    assert failures.guarded(full, ["up"]) == 5
+    assert capfd.readouterr().err.startswith("error: /data/x.log: No space left on device\n")
