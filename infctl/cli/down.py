@@ -74,6 +74,17 @@ def down(
     console.fact(f"{project.name}: {plural(len(stopped), 'service')} stopped" if stopped else "nothing ran")
     for path in removed:
         console.fact(f"removed {path}")
+    if not stopped:
+        tell_neighbours(project)
+
+
+def tell_neighbours(project: Remains) -> None:
+    """Nothing runs under this name: say what does, for a renamed profile leaves its platform running."""
+    for name in project.neighbours():
+        console.warn(
+            f"{name} runs from this folder too; if this profile was renamed, stop it first: "
+            f"name: {name} again, and infctl down"
+        )
 
 
 def restart(
@@ -96,11 +107,9 @@ def restart(
     engine = project.engine()
     names = tuple(services or ())
     known = project.service_names()
-    strangers = [name for name in names if name not in known]
-    if strangers:
-        raise UsageError(
-            f"there is no service {strangers[0]!r}", hint=f"there are: {', '.join(known) or 'none yet'}"
-        )
+    strangers = project.strangers(names)
+    if strangers is not None:
+        raise strangers
     live = console.is_tty(sys.stderr) and not json_output
     with engine.lock(_owner("restart")), Progress(names or known, {}, live=live) as progress:
         try:

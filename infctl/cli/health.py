@@ -9,7 +9,7 @@ import typer
 
 from infctl.cli import console
 from infctl.cli.options import Files, Json
-from infctl.cli.text import duration
+from infctl.cli.text import duration, plural
 
 if TYPE_CHECKING:
     from infctl.api import Health
@@ -86,7 +86,9 @@ def health(
         for reason in reasons:
             console.fact(f"  {reason}")
     else:
-        console.fact(f"healthy: {len(said.models)} models on {len(said.backends)} servers")
+        console.fact(
+            f"healthy: {plural(len(said.models), 'model')} on {plural(len(said.backends), 'server')}"
+        )
     return 1 if reasons else 0
 
 

@@ -56,7 +56,10 @@ def logs(
     from infctl.engine.logs import tail as last_lines
 
     project = open_remains(files)
-    names = _chosen(services or (), project.service_names())
+    strangers = project.strangers(services or ())
+    if strangers is not None:
+        raise strangers
+    names = tuple(services or ()) or project.service_names()
     now = time.time()
     floors = dict.fromkeys(names, 0.0)
     if since == "start":
@@ -110,15 +113,6 @@ class _Printer:
             if self._colour:
                 head = f"\x1b[{self._colours[line.service]}m{head}\x1b[0m"
             console.fact(f"{head} {line.text}")
-
-
-def _chosen(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    strangers = [name for name in wanted if name not in known]
-    if strangers:
-        raise UsageError(
-            f"there is no service {strangers[0]!r}", hint=f"there are: {', '.join(known) or 'none yet'}"
-        )
-    return tuple(wanted) or tuple(known)
 
 
 def _count(tail: str) -> int:

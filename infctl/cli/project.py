@@ -8,14 +8,14 @@ Built      what the profile asks for, on this machine
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infctl.cli import console, env_file
 from infctl.cli.options import profile_files
-from infctl.errors import Problem, ProfileError
+from infctl.errors import Problem, ProfileError, UsageError
 from infctl.stack import Layout, Stack
 
 if TYPE_CHECKING:
@@ -45,6 +45,27 @@ class Remains:
     def applied(self) -> Stack | None:
         """The stack last applied and not taken down since."""
         return self.engine().running()
+
+    def neighbours(self) -> tuple[str, ...]:
+        """Other platforms that run from this folder, such as this one before its profile was renamed."""
+        from infctl.engine import books, locks
+
+        found = self.layout.home.parent.glob(f"*/state/{books.SUPERVISOR_LOCK}")
+        names = sorted(lock.parent.parent.name for lock in found if locks.is_held(lock))
+        return tuple(name for name in names if name != self.name)
+
+    def strangers(self, names: Iterable[str]) -> UsageError | None:
+        """What to say of the first name that is no service here."""
+        known = self.service_names()
+        name = next((name for name in names if name not in known), None)
+        if name is None:
+            return None
+        if not known:
+            return UsageError(
+                f"there is no service {name!r}: nothing has run here yet",
+                hint="infctl up starts the services",
+            )
+        return UsageError(f"there is no service {name!r}", hint=f"there are: {', '.join(known)}")
 
     def service_names(self) -> tuple[str, ...]:
         """Applied services in order, then whatever else left a log."""
@@ -142,6 +163,11 @@ class Project(Remains):
         from infctl.cli.assemble import certificate
 
         return certificate(self.loaded, self.layout)
+
+    def check_certificate(self) -> None:
+        """Raises ProfileError where the named certificate cannot be used; makes none."""
+        if self.profile.edge.enabled and not self.profile.edge.tls.makes_certificate:
+            self.certificate()
 
     def stack(self) -> Stack:
         """What runs, or, where nothing does, what would."""

@@ -41,11 +41,15 @@ def status(
       infctl status --watch
       infctl status --json | jq '.services[] | select(.state != "ready")'
     """
+    from infctl.cli.down import tell_neighbours
     from infctl.cli.project import open_project
 
     project = open_project(files)
     if not watch:
-        show(collect(project), json_output=json_output)
+        facts = collect(project)
+        show(facts, json_output=json_output)
+        if not facts.supervised:
+            tell_neighbours(project)
     elif json_output:
         while True:
             console.data(collect(project).as_data(), indent=None)

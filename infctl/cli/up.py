@@ -64,12 +64,15 @@ def up(
       infctl up -y --timeout 600
     """
     from infctl.cli import diff
+    from infctl.cli.down import tell_neighbours
     from infctl.cli.project import open_project
 
     begun = time.monotonic()
     project = open_project(files)
     project, built = _ready_to_go(project, dry_run=dry_run)
     with project.engine().lock(f"{getpass.getuser()}@{socket.gethostname()}: infctl up"):
+        if project.applied() is None:
+            tell_neighbours(project)
         actions = project.actions(built)
         changes = project.changes(built)
         if not json_output:
@@ -107,6 +110,8 @@ def _ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
     if missing:
         raise ProfileError(f"{len(missing)} secrets are missing", problems=missing)
     _check_machine(project.build().stack, dry_run=dry_run)
+    if dry_run:
+        project.check_certificate()
     made = "" if dry_run else project.certificate()
     if made:
         console.say(made)

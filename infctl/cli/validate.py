@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infctl.cli import console
 from infctl.cli.options import Files, Json
-from infctl.errors import UsageError
+from infctl.errors import ProfileError, UsageError
+
+if TYPE_CHECKING:
+    from infctl.cli.project import Project
 
 
 def validate(*, files: Files = None, json_output: Json = False) -> None:
     """Check a profile and its overlays; every mistake is told with its line and column.
 
-    Also warns of settings that this version does not enforce, and of secrets that are not set.
+    Also warns of settings that this version does not enforce, of secrets that are not set, and of a
+    certificate that up would refuse.
 
     \b
     Examples:
@@ -26,8 +30,8 @@ def validate(*, files: Files = None, json_output: Json = False) -> None:
     from infctl.cli.text import plural
 
     project = open_project(files)
-    warnings = project.warnings()
-    missing = [problem.message for problem in project.missing_secrets()]
+    warnings = (*project.warnings(), *_certificate(project))
+    lacking = project.missing_secrets()
     profile = project.profile
     if json_output:
         console.data(
@@ -38,18 +42,27 @@ def validate(*, files: Files = None, json_output: Json = False) -> None:
                 "files": [str(file) for file in project.files],
                 "models": project.models_data(),
                 "warnings": list(warnings),
-                "missing_secrets": missing,
+                "missing_secrets": [problem.message for problem in lacking],
             }
         )
         return
     for text in warnings:
         console.warn(text)
-    for text in missing:
-        console.warn(text)
+    for problem in lacking:
+        console.warn(f"{problem} ({problem.hint})")
     told = ", ".join(f"{m['name']} ({' + '.join(m['tasks'])})" for m in project.models_data())
     console.fact(
         f"ok: {profile.name}, runtime {profile.runtime}, {plural(len(profile.models), 'model')}: {told}"
     )
+
+
+def _certificate(project: Project) -> tuple[str, ...]:
+    """A warning, no error: profiles are also checked where their certificates do not lie."""
+    try:
+        project.check_certificate()
+    except ProfileError as error:
+        return tuple(f"{p}" + (f" ({p.hint})" if p.hint else "") for p in error.problems) or (error.message,)
+    return ()
 
 
 def schema(

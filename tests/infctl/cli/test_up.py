@@ -200,3 +200,47 @@ def test_dry_run_touches_nothing(run: Run, folder: Path) -> None:
     assert told["applied"] is False
     assert not (folder / ".env").exists()
     assert not list((folder / ".infctl").glob("*/rendered/*"))
+
+
+def test_a_renamed_profile_is_told_of_the_platform_it_left_running(run: Run, folder: Path) -> None:
+    assert run("up").returncode == 0
+    profile = read(folder)
+    write(folder, {**profile, "name": "other"})
+    try:
+        for command in (("down",), ("status",), ("up", "--dry-run")):
+            done = run(*command)
+            assert done.returncode == 0, done.stderr
+            assert "toy runs from this folder too" in done.stderr
+            assert "name: toy again, and infctl down" in done.stderr
+    finally:
+        write(folder, profile)
+    assert "folder too" not in run("status").stderr
+
+
+def test_a_certificate_that_is_not_there_is_told_before_anything_is_done(run: Run, folder: Path) -> None:
+    profile = read(folder)
+    profile["edge"]["tls"] = {"certificate": "no.crt", "key": "no.key"}
+    write(folder, profile)
+    done = run("validate")
+    assert done.returncode == 0
+    assert "edge/tls/certificate: " in done.stderr
+    assert "no.crt cannot be read: No such file" in done.stderr
+    assert run("up", "--dry-run").returncode == 3
+
+
+def test_a_service_that_never_ran_is_not_called_unknown(run: Run, folder: Path) -> None:
+    for command in ("logs", "restart"):
+        done = run(command, "chat")
+        assert done.returncode == 64
+        assert "there is no service 'chat': nothing has run here yet" in done.stderr
+        assert "infctl up starts" in done.stderr
+
+
+def test_validate_says_where_a_missing_secret_goes(run: Run, folder: Path) -> None:
+    profile = read(folder)
+    del profile["secrets"]
+    write(folder, profile)
+    done = run("validate")
+    assert done.returncode == 0
+    assert "gateway/keys/shared: GATEWAY_API_KEY is not set" in done.stderr
+    assert f"put it into {folder / '.env'}: GATEWAY_API_KEY=..." in done.stderr
