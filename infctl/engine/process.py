@@ -126,8 +126,9 @@ class ProcessEngine:
         actions = reconcile.reconcile(stack, observed, digests)
         yield from (Event("", "note", note) for note in observed.notes)
         yield from self.prepare(stack)
-        starting = {a.service for a in actions if a.kind in ("start", "replace")}
-        new = [s for s in stack.services if s.name in starting]
+        # A reload binds as well: nginx told of a port that is taken keeps the old one, without a word to us.
+        binding = {a.service for a in actions if a.kind in ("start", "replace", "reload")}
+        new = [s for s in stack.services if s.name in binding]
         ports.check(new, lambda: self._own_processes(stack))
 
         nonces = {s["name"]: s["nonce"] for s in before["services"]} if before else {}
@@ -332,7 +333,7 @@ class ProcessEngine:
     def _forget(self) -> None:
         """Remove the books. The caller's own lock stays until the caller lets it go."""
         names = (books.DESIRED, books.SECRETS, books.OBSERVED, books.STANDBY_LOCK, books.SUPERVISOR_LOCK)
-        for name in (*names, books.EVENTS, f"{books.EVENTS}.1"):
+        for name in (*names, f"{books.SECRETS}.corrupt", books.EVENTS, f"{books.EVENTS}.1"):
             try:
                 books.remove(str(self._state / name))
             except OSError as error:

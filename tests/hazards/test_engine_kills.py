@@ -375,3 +375,12 @@ def test_down_ends_everything_where_nothing_can_be_written(platform):
     assert {e.service for e in events if e.kind == "stopped"} == {"a", "b"}
     assert platform.alive() == []
     assert list(platform.layout.state.iterdir()) == []
+
+
+def test_down_leaves_no_secret_in_a_damaged_book_either(platform):
+    (platform.layout.state / books.SECRETS).write_bytes(b'{"values": {"KEY": "abc"')
+    stack = platform.engine.running()
+    list(platform.engine.apply(stack, {}))
+    assert (platform.layout.state / f"{books.SECRETS}.corrupt").exists()
+    list(platform.engine.down())
+    assert list(platform.layout.state.iterdir()) == []

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -244,3 +245,19 @@ def test_validate_says_where_a_missing_secret_goes(run: Run, folder: Path) -> No
     assert done.returncode == 0
     assert "gateway/keys/shared: GATEWAY_API_KEY is not set" in done.stderr
     assert f"put it into {folder / '.env'}: GATEWAY_API_KEY=..." in done.stderr
+
+
+def test_a_port_that_is_taken_is_refused_where_a_reload_would_bind_it(run: Run, folder: Path) -> None:
+    assert run("up").returncode == 0
+    before = read(folder)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        write(folder, {**before, "edge": {**before["edge"], "https_port": port}})
+        done = run("up", "-y")
+        assert done.returncode == 5
+        assert f"nginx: 127.0.0.1:{port} is held by process {os.getpid()}" in done.stderr
+        assert "what ran before runs again" in done.stderr
+    write(folder, before)
+    assert run("health", "--deep").returncode == 0
