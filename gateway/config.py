@@ -154,7 +154,7 @@ def load(path: Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: such as 2026-02-30
         raise ConfigError(str(path), (str(error),)) from None
     return parse(data, str(path))
 

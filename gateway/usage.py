@@ -7,7 +7,7 @@ cannot look like one.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -29,12 +29,16 @@ def _object(levels: int) -> re.Pattern[bytes]:
 _OBJECT: Final = _object(3)
 
 
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
+"""A counter never goes down, and a scrape must be able to write it."""
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int | None = 0
-    total_tokens: int = 0
+    prompt_tokens: _Tokens = 0
+    completion_tokens: _Tokens | None = 0
+    total_tokens: _Tokens = 0
 
 
 class _Piece(msgspec.Struct):

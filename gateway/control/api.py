@@ -13,6 +13,7 @@ from fastapi import FastAPI, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.catalog import SHOWN_CHARS
 from gateway.control import documents, schemas
@@ -48,7 +49,7 @@ def build(live: Live) -> asgi.App:
         redoc_url=None,
         static_url="/docs/assets",
     )
-    app.add_exception_handler(HTTPException, _openai_shape)
+    app.add_exception_handler(StarletteHTTPException, _openai_shape)
     _add_admin(app, live)
     for route in ROUTES:
         if route.kind not in {"docs", "admin"}:
@@ -175,11 +176,12 @@ def _depends(dependency: Any) -> Any:
 
 
 async def _openai_shape(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+    assert isinstance(error, StarletteHTTPException)  # noqa: S101 - it is registered for nothing else
     raw: Any = error.detail
     detail = raw if isinstance(raw, dict) else {"message": str(raw)}
-    whole = {"type": "invalid_request_error", "param": None, "code": "invalid_request"} | detail
-    return JSONResponse({"error": whole}, error.status_code)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    whole = {"type": "invalid_request_error", "param": None, "code": code} | detail
+    return JSONResponse({"error": whole}, error.status_code, error.headers)
 
 
 def _now() -> float:

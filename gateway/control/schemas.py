@@ -98,11 +98,13 @@ class Usage(_Open):
 
 
 class Reply(_Open):
-    """As the backend wrote it."""
+    """As the backend wrote it, plain or streamed."""
 
     id: str | None = None
     object: str | None = None
-    model: str | None = None
+    model: str | None = Field(
+        default=None, description="The name at the backend, whichever alias was asked for"
+    )
     usage: Usage | None = None
 
 

@@ -98,6 +98,8 @@ _ONCE: Final = (
     b"expect",
     b"content-type",
 )
+_LISTS: Final = (b"connection", b"x-forwarded-for")
+"""Read as one list however many lines: some proxies add their own line behind what the client wrote."""
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _LINE: Final = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/([0-9]+)\.([0-9]+)" % _TOKEN)
 _ABSOLUTE: Final = re.compile(rb"https?://([A-Za-z0-9._~\-\[\]:%]+)(/[^?#]*)?(\?.*)?", re.IGNORECASE)
@@ -324,8 +326,9 @@ def _guard(line: RequestLine, found: list[tuple[bytes, bytes]]) -> RequestHead: 
             if names.count(name) > 1:
                 raise _bad(f"There is more than one {name.decode()} header.")
         index = dict(reversed(found))
-        if b"connection" in index:
-            index[b"connection"] = b",".join(value for name, value in found if name == b"connection")
+        for name in _LISTS:
+            if name in index:
+                index[name] = b",".join(value for each, value in found if each == name)
     if b"_" in b"".join(index):
         found = [pair for pair in found if b"_" not in pair[0]]
         index = {name: value for name, value in index.items() if b"_" not in name}
