@@ -15,7 +15,8 @@ usage: python -m gateway --config FILE [--check]
   --check         read FILE and the keys it names, say what is wrong, and exit
   --version
 
-Signals: HUP reads FILE and its .env again; TERM and INT let requests finish, then stop.
+Signals: HUP reads FILE and its .env again; TERM and INT let requests finish, then stop;
+a second INT stops at once.
 Exit codes: 0 stopped or nothing wrong, 3 the configuration cannot be used, 5 the address is taken, 64 usage.
 """
 
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
     from gateway.live import read_settings  # noqa: PLC0415
 
     path = Path(file).absolute()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the loop hears it: an end without a traceback
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it means "reload", it must not mean "die"
     try:

@@ -66,8 +66,14 @@ async def _main(settings: Settings, path: Path) -> int:
     )
     live.metrics.ask(lambda: _gauges(live, server))
     stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+
+    def interrupted() -> None:
+        """A second Ctrl-C is somebody who will not wait for the drain."""
+        server.hurried = stop.is_set()
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
     loop.add_signal_handler(signal.SIGHUP, lambda: reload.reload(live, server, path, os.environ, loop.time()))
     try:
         await server.listen(config.listen.host, config.listen.port)

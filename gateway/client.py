@@ -38,11 +38,11 @@ class Client:
             pool.reconfigure(upstream, timeouts)
 
     def send(
-        self, backend: Backend, call: Call, head: RequestHead, request_id: str
+        self, backend: Backend, call: Call, head: RequestHead, request_id: str, *, fresh: bool = False
     ) -> Coroutine[Any, Any, Reply]:
         """Await it: sends the call, returns with the reply's head. `Reply.close` must follow.
 
-        Raises UpstreamFailed.
+        `fresh`: on no kept connection. Raises UpstreamFailed.
         """
         passed = b""
         for name in REQUEST_HEADERS:
@@ -52,7 +52,8 @@ class Client:
         body = call.body
         return self._pool(backend).send(
             b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
-            % (self._head(backend, call.path), request_id.encode(), passed, len(body), body)
+            % (self._head(backend, call.path), request_id.encode(), passed, len(body), body),
+            fresh=fresh,
         )
 
     async def get(self, backend: Backend, path: bytes) -> Reply:

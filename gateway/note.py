@@ -34,6 +34,7 @@ class Note:
     """Filled in on the way of a request through `serve`."""
 
     __slots__ = (
+        "attempts",
         "backend",
         "began_at",
         "client_id",
@@ -60,6 +61,8 @@ class Note:
         self.key_id: str | None = None
         self.model: str | None = None
         self.backend: str | None = None
+        self.attempts = 0
+        """How often it was sent."""
         self.relay: Plain | Stream | None = None
         self.usage: Usage | None = None
         self.stream = False
@@ -116,7 +119,7 @@ class Note:
             "path": exchange.head.path[:PATH_CHARS].decode("latin-1"),
             "model": self.model,
             "backend": self.backend,
-            "attempts": int(self.backend is not None),
+            "attempts": self.attempts,
             "status": self.status,
             "outcome": self.outcome,
             "reason": self.reason,

@@ -48,7 +48,13 @@ async def run(live: Live) -> None:
 async def probe(live: Live, backend: Backend) -> None:
     """One question, and what follows from the answer."""
     settings = live.settings.config.probes
-    fact, why = await _ask(live, backend, settings.timeout_s)
+    try:
+        fact, why = await _ask(live, backend, settings.timeout_s)
+    except UpstreamFailed as failure:  # it was not asked at all: what was known of it still holds
+        live.metrics.count(metrics.PROBES, (backend.id, "not_sent"))
+        backend.health.next_probe = asyncio.get_running_loop().time() + settings.loading_interval_s
+        live.journal.event("warning", "probe_not_sent", backend=backend.id, why=failure.reason)
+        return
     live.metrics.count(metrics.PROBES, (backend.id, fact))
     now = asyncio.get_running_loop().time()
     before = backend.health.state
@@ -65,6 +71,7 @@ async def probe(live: Live, backend: Backend) -> None:
 
 
 async def _ask(live: Live, backend: Backend, timeout_s: float) -> tuple[Fact, str]:
+    """Raises UpstreamFailed when what failed is ours, so that nothing is known."""
     try:
         async with asyncio.timeout(timeout_s):
             try:
@@ -82,6 +89,8 @@ async def _ask(live: Live, backend: Backend, timeout_s: float) -> tuple[Fact, st
     except TimeoutError:
         return "unwell", f"/health gave no answer within {timeout_s:g} s"
     except UpstreamFailed as failure:
+        if failure.ours:
+            raise
         fact: Fact = "unreachable" if failure.phase == "connect" else "unwell"
         return fact, f"/health: {failure.reason}"
     if reply.status == 200:

@@ -37,6 +37,13 @@ from gateway.wire import framing
 WHOLE_BYTES: Final = 1024 * 1024
 """A plain reply up to this size is read whole before its first byte is sent on: if broken, a clean 502."""
 
+STALE_S: Final = 1.0
+"""A kept connection that ends sooner, without a byte, was being closed before the request came."""
+TAIL_S: Final = 1.0
+"""For the end of a body whose last event has come."""
+ERROR_BYTES: Final = 500
+"""Of an error in an answer, repeated in ours."""
+
 Control = Callable[[Exchange, routes.Route], Awaitable[None]]
 """Answers what is no call to a model."""
 
@@ -68,30 +75,26 @@ class Serve:
                 return
             note.key_id = settings.gate.caller(head.get(b"authorization"), note.tenant).key_id
             body = await exchange.body()
-            call = read_call(route.path, body, settings.catalog)
+            # A reload may have come with the body: the models of now, so that the balancer knows them too.
+            call = read_call(route.path, body, live.settings.catalog)
+            del body  # the call has what is sent: a long wait need not hold both
             note.model = call.model.name
             backend = self._choose(call)
             note.backend = backend.id
-            reply = await live.client.send(backend, call, head, exchange.id)
+            reply = await self._send(exchange, call, backend, note)
             if reply.status == 200 and (reply.get(b"content-type") or b"").startswith(_EVENTS):
                 await self._forward_stream(exchange, reply, Stream(call), note)
             else:
                 await self._forward_plain(exchange, reply, note)
-        except Refusal as refusal:
-            note.end("refused", refusal.code)
-            _refuse(exchange, refusal, note)
-        except Refused as refused:
-            note.end("refused", refused.code)
-            exchange.keep_alive = exchange.keep_alive and not refused.close
-            _refuse(exchange, Refusal(refused.status, refused.code, refused.message), note)
+        except (Refusal, Refused) as refusal:
+            if note.outcome == "ok":  # else it is known already whose fault it is
+                note.end("refused", refusal.code)
+            _refuse(exchange, _as_refusal(exchange, refusal), note)
         except (UpstreamFailed, BrokenStream) as failure:
             _refuse(exchange, self._failed(failure, backend, note), note)
         except asyncio.CancelledError:
-            if not exchange.cut:
-                note.end("client_gone", "client_closed_request")
+            if not _cut_short(exchange, note):
                 raise
-            note.end("cut", _DRAINING.code)
-            _refuse(exchange, _DRAINING, note)
         except Exception:
             note.end("failed", "internal_error")
             raise
@@ -99,6 +102,29 @@ class Serve:
             if reply is not None:
                 reply.close()
             self._settle(note, backend)
+
+    async def _send(self, exchange: Exchange, call: Call, backend: Backend, note: Note) -> Reply:
+        """Raises UpstreamFailed, Refusal (503: the request has not left)."""
+        client, head = self._live.client, exchange.head
+        note.attempts = 1
+        began_at = time.monotonic()
+        try:
+            try:
+                return await client.send(backend, call, head, exchange.id)
+            except UpstreamFailed as failure:
+                if not failure.reused or failure.timed_out or time.monotonic() - began_at > STALE_S:
+                    raise
+            # A kept connection that the backend was closing while the request was on its way: nobody read it.
+            note.attempts = 2
+            return await client.send(backend, call, head, exchange.id, fresh=True)
+        except UpstreamFailed as failure:
+            if not failure.ours:
+                raise
+            self._live.journal.event("warning", "no_connection", backend=backend.id, why=failure.reason)
+            message = (
+                f"The gateway has no connection left for this request: {failure.reason}. Try again in 1 s."
+            )
+            raise Refusal(503, "overloaded", message, headers=b"retry-after: 1\r\n") from None
 
     def _choose(self, call: Call) -> Backend:
         """Raises Refusal (503)."""
@@ -112,11 +138,12 @@ class Serve:
         raise Refusal(503, chosen.code, f"{chosen.why} Try again in {wait_s} s.", headers=headers)
 
     async def _forward_stream(self, exchange: Exchange, reply: Reply, stream: Stream, note: Note) -> None:
-        """Event by event. Raises UpstreamFailed, BrokenStream."""
+        """Event by event. Raises UpstreamFailed, BrokenStream, Refusal."""
+        _check_coding(reply, note)
         note.relay = stream
         note.stream = True
         try:
-            while stream.ending != "broken" and (piece := await reply.read()):
+            while stream.ending == "open" and (piece := await reply.read()):
                 out = stream.feed(piece)
                 if note.first_at is None and stream.events:
                     note.first_at = time.monotonic()
@@ -134,17 +161,24 @@ class Serve:
             note.end("upstream_error", "error_in_stream")
         else:
             note.end("ok")
+        await _finish(reply)
 
     async def _forward_plain(self, exchange: Exchange, reply: Reply, note: Note) -> None:
         """Whole if short, else piece by piece. Raises UpstreamFailed, Refusal."""
+        _check_coding(reply, note)
         relay = note.relay = Plain()
-        if reply.status >= 400 or (reply.length is not None and reply.length <= WHOLE_BYTES):
-            body = relay.feed(await reply.read_all(WHOLE_BYTES))
+        long = reply.length is not None and reply.length > WHOLE_BYTES
+        first, ended = (b"", False) if long else await _up_to(reply, WHOLE_BYTES)
+        if ended or reply.status >= 400:
+            body = relay.feed(first)
             if reply.status >= 400:
-                _check_error(reply.status, body)
+                _check_error(reply.status, body, note)
+            else:
+                _check_answer(reply, body, note)
             exchange.respond(reply.status, reply_lines(reply) + note.lines, body)
         else:
             exchange.start(reply.status, reply_lines(reply) + note.lines, reply.length)
+            exchange.write(relay.feed(first))
             while piece := await reply.read():
                 exchange.write(relay.feed(piece))
                 await exchange.drain()
@@ -190,6 +224,26 @@ class Serve:
             live.journal.request(note.line(live.journal.now(), now))
 
 
+def _as_refusal(exchange: Exchange, refusal: Refusal | Refused) -> Refusal:
+    """What the server refuses may cost the connection as well."""
+    if isinstance(refusal, Refusal):
+        return refusal
+    exchange.keep_alive = exchange.keep_alive and not refusal.close
+    return Refusal(refusal.status, refusal.code, refusal.message)
+
+
+def _cut_short(exchange: Exchange, note: Note) -> bool:
+    """The request was cancelled. True: by the drain, and the client was told."""
+    if exchange.ended:
+        return False  # all had been said: how it ended stands
+    if not exchange.cut:
+        note.end("client_gone", "client_closed_request")
+        return False
+    note.end("cut", _DRAINING.code)
+    _refuse(exchange, _DRAINING, note)
+    return True
+
+
 def _refuse(exchange: Exchange, refusal: Refusal, note: Note) -> None:
     """The answer of ours: whole, or one event in a stream that has begun, else a cut."""
     kind = _TYPES.get(refusal.status) or framing.error_type(refusal.status)
@@ -203,9 +257,58 @@ def _refuse(exchange: Exchange, refusal: Refusal, note: Note) -> None:
         exchange.abort()
 
 
-def _check_error(status: int, body: bytes) -> None:
+async def _up_to(reply: Reply, limit: int) -> tuple[bytes, bool]:
+    """A body's beginning of about `limit` bytes, and whether that is all of it. Raises UpstreamFailed."""
+    if reply.length is not None and reply.length <= limit:
+        return await reply.read_all(limit), True
+    pieces, size = [], 0
+    while size < limit and (piece := await reply.read()):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces), size < limit
+
+
+async def _finish(reply: Reply) -> None:
+    """Behind a stream's last event only the end of the body can come; with it the connection is kept."""
+    try:
+        async with asyncio.timeout(TAIL_S):
+            while await reply.read():
+                pass
+    except (TimeoutError, UpstreamFailed):
+        pass
+
+
+def _check_coding(reply: Reply, note: Note) -> None:
+    """Raises Refusal for a coding that was not asked for: neither usage nor errors can be read through it."""
+    coding = reply.get(b"content-encoding")
+    if coding is not None and coding.lower() != b"identity":
+        note.end("upstream_error", "upstream_encoding")
+        shown = coding[:40].decode("latin-1")
+        message = f"The backend answered in the coding {shown!r}, which was not asked for."
+        raise Refusal(502, "upstream_error", message)
+
+
+def _check_answer(reply: Reply, body: bytes, note: Note) -> None:
+    """Raises Refusal for what no call of this API is answered with."""
+    kind = reply.get(b"content-type") or b""
+    if reply.status != 200:
+        why = f"answered {reply.status}"
+    elif kind.startswith((b"application/octet-stream", b"multipart/")):
+        return  # embeddings as bytes
+    elif body[:1] + body.rstrip()[-1:] not in {b"{}", b"[]"}:
+        why = "answered 200 with a body that is not JSON"
+    elif body.startswith((b'{"error"', b'{"object":"error"')):
+        why = f"answered 200 with an error: {body[:ERROR_BYTES].decode('utf-8', 'replace')}"
+    else:
+        return
+    note.end("upstream_error", "upstream_answer")
+    raise Refusal(502, "upstream_error", f"The backend {why}.")
+
+
+def _check_error(status: int, body: bytes, note: Note) -> None:
     """A backend's error passes when a client can read it. Raises Refusal for what would mislead it."""
     if status in {401, 403}:
+        note.end("upstream_error", f"upstream_{status}")
         message = (
             "The backend refuses the gateway's own key: BACKEND_API_KEY does not fit. Tell the operator."
         )
@@ -215,4 +318,5 @@ def _check_error(status: int, body: bytes) -> None:
     except orjson.JSONDecodeError:
         value = None
     if not (isinstance(value, dict) and isinstance(value.get("error"), dict)):
+        note.end("rejected" if status < 500 else "upstream_error", f"upstream_{status}")
         raise Refusal(status, "upstream_error", f"The backend answered {status} without saying why.")

@@ -86,7 +86,10 @@ class Exchange:
     # The request's body.
 
     async def body(self, limit: int | None = None) -> bytes:
-        """The whole body, at most `limit` bytes (default: the server's). Raises Refused (413, 408, 400)."""
+        """The whole body, once; at most `limit` bytes (default: the server's).
+
+        Raises Refused (413, 408, 400).
+        """
         if limit is None:
             limit = self._connection.http.body_bytes
         self._limit = limit
@@ -105,9 +108,8 @@ class Exchange:
         if self._refused is not None:
             self._pieces.clear()
             raise self._refused
-        if len(self._pieces) != 1:
-            self._pieces = [b"".join(self._pieces)]
-        return self._pieces[0]
+        pieces, self._pieces = self._pieces, []  # the caller's alone: it may let go of a large one early
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     @property
     def wants_body(self) -> bool:

@@ -7,31 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from gateway.config import Timeouts, Upstream
 from gateway.net.budget import Budget
+from gateway.net.failure import OURS, Phase, UpstreamFailed
 from gateway.net.sweep import Wait, overdue, sweep_of
 from gateway.wire.response import END, Broken, Event, ReplyHead, ResponseReader
 
-Phase = Literal["connect", "send", "head", "body"]
+__all__ = ["Pool", "Reply", "UpstreamFailed"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """Of a reply that the client does not take fast enough; then reading from the backend stops."""
-
-
-class UpstreamFailed(Exception):  # noqa: N818 - a fact about the backend, not a fault of ours
-    """A backend gave no honest reply.
-
-    `reused`: a kept connection failed before any byte came; the backend may just have closed it as idle.
-    """
-
-    def __init__(self, phase: Phase, reason: str, *, timed_out: bool = False, reused: bool = False) -> None:
-        super().__init__(f"{phase}: {reason}")
-        self.phase = phase
-        self.reason = reason
-        self.timed_out = timed_out
-        self.reused = reused
 
 
 class Pool:
@@ -65,17 +52,20 @@ class Pool:
         self.upstream = upstream
         self.timeouts = timeouts
 
-    async def send(self, request: bytes, *, head_only: bool = False) -> Reply:
+    async def send(self, request: bytes, *, head_only: bool = False, fresh: bool = False) -> Reply:
         """Sends one whole request; returns when the reply's head has come. `Reply.close` must follow.
 
-        Raises UpstreamFailed. Cancelled: the connection is aborted.
+        `fresh`: on a connection of its own, none that was kept. Raises UpstreamFailed.
+        Cancelled: the connection is aborted.
         """
         self.in_flight += 1
         try:
-            connection = self._take_idle() if self._idle else await self._connect()
+            connection = self._take_idle() if self._idle and not fresh else await self._connect()
             reply = Reply(connection)
             try:
-                await connection.send(request, reply, head_only=head_only)
+                head_came = connection.send(request, reply, head_only=head_only)
+                del request  # a long wait for the first token need not hold it
+                await head_came
             except BaseException:
                 connection.abort()
                 raise
@@ -105,7 +95,7 @@ class Pool:
             raise UpstreamFailed("connect", "the pool is closed")
         if not self._budget.room(self.upstream.connections):
             reason = f"all {self.upstream.connections} connections to backends are in use"
-            raise UpstreamFailed("connect", reason)
+            raise UpstreamFailed("connect", reason, ours=True)
         loop = asyncio.get_running_loop()
         self._connecting += 1
         self._budget.open += 1
@@ -118,7 +108,8 @@ class Pool:
             reason = f"no connection within {self.timeouts.connect_s:g} s"
             raise UpstreamFailed("connect", reason, timed_out=True) from None
         except OSError as error:
-            raise UpstreamFailed("connect", error.strerror or str(error)) from None
+            ours = error.errno in OURS
+            raise UpstreamFailed("connect", error.strerror or str(error), ours=ours) from None
         finally:
             self._connecting -= 1
             self._budget.open -= 1
@@ -245,7 +236,8 @@ class _Connection(asyncio.Protocol):
 
     # What the pool and the reply ask for.
 
-    async def send(self, request: bytes, reply: Reply, *, head_only: bool) -> None:
+    def send(self, request: bytes, reply: Reply, *, head_only: bool) -> asyncio.Future[None]:
+        """Await it: the reply's head has come. Raises UpstreamFailed."""
         if not self._open:
             raise UpstreamFailed("connect", "the connection was closed", reused=self._reused)
         self._reply = reply
@@ -254,7 +246,7 @@ class _Connection(asyncio.Protocol):
         self._sent_at = self._since = self._loop.time()
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(request)
-        await waiter
+        return waiter
 
     def whole(self, limit: int) -> bytes | None:
         """All of the body, when its end has come and nothing was read before."""

@@ -48,6 +48,8 @@ class Server:
         """Called with the peer, the refusal, the request's id; never for what the handler answered itself."""
         self.on_error: OnError = on_error or _print_error
         self.draining = False
+        self.hurried = False
+        """Drain no longer: what is under way is cut."""
         self.active = 0
         """Requests under way."""
         self.port = 0
@@ -86,7 +88,7 @@ class Server:
         self.draining = True
         self._last_seen = started = self.loop.time()
         quiet_s = min(QUIET_S, limit_s / 4)
-        while (now := self.loop.time()) - started < limit_s:
+        while (now := self.loop.time()) - started < limit_s and not self.hurried:
             if not self.active and now - self._last_seen >= quiet_s:
                 break
             await asyncio.sleep(POLL_S)

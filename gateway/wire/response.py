@@ -170,7 +170,9 @@ class ResponseReader:
                 self._break("it sends interim replies that were not asked for")
             return
         length: int | None = None
+        size = 0
         for name, value in headers:
+            size += len(name) + len(value)
             if name == b"content-length":
                 length = int(value)
             elif name == b"transfer-encoding":
@@ -178,6 +180,9 @@ class ResponseReader:
                     self._break(f"its transfer-encoding is {value[:40].decode('latin-1')!r}")
                     return
                 self._chunked = True
+        if size > HEAD_BYTES:
+            self._break(f"its head is larger than {HEAD_BYTES} bytes")
+            return
         bodiless = self._head_only or status in {204, 304}
         self._head = ReplyHead(status, headers, length if not bodiless or self._head_only else 0)
         self._events.append(self._head)
