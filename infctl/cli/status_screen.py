@@ -57,15 +57,15 @@ def _columns(rows: tuple[ServiceFact, ...], now: float) -> tuple[Column, ...]:
 
     return (
         Column("service", cells(lambda r: r.name)),
-        Column("models", cells(lambda r: ", ".join(r.models) or "-"), sacrifice=3),
+        Column("models", cells(lambda r: ", ".join(r.models) or "-"), sacrifice=4),
         Column("state", cells(lambda r: r.state), style=lambda state: _STYLE.get(state, "")),
-        Column("pid", cells(lambda r: str(r.pid or "-")), right=True, sacrifice=4),
-        Column("on", cells(lambda r: _device(r.device)), sacrifice=2),
+        Column("pid", cells(lambda r: str(r.pid or "-")), right=True, sacrifice=5),
+        Column("on", cells(lambda r: _device(r.device)), sacrifice=3),
         Column("memory", cells(lambda r: size(r.memory_bytes)), right=True),
         Column("in flight", cells(lambda r: number(r.in_flight)), right=True),
-        Column("requests", cells(lambda r: number(r.requests)), right=True),
+        Column("requests", cells(lambda r: number(r.requests)), right=True, sacrifice=1),
         Column("errors", cells(lambda r: number(r.errors)), right=True),
-        Column("restarts", cells(lambda r: str(r.restarts)), right=True, sacrifice=1),
+        Column("restarts", cells(lambda r: str(r.restarts)), right=True, sacrifice=2),
         Column(
             "up", cells(lambda r: "-" if r.started_at is None else duration(now - r.started_at)), right=True
         ),
