@@ -10,6 +10,7 @@ from gateway.refusal import Refusal
 PATHS: Final[dict[str, frozenset[Task]]] = {
     "/v1/chat/completions": frozenset(("chat", "text2sql")),
     "/v1/completions": frozenset(("chat", "text2sql")),
+    "/v1/responses": frozenset(("chat", "text2sql")),
     "/v1/text2sql": frozenset(("text2sql",)),
     "/v1/embeddings": frozenset(("embed",)),
     "/v1/rerank": frozenset(("rerank",)),

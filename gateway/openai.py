@@ -65,15 +65,27 @@ class _Completion(_Generation):
     best_of: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
 
 
+class _Responses(_Any):
+    """Its streams always end with the usage: there is nothing to ask for."""
+
+    stream: bool | None = None
+    background: bool | None = None
+    max_output_tokens: _Tokens | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+
+
 _SHAPES: Final[dict[str, type[_Any]]] = {
     "/v1/chat/completions": _Chat,
     "/v1/text2sql": _Chat,
     "/v1/completions": _Completion,
+    "/v1/responses": _Responses,
 }
 _REQUIRED: Final = {
     "/v1/chat/completions": ("messages",),
     "/v1/text2sql": ("messages",),
     "/v1/completions": ("prompt",),
+    "/v1/responses": ("input",),
     "/v1/rerank": ("query", "documents"),
 }
 _UPSTREAM: Final = {"/v1/text2sql": b"/v1/chat/completions"}
@@ -114,9 +126,9 @@ def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
     if asked.model != model.served_name:
         changes["model"] = model.served_name
     stream = wants_usage = running = False
-    tokens_max = None
+    param, tokens_max = "", None
     if isinstance(asked, _Generation):
-        tokens_max = _tokens_max(asked, model)
+        param, tokens_max = _tokens_asked(asked)
         stream = bool(asked.stream)
         if stream:
             options = asked.stream_options or StreamOptions()
@@ -124,6 +136,13 @@ def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
             running = wants_usage and bool(options.continuous_usage_stats)
             if not running:
                 changes["stream_options"] = (value.get("stream_options") or {}) | _WITH_USAGE
+    elif isinstance(asked, _Responses):
+        if asked.background:
+            message = "`background` is not served: a later request could not find its answer. Leave it out."
+            raise Refusal(400, "unsupported_parameter", message, param="background")
+        stream = bool(asked.stream)
+        param, tokens_max = "max_output_tokens", asked.max_output_tokens
+    _check_tokens(param, tokens_max, model)
     return Call(
         model=model,
         path=_UPSTREAM.get(path) or path.encode(),
@@ -145,14 +164,16 @@ def _typed(value: dict[str, Any], shape: type[_Any]) -> _Any:
         raise Refusal(400, "invalid_request", message, param=path or None) from None
 
 
-def _tokens_max(asked: _Generation, model: Model) -> int | None:
-    """Raises Refusal when no prompt, however short, could leave room for that many."""
-    param, tokens = "max_tokens", asked.max_tokens
+def _tokens_asked(asked: _Generation) -> tuple[str, int | None]:
     if isinstance(asked, _Chat) and asked.max_completion_tokens is not None:
-        param, tokens = "max_completion_tokens", asked.max_completion_tokens
+        return "max_completion_tokens", asked.max_completion_tokens
+    return "max_tokens", asked.max_tokens
+
+
+def _check_tokens(param: str, tokens: int | None, model: Model) -> None:
+    """Raises Refusal when no prompt, however short, could leave room for that many."""
     if tokens is not None and model.max_model_len is not None and tokens > model.max_model_len:
         message = (
             f"`{param}` is {tokens}; {model.name} holds {model.max_model_len} tokens, prompt and answer."
         )
         raise Refusal(400, "context_length_exceeded", message, param=param)
-    return tokens

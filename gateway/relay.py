@@ -13,6 +13,8 @@ from gateway.usage import Usage, ends_with_usage, usage_in, without_usage
 TAIL_BYTES: Final = 4096
 """Of a plain reply, kept to find the usage in."""
 
+_LAST: Final = (b"response.completed", b"response.incomplete", b"response.failed", b'"error"')
+
 Ending = Literal["open", "done", "error", "broken"]
 
 
@@ -49,6 +51,7 @@ class Stream:
     def __init__(self, call: Call) -> None:
         self._splitter = sse.Splitter()
         self._call = call
+        self._responses = call.path == b"/v1/responses"
         self._last: bytes | None = None
         """The last piece with usage in it; read at the end only."""
         self._why = ""
@@ -100,8 +103,12 @@ class Stream:
         if b'"error"' in data and _is_error(data):
             self.ending = "error"
             return event
-        if b'"usage"' not in data:
-            return event
+        if self._responses:
+            return self._response_event(event, data)
+        return self._chat_event(event, data) if b'"usage"' in data else event
+
+    def _chat_event(self, event: bytes, data: bytes) -> bytes:
+        """With usage in it, that the client may not have asked for."""
         self._last = data
         if self._call.wants_running_usage:
             return event
@@ -111,6 +118,23 @@ class Stream:
         if event.count(data) == 1:
             return event.replace(data, stripped)
         return b"data: %b\n\n" % stripped  # data on several lines
+
+    def _response_event(self, event: bytes, data: bytes) -> bytes:
+        """Of /v1/responses, which ends with an event of its own kind, with the usage, not with `[DONE]`."""
+        if any(last in data for last in _LAST):
+            kind = _type_of(data)
+            if kind in {"response.completed", "response.incomplete"}:
+                self.ending, self._last = "done", data
+            elif kind in {"response.failed", "error"}:
+                self.ending, self._last = "error", data
+        return event
+
+
+def _type_of(data: bytes) -> object:
+    try:
+        return orjson.loads(data).get("type")
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _is_ordinary(piece: bytes) -> bool:

@@ -41,12 +41,21 @@ class Usage(msgspec.Struct, frozen=True):
     total_tokens: _Tokens = 0
 
 
+class _Responses(msgspec.Struct):
+    """The same in the words of /v1/responses."""
+
+    input_tokens: _Tokens
+    output_tokens: _Tokens
+    total_tokens: _Tokens
+
+
 class _Piece(msgspec.Struct):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
 
 
 _usage: Final = msgspec.json.Decoder(Usage)
+_responses: Final = msgspec.json.Decoder(_Responses)
 _piece: Final = msgspec.json.Decoder(_Piece)
 
 
@@ -57,12 +66,19 @@ def usage_in(text: bytes) -> Usage | None:
         colon = _COLON.match(text, at + len(_KEY))
         if colon is not None:
             found = _OBJECT.match(text, colon.end())
-            try:
-                return _usage.decode(found[0]) if found is not None else None
-            except msgspec.DecodeError:
-                return None
+            return _read(found[0]) if found is not None else None
         at = text.rfind(_KEY, 0, at)
     return None
+
+
+def _read(text: bytes) -> Usage | None:
+    try:
+        if b'"input_tokens"' not in text:
+            return _usage.decode(text)
+        read = _responses.decode(text)
+    except msgspec.DecodeError:
+        return None
+    return Usage(read.input_tokens, read.output_tokens, read.total_tokens)
 
 
 def ends_with_usage(data: bytes) -> bool:

@@ -60,6 +60,16 @@ class CompletionRequest(_Generation):
     prompt: str | list[str] | list[int] | list[list[int]]
 
 
+class ResponsesRequest(_Open):
+    model: str
+    input: str | list[Any]
+    instructions: str | None = None
+    stream: bool | None = False
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+
+
 class EmbeddingRequest(_Open):
     model: str
     input: str | list[str] | list[int] | list[list[int]]
@@ -166,6 +176,7 @@ class Detailed(Backends):
 CALLS: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatCompletionRequest,
     "/v1/completions": CompletionRequest,
+    "/v1/responses": ResponsesRequest,
     "/v1/text2sql": Text2SqlRequest,
     "/v1/embeddings": EmbeddingRequest,
     "/v1/rerank": RerankRequest,
