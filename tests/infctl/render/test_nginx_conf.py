@@ -45,9 +45,10 @@ def test_http3_lines_come_only_when_nginx_can() -> None:
     assert """Alt-Svc 'h3=":8443"; ma=86400'""" in with_quic
 
 
-def test_http2_can_be_turned_off() -> None:
+def test_http2_can_be_turned_off(nginx_errors: Callable[[str], list[str]]) -> None:
     assert "http2 on;" in text({})
     assert "http2 off;" in text({"http2": False})
+    assert nginx_errors(text({"http2": False})) == []
 
 
 def test_without_redirect_the_http_port_stays_closed() -> None:
