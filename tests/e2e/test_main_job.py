@@ -101,6 +101,13 @@ def test_plain_completions_answer(platform: Platform) -> None:
     assert "Paris" in reply.json()["choices"][0]["text"]
 
 
+def test_the_responses_api_answers_too(platform: Platform) -> None:
+    body = {"model": "chat", "input": FRANCE, "temperature": 0, "max_output_tokens": 32}
+    with platform.client() as client:
+        reply = client.post("/v1/responses", json=body)
+    assert "Paris" in reply.json()["output"][0]["content"][0]["text"], reply.text
+
+
 def test_the_official_client_does_chat_streaming_embeddings_and_models(platform: Platform) -> None:
     with openai.OpenAI(base_url=f"{platform.url}/v1", api_key=platform.key, max_retries=0) as client:
         messages = [{"role": "user", "content": FRANCE}]
