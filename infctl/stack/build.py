@@ -206,8 +206,12 @@ def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str
         name=GATEWAY,
         role="gateway",
         argv=(python, "-m", "gateway", "--config", names.gateway_config),
-        # A new address needs a new process; the file alone would only be reloaded.
-        env=(("GATEWAY_LISTEN", authority(*listen)),),
+        env=(
+            # A new address needs a new process; the file alone would only be reloaded.
+            ("GATEWAY_LISTEN", authority(*listen)),
+            # Large bodies go back to the system when they are done with, instead of staying in glibc's heap.
+            ("MALLOC_MMAP_THRESHOLD_", str(64 * 1024)),
+        ),
         secret_env=tuple((key.name, key.name) for key in asked if _passed(key.name, profile, host, secrets)),
         files=(
             ConfigFile(names.gateway_config, "", "reload"),
