@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 
 IN_CI = os.environ.get("CI", "").lower() in {"true", "1"}
+
+
+def pytest_configure() -> None:
+    """Under nohup or in a shell's background signals are ignored, and children inherit that: hear them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
