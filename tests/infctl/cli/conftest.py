@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infctl.cli import app
+
 KEY = "test-key"
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def backend(name: str, **changes: Any) -> dict[str, Any]:
@@ -164,3 +171,18 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command line in this process and folder, without a terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        code = app.run(args)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(["infctl", *args], code, out, err)
+
+    return call

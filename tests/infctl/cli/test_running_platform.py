@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -14,34 +13,18 @@ from typing import Any
 import pytest
 import yaml
 
-from infctl.cli import app, shapes
+from infctl.cli import shapes
 from infctl.engine import procfs
 from infctl.engine.process import ProcessEngine
 from infctl.stack import Layout, Readiness, Service, Stack
 
-from .conftest import KEY, Gateway, backend, detailed
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from .conftest import KEY, Gateway, Run, backend, detailed
 
 CODE = """
 import http.server, sys
 print("2026-03-04T12:00:0%s hello from %s" % (sys.argv[3], sys.argv[2]), flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-
-    def call(*args: str) -> subprocess.CompletedProcess[str]:
-        capfd.readouterr()
-        code = app.run(args)
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(["infctl", *args], code, out, err)
-
-    return call
 
 
 @pytest.fixture

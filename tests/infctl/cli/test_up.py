@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from infctl.cli import app, shapes
+from infctl.cli import shapes
 from infctl.engine import procfs
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from .conftest import Run
 
 TOY = """
 import argparse, http.server, json, sys
@@ -55,20 +53,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", known.port), Handler).serve_forever()
 """
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-
-    def call(*args: str) -> subprocess.CompletedProcess[str]:
-        capfd.readouterr()
-        code = app.run(args)
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(["infctl", *args], code, out, err)
-
-    return call
 
 
 @pytest.fixture
