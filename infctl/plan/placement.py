@@ -13,49 +13,16 @@ model fits its card. Rules, in order:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infctl.errors import Location, PlanError, Problem
+from infctl.errors import PlanError, Problem
 from infctl.gpus import Gpu
+from infctl.plan.model import Plan, Replica, Where, nowhere
 from infctl.profile.schema import Model, Profile
-
-Where = Callable[[str], Location | None]
-"""The place of a path such as `models/chat/replicas` in the file a person wrote."""
 
 SHARED_PART = 0.90
 """Of a shared card, given to engines in all."""
-
-
-def nowhere(_path: str) -> None:
-    """For profiles that were not read from a file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One engine and its place."""
-
-    service: str
-    """`chat0`, `chat1` where replicas is written, else the model's name."""
-    model: str
-    gpus: tuple[Gpu, ...] = ()
-    """Empty: the CPU."""
-    utilization: float | None = None
-    """Share of the card to ask for, where the profile leaves it open and the card is shared."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    replicas: tuple[Replica, ...]
-    """In profile order."""
-    gpus: tuple[Gpu, ...] = ()
-    """All there are."""
-
-    @property
-    def idle(self) -> tuple[Gpu, ...]:
-        """Cards that nothing uses."""
-        used = {gpu.index for replica in self.replicas for gpu in replica.gpus}
-        return tuple(gpu for gpu in self.gpus if gpu.index not in used)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What engines measured here, kept for the next plan: `.infctl/calibration.json`."""
