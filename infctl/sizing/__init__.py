@@ -94,6 +94,23 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What an engine with these very settings reported when it started here. None: it did not say."""
+
+    weights_bytes: int | None = None
+    activation_bytes: int | None = None
+    cudagraph_bytes: int | None = None
+    non_torch_bytes: int | None = None
+    kv_available_bytes: int | None = None
+    num_gpu_blocks: int | None = None
+    block_size: int | None = None
+    kv_tokens: int | None = None
+    concurrency: float | None = None
+    starts: int = 1
+    """How many starts said so; where they differ, the last."""
+
+
+@dataclass(frozen=True, slots=True)
 class KvCapacity:
     """What vLLM reports after its start, for one replica."""
 
