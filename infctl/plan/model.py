@@ -90,6 +90,9 @@ class Plan:
     """One a card, in order of index; empty where nothing was sized."""
     idle_memory: tuple[IdleMemory, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    """What may go wrong, or was decided against what one would expect."""
+    notes: tuple[Problem, ...] = ()
+    """What is good to know and asks for nothing: what a figure of the profile really means."""
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)
     """By the model's name in the profile."""
 

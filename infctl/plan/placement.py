@@ -1,7 +1,6 @@
 """Which replica runs on which GPU. Pure.
 
-Placement only: what fits in bytes and tokens is not computed in this version, so nothing here says that a
-model fits its card. Rules, in order:
+By count alone: `infctl.plan.packing` looks at bytes, where the models' facts are known. Rules, in order:
 
 1. With no GPUs (`gpus: cpu`) every replica runs on the CPU.
 2. `gpu: 2` and `gpu: {uuid: ...}` are taken at their word; one card belongs to one model.
@@ -26,7 +25,7 @@ SHARED_PART = 0.90
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """What must be placed together: one model, or the sharers of one card."""
 
     models: tuple[str, ...]
@@ -44,12 +43,12 @@ class _Group:
 def place(profile: Profile, gpus: tuple[Gpu, ...], where: Where = nowhere) -> Plan:
     """Raises PlanError with every problem, each with its place in the profile."""
     if profile.gpus.kind == "cpu":
-        return Plan(tuple(Replica(service, name) for name, service in _services(profile)))
+        return Plan(tuple(Replica(service, name) for name, service in services_of(profile)))
     problems: list[Problem] = []
-    groups = _groups(profile, where, problems)
-    taken = _pinned(profile, groups, gpus, where, problems)
+    groups = groups_of(profile, where, problems)
+    taken = pinned_cards(profile, groups, gpus, where, problems)
     if not problems:
-        problems += _too_many(profile, groups, gpus, where)
+        problems += too_many(profile, groups, gpus, where)
     if problems:
         raise PlanError("the models do not go onto the GPUs", problems=problems)
     free = iter(gpu for gpu in gpus if gpu.index not in {g.index for cards in taken.values() for g in cards})
@@ -57,11 +56,11 @@ def place(profile: Profile, gpus: tuple[Gpu, ...], where: Where = nowhere) -> Pl
         if group.models[0] not in taken:
             cards = tuple(next(free) for _ in range(group.need))
             taken |= dict.fromkeys(group.models, cards)
-    parts = _parts(profile, groups)
+    parts = equal_parts(profile, groups)
     replicas = []
     seen: dict[str, int] = {}
     by_model = {name: group for group in groups for name in group.models}
-    for name, service in _services(profile):
+    for name, service in services_of(profile):
         group = by_model[name]
         start = 0 if group.shared else seen.get(name, 0) * group.width
         seen[name] = seen.get(name, 0) + 1
@@ -74,13 +73,13 @@ def service_names(name: str, model: Model) -> tuple[str, ...]:
     return (name,) if model.replicas is None else tuple(f"{name}{n}" for n in range(model.replicas))
 
 
-def _services(profile: Profile) -> Iterator[tuple[str, str]]:
+def services_of(profile: Profile) -> Iterator[tuple[str, str]]:
     for name, model in profile.models.items():
         for service in service_names(name, model):
             yield name, service
 
 
-def _groups(profile: Profile, where: Where, problems: list[Problem]) -> tuple[_Group, ...]:
+def groups_of(profile: Profile, where: Where, problems: list[Problem]) -> tuple[Group, ...]:
     """In profile order; a shared one stands where its first member does."""
     sharers: dict[str, list[str]] = {}
     for name, model in profile.models.items():
@@ -91,11 +90,11 @@ def _groups(profile: Profile, where: Where, problems: list[Problem]) -> tuple[_G
         width = model.tensor_parallel * model.pipeline_parallel
         share = model.gpu.share
         if share is None:
-            groups.append(_Group((name,), width, model.replicas or 1, shared=False))
+            groups.append(Group((name,), width, model.replicas or 1, shared=False))
             continue
         first = sharers[share][0]
         if name == first:
-            groups.append(_Group(tuple(sharers[share]), width, 1, shared=True))
+            groups.append(Group(tuple(sharers[share]), width, 1, shared=True))
             continue
         head = profile.models[first]
         if width != head.tensor_parallel * head.pipeline_parallel:
@@ -111,8 +110,8 @@ def _groups(profile: Profile, where: Where, problems: list[Problem]) -> tuple[_G
     return tuple(groups)
 
 
-def _pinned(
-    profile: Profile, groups: tuple[_Group, ...], gpus: tuple[Gpu, ...], where: Where, problems: list[Problem]
+def pinned_cards(
+    profile: Profile, groups: tuple[Group, ...], gpus: tuple[Gpu, ...], where: Where, problems: list[Problem]
 ) -> dict[str, tuple[Gpu, ...]]:
     """Model -> the cards it asks for by index or UUID."""
     taken: dict[str, tuple[Gpu, ...]] = {}
@@ -160,10 +159,10 @@ def _pinned(
     return taken
 
 
-def _too_many(
-    profile: Profile, groups: tuple[_Group, ...], gpus: tuple[Gpu, ...], where: Where
+def too_many(
+    profile: Profile, groups: tuple[Group, ...], gpus: tuple[Gpu, ...], where: Where
 ) -> list[Problem]:
-    """The model that asks for most is told, and what the others take."""
+    """The model that asks for most is told, and what the others take; empty where there are cards enough."""
     if sum(group.need for group in groups) <= len(gpus):
         return []
     worst = max(groups, key=lambda group: group.need)
@@ -201,8 +200,8 @@ def _gpus(number: int) -> str:
     return f"{number} GPU{'s' * (number != 1)}"
 
 
-def _parts(profile: Profile, groups: tuple[_Group, ...]) -> dict[str, float]:
-    """Model -> its replicas' equal part of a shared card."""
+def equal_parts(profile: Profile, groups: tuple[Group, ...]) -> dict[str, float]:
+    """Model -> its replicas' equal part of a shared card, where the profile leaves it open."""
     parts: dict[str, float] = {}
     for group in groups:
         counts = {name: profile.models[name].replicas or 1 for name in group.models}
