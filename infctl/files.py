@@ -15,14 +15,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Literal, Protocol
 
+from infctl.atomic import cannot, replace
 from infctl.errors import EngineError, Problem
 from infctl.stack import Stack
 
@@ -108,28 +107,6 @@ def write(
     return done
 
 
-def replace(target: Path, data: bytes, *, mode: int) -> None:
-    """Write a whole file or nothing. Never follows a link at `target`; the folder must exist."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    except OSError as error:
-        raise _cannot("written", target, error) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(target)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise _cannot("written", target, error) from None
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
 def stamped(stack: Stack, files: Iterable[File], folder: Path) -> Stack:
     """The stack with the SHA-256 of every file its services read: as rendered, else as it lies on the disk.
 
@@ -206,7 +183,7 @@ def _text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _cannot("read", path, error) from None
+        raise cannot("read", path, error) from None
 
 
 def _digest(text: str) -> str:
@@ -226,21 +203,3 @@ def _diff(path: str, old: str | None, new: str | None) -> str:
     if len(lines) > DIFF_LINES_MAX:
         lines = [*lines[:DIFF_LINES_MAX], f"... {len(lines) - DIFF_LINES_MAX} more lines"]
     return "\n".join(lines)
-
-
-def _sync_folder(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows cannot open a folder, and needs none of this
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _cannot(verb: str, path: Path, error: OSError) -> EngineError:
-    return EngineError(
-        f"{path} cannot be {verb}: {error.strerror or error}",
-        hint="check the owner and the free space of that folder",
-    )

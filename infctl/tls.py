@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infctl.atomic import replace
 from infctl.errors import EngineError, Location, Problem, ProfileError
-from infctl.files import replace
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -296,7 +296,7 @@ def _contents(folder: Path, book: Path) -> dict[Path, tuple[bytes, int]]:
 
 
 def _restore(folder: Path, book: Path, before: Mapping[Path, tuple[bytes, int]]) -> None:
-    from infctl.files import replace
+    from infctl.atomic import replace
 
     for path, (data, mode) in before.items():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -28,8 +28,8 @@ def render(
     """
     import hashlib
 
+    from infctl.atomic import replace
     from infctl.cli.project import open_project
-    from infctl.files import replace
 
     built = open_project(files).build()
     written = [(output / file.path, file.text.encode()) for file in built.files]
