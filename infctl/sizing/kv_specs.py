@@ -1,0 +1,137 @@
+"""Layers -> what vLLM calls a KVCacheSpec: one rank's share of one layer's cache, as bytes a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Literal
+
+from infctl.models import Attention, AttentionKind, ModelFacts, StateCache
+from infctl.sizing import Resolved, Vllm
+from infctl.sizing.kv_state import element_bytes, state_shape
+
+CacheKind = Literal["full", "mla", "sliding", "chunked", "state"]
+"""full, mla: of the whole context. sliding, chunked: of `window` tokens. state: of fixed size."""
+
+Ranks = tuple[tuple["LayerSpec", ...], ...]
+"""The layers that keep a cache, in the model's order, by pipeline rank."""
+
+_CACHED: dict[AttentionKind, CacheKind] = {
+    "full": "full",
+    "mla": "mla",
+    "sliding": "sliding",
+    "chunked": "chunked",
+    "state": "state",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """One layer's cache on one tensor-parallel rank. Two layers share a group only where these are equal."""
+
+    kind: CacheKind
+    block_size: int
+    """Tokens."""
+    content_bytes: int
+    """What a block holds."""
+    shape: tuple[int, ...] = ()
+    """What makes two caches of the same size different ones: heads, widths, bytes a number."""
+    window: int | None = None
+    """Tokens; sliding and chunked only, also after they were made full."""
+    padded_bytes: int | None = None
+    """What a block takes, where another kind of layer has larger ones."""
+
+    @property
+    def page_bytes(self) -> int:
+        """What a block of this layer takes in the pool."""
+        return self.content_bytes if self.padded_bytes is None else self.padded_bytes
+
+    def resized(self, block_size: int) -> LayerSpec:
+        """The same cache in blocks of another number of tokens. Not for states, whose size is fixed."""
+        content = self.content_bytes // self.block_size * block_size
+        return replace(self, block_size=block_size, content_bytes=content)
+
+
+def block_size(facts: ModelFacts, asked: int | None, vllm: Vllm, *, cpu: bool) -> int:
+    """Tokens a block before hybrid models enlarge it.
+
+    On CUDA every backend that vLLM prefers takes multiples of 16 for full, sliding and bfloat16 MLA
+    caches, so its default stays. On a CPU it is 128; MLA runs there on blocks of 16 alone.
+    """
+    if cpu and vllm != "0.25" and any(layer.attention.kind == "mla" for layer in facts.layers):
+        return 16
+    return asked or (128 if cpu else 16)
+
+
+def specs(facts: ModelFacts, resolved: Resolved) -> Ranks:
+    """One tuple a pipeline rank; a layer that keeps no cache of its own is left out."""
+    attentions = [layer.attention for layer in facts.layers]
+    tokens, page = _hybrid_block(attentions, resolved)
+    per_layer = [_spec(attention, resolved, tokens, page) for attention in attentions]
+    return tuple(
+        tuple(spec for spec in per_layer[first:last] if spec is not None)
+        for first, last in stages(len(per_layer), resolved.pipeline_parallel)
+    )
+
+
+def stages(layers: int, ranks: int) -> tuple[tuple[int, int], ...]:
+    """[first, last) layer of each pipeline rank: the rest goes to the ranks before the last, backwards."""
+    counts = [layers // ranks] * ranks
+    for nth in range(layers % ranks):
+        counts[-2 - nth] += 1
+    ends = tuple(accumulate(counts))
+    return tuple(zip((0, *ends), ends, strict=False))
+
+
+def _spec(attention: Attention, resolved: Resolved, tokens: int, page: int | None) -> LayerSpec | None:
+    kind = _CACHED.get(attention.kind)
+    if kind is None:
+        return None
+    if attention.state is not None:
+        return _state(attention.state, resolved, tokens, page)
+    shape = _widths(attention, resolved)
+    content = tokens * _token_bytes(shape)
+    window = attention.window if kind in {"sliding", "chunked"} else None
+    return LayerSpec(kind, tokens, content, shape, window)
+
+
+def _state(state: StateCache, resolved: Resolved, tokens: int, page: int | None) -> LayerSpec:
+    shape = state_shape(state, resolved.dtype, resolved.tensor_parallel)
+    # With prefix caching a state is kept at each block's end ("align"), else one for the whole request.
+    span = tokens if resolved.prefix_caching else resolved.max_model_len
+    padded = page if page != sum(shape) else None
+    return LayerSpec("state", span, sum(shape), shape, None, padded)
+
+
+def _widths(attention: Attention, resolved: Resolved) -> tuple[int, ...]:
+    """(heads, numbers a key, numbers a value, bytes a number) on one rank."""
+    width = element_bytes(resolved.kv_dtype)
+    if attention.kind == "mla":
+        return 1, attention.latent, 0, width  # one latent vector, whole on every rank
+    heads = max(1, attention.kv_heads // resolved.tensor_parallel)
+    return heads, attention.head_dim, attention.value_dim or attention.head_dim, width
+
+
+def _token_bytes(shape: tuple[int, ...]) -> int:
+    heads, key, value, width = shape
+    return heads * (key + value) * width
+
+
+def _hybrid_block(attentions: list[Attention], resolved: Resolved) -> tuple[int, int | None]:
+    """(tokens a block, bytes of the page that states are padded to).
+
+    A pool has pages of one size. In a model with both, blocks of attention grow until one holds a state.
+    """
+    states = [a.state for a in attentions if a.state is not None]
+    attention = next((a for a in attentions if a.kind in {"full", "mla", "sliding", "chunked"}), None)
+    tokens = resolved.block_size
+    if not states or attention is None:
+        return tokens, None
+    largest = max(sum(state_shape(state, resolved.dtype, resolved.tensor_parallel)) for state in states)
+    token_bytes = _token_bytes(_widths(attention, resolved))
+    step = max(16, tokens)
+    if attention.kind == "mla" and resolved.vllm != "0.25":
+        step = max(step, 128)
+    needed = step * -(-largest // (step * token_bytes))
+    tokens = max(tokens, 16 * -(-needed // 16))
+    return tokens, tokens * token_bytes
