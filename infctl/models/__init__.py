@@ -65,6 +65,7 @@ class Attention:
     latent: int = 0
     """mla: kv_lora_rank + qk_rope_head_dim, numbers a token."""
     state: StateCache | None = None
+    """state: what the layer keeps. full: kept beside the layer's KV cache (Falcon H1 has both in each)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,8 @@ class ModelFacts:
     """mla: heads, qk_nope_head_dim, v_head_dim, qk_rope_head_dim."""
     origin: str = "config.json"
     """Where the facts come from, in words for a person."""
+    default_context: int | None = None
+    """Tokens vLLM takes where max_model_len is left open, if that is not `context` (LongRoPE takes less)."""
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -163,7 +166,7 @@ class ModelFacts:
 
     @property
     def hybrid(self) -> bool:
-        return any(layer.attention.kind == "state" for layer in self.layers)
+        return any(layer.attention.state is not None for layer in self.layers)
 
     @property
     def experts(self) -> bool:

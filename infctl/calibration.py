@@ -1,1 +1,0 @@
-"""What engines measured here, kept for the next plan: `.infctl/calibration.json`."""

@@ -1,0 +1,159 @@
+"""config.json -> ModelFacts. The reader of everything else in this folder that speaks of one config.
+
+document       text -> a tree, and where each key stands
+reader         a tree -> numbers and words; what is wrong is kept, with its place
+families       what each model_type's own code assumes
+layer_kinds, attention, state, feed_forward, context, precision, quantization: one part of the facts each
+inventory      the tensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from infctl.errors import Location, PlanError, Problem
+from infctl.models import Layer, ModelFacts, Weight
+from infctl.models.attention import attention, mla_heads
+from infctl.models.context import Beside, context
+from infctl.models.document import Where, read_config
+from infctl.models.families import ALIASES, UNTAUGHT, Family, family_of
+from infctl.models.feed_forward import feed_forward
+from infctl.models.layer_kinds import layer_words
+from infctl.models.precision import auto_dtype
+from infctl.models.quantization import quantization
+from infctl.models.reader import LAYERS_MAX, VOCAB_MAX, WIDTH_MAX, Problems, Reader
+from infctl.profile.values import shown
+
+__all__ = ["Beside", "facts", "nowhere", "read_config"]
+
+_TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+"""Where models that also see or hear keep what we plan."""
+_GENERATES = ("ForCausalLM", "ForConditionalGeneration", "ChatModel", "LMHeadModel")
+_POOLS = (
+    "ForTextEncoding",
+    "EmbeddingModel",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ClassificationModel",
+    "ForRewardModeling",
+    "RewardModel",
+    "Model",
+)
+"""Ends of architectures, as vLLM takes them for a pooling model."""
+
+_SHOWN_AS = 80
+"""Characters of a name in a message."""
+
+
+def nowhere(_path: str) -> Location | None:
+    """For configs that no person wrote."""
+    return None
+
+
+def facts(
+    config: Mapping[str, Any],
+    *,
+    name: str,
+    where: Where = nowhere,
+    beside: Beside = Beside(),  # noqa: B008 - frozen
+) -> ModelFacts:
+    """What the config says, and what its family's code assumes where it is silent.
+
+    `where` gives the place of a path such as `text_config/hidden_size`. Raises PlanError with every problem
+    that is independent of the others: keys that are missing, of the wrong type, out of range or at odds.
+    """
+    tree: Any = config  # of JSON: whatever a file holds
+    if not isinstance(tree, Mapping):
+        problem = Problem(
+            f"{shown(tree)} is not a model config", "", where(""), "the mapping of a config.json"
+        )
+        raise PlanError(f"{name} cannot be planned", problems=[problem])
+    problems = Problems(where)
+    found = _read(config, name, problems, beside)
+    if problems.found:
+        raise PlanError(
+            f"the config of {name} cannot be planned",
+            problems=problems.found,
+            hint="compare it with the config.json on the model's hub page",
+        )
+    return replace(found[0], weights=_weights(*found))
+
+
+def _weights(read: ModelFacts, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    try:
+        inventory = import_module("infctl.models.inventory")
+        made: tuple[Weight, ...] = inventory.weights(read, config)
+    except (ImportError, AttributeError):
+        return ()
+    return made
+
+
+def _read(
+    config: Mapping[str, Any], name: str, problems: Problems, beside: Beside
+) -> tuple[ModelFacts, Mapping[str, Any]]:
+    outer = Reader(config, problems)
+    inner = _text_config(outer)
+    family_name = inner.text("model_type") or outer.text("model_type")
+    architecture = next(iter(outer.words("architectures")), "")
+    family = family_of(family_name)
+    if not architecture and not family_name:
+        outer.wrong("architectures", "is missing", 'which code runs the model: ["LlamaForCausalLM"]')
+    inner = replace(inner, defaults=(family or UNTAUGHT).defaults)
+    pooling = _pools(architecture, family) if beside.pooling is None else beside.pooling
+    hidden = inner.count("hidden_size", "n_embd", "d_model", most=WIDTH_MAX)
+    layers = _layers(inner, family or UNTAUGHT, family_name, hidden)
+    tokens = context(inner, family_name, beside, pooling=pooling)
+    warnings = []
+    if family is None:
+        said = architecture or family_name
+        warnings.append(f"no rules for {said[:_SHOWN_AS]}: planned like a dense GQA model, with a wide band")
+    if tokens.assumed:
+        warnings.append(f"no key says how long a request may be: {tokens.most:,} tokens, as vLLM assumes")
+    mla = any(layer.attention.kind == "mla" for layer in layers)
+    read = ModelFacts(
+        name=name,
+        architecture=architecture,
+        family=family_name,
+        hidden=hidden,
+        layers=layers,
+        vocab=inner.count("vocab_size", "padded_vocab_size", most=VOCAB_MAX),
+        context=tokens.most,
+        default_context=tokens.default if tokens.default != tokens.most else None,
+        dtype=auto_dtype(outer, inner, pooling=pooling, float16=family is None or family.float16),
+        quantization=quantization(outer, inner),
+        tied_embeddings=inner.flag("tie_word_embeddings", default=False),
+        known=family is not None,
+        pooling=pooling,
+        multimodal=any(isinstance(outer.get(key), Mapping) for key in ("vision_config", "audio_config")),
+        scale_logits_soft_cap=inner.get("final_logit_softcapping") is not None,
+        mla_heads=mla_heads(inner) if mla else (0, 0, 0, 0),
+        warnings=tuple(warnings),
+    )
+    return read, MappingProxyType({**inner.defaults, **inner.tree})
+
+
+def _text_config(outer: Reader) -> Reader:
+    for key in _TEXT_CONFIGS:
+        if (found := outer.below(key)) is not None:
+            return found
+    if (thinker := outer.below("thinker_config")) is not None:
+        return _text_config(thinker)
+    return outer
+
+
+def _layers(config: Reader, family: Family, family_name: str, hidden: int) -> tuple[Layer, ...]:
+    count = config.count("num_hidden_layers", "n_layer", "num_layers", "n_layers", most=LAYERS_MAX)
+    attentions = attention(config, family, ALIASES.get(family_name, family_name), hidden, count)
+    words = layer_words(config, family, count)
+    parts = feed_forward(config, family, words, attentions)
+    return tuple(Layer(one, part) for one, part in zip(attentions, parts, strict=True))
+
+
+def _pools(architecture: str, family: Family | None) -> bool:
+    if architecture.endswith(_GENERATES):
+        return False
+    return architecture.endswith(_POOLS) or (family is not None and family.kinds == "encoder")

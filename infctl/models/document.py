@@ -1,0 +1,230 @@
+"""The text of a config.json -> plain data, and the place of every value in it.
+
+The text is read by `json`, which is fast and knows no lines. Only when somebody asks for a place, because
+something is wrong there, is the text walked once more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+from infctl.errors import Location, PlanError, Problem
+
+Where = Callable[[str], Location | None]
+
+BYTES_MAX = 4 * 2**20
+"""Of UTF-8. The longest configs seen list every tensor that is not quantised: about 300 KiB."""
+DEPTH_MAX = 32
+"""Mappings and lists inside each other; configs are five deep."""
+PROBLEMS_MAX = 20
+"""Told at once."""
+
+_BLANK = re.compile(r"[ \t\n\r]*")
+_ATOM = re.compile(r"[^\s,\]}]+")
+
+
+class _Refused(ValueError):  # noqa: N818 - raised and caught in this file only
+    pass
+
+
+def read_config(text: str, file: str) -> tuple[dict[str, Any], Where]:
+    """The tree, and a function from a path (`text_config/hidden_size`) to its place in `file`.
+
+    A path that is not there has the place of what should hold it. Raises PlanError with the place of what is
+    not JSON, written twice, not a number, nested too deep or too long.
+    """
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > BYTES_MAX:
+        raise _error(
+            file,
+            Problem(
+                f"{size:,} bytes long; a model config has at most {BYTES_MAX:,}",
+                where=Location(file, 1, 1),
+                hint="is this the config.json, or the weights?",
+            ),
+        )
+    if (deep := _too_deep(text)) is not None:
+        raise _error(
+            file,
+            Problem(f"nested more than {DEPTH_MAX} deep", where=_location(text, deep, file)),
+        )
+    try:
+        tree = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise _error(file, _syntax(error, text, file)) from None
+    except _Refused:
+        raise PlanError(f"{file} is not a model config", problems=_faults(text, file)) from None
+    except ValueError:  # an integer of more digits than Python reads
+        raise _error(
+            file, Problem("holds a number of thousands of digits", where=Location(file, 1, 1))
+        ) from None
+    if not isinstance(tree, dict):
+        raise _error(
+            file,
+            Problem(
+                f"a model config is a mapping, this is {_called(tree)}",
+                where=_location(text, _skip(text, 0), file),
+                hint='it begins with { and names "architectures"',
+            ),
+        )
+    return tree, _places(text, file)
+
+
+def _places(text: str, file: str) -> Where:
+    @cache
+    def table() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for path, _key, value in _walk(text):
+            found.setdefault(path, value)
+        return found
+
+    def where(path: str) -> Location | None:
+        while path and path not in table():
+            path = path.rpartition("/")[0]
+        return _location(text, table()[path], file)
+
+    return where
+
+
+def _no_constant(_word: str) -> float:
+    raise _Refused
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        raise _Refused
+    return tree
+
+
+def _faults(text: str, file: str) -> list[Problem]:
+    """Of a text that is JSON in all but what JSON forbids or leaves open."""
+    problems: list[Problem] = []
+    first: dict[str, int] = {}
+    for path, key, value in _walk(text):
+        if path in first:
+            line = text.count("\n", 0, first[path]) + 1
+            problems.append(
+                Problem(
+                    f"is written twice, first in line {line}",
+                    path,
+                    _location(text, key, file),
+                    "keep one of them",
+                )
+            )
+        first.setdefault(path, key)
+        if text.startswith(("NaN", "Infinity", "-Infinity"), value):
+            word = _ATOM.match(text, value)
+            problems.append(
+                Problem(
+                    f"{word[0] if word else 'this'} is not a number in JSON",
+                    path,
+                    _location(text, value, file),
+                    "write a number, or leave the key out",
+                )
+            )
+    return problems[:PROBLEMS_MAX]
+
+
+def _walk(text: str) -> Iterator[tuple[str, int, int]]:
+    """Path, offset of the key (in a list: of the value), offset of the value. Text `json` has read."""
+    path: list[str | int] = []
+    at = _skip(text, 0)
+    key_at = at
+    while True:
+        yield "/".join(map(str, path)), key_at, at
+        opened = text[at]
+        at = _skip(text, at + 1) if opened in "{[" else _skip(text, _end(text, at))
+        if opened == "{" and text[at] != "}":
+            key_at = at
+            at = _after_key(text, at, path)
+            continue
+        if opened == "[" and text[at] != "]":
+            path.append(0)
+            key_at = at
+            continue
+        if opened in "{[":
+            at = _skip(text, at + 1)
+        while path and text[at] in "}]":
+            path.pop()
+            at = _skip(text, at + 1)
+        if not path:
+            return
+        at = _skip(text, at + 1)  # the comma
+        key_at = at
+        last = path.pop()
+        if isinstance(last, int):
+            path.append(last + 1)
+        else:
+            at = _after_key(text, at, path)
+
+
+def _after_key(text: str, at: int, path: list[str | int]) -> int:
+    """From the opening quote of a key to its value."""
+    key, at = scanstring(text, at + 1, True)
+    path.append(key)
+    return _skip(text, _skip(text, at) + 1)
+
+
+def _end(text: str, at: int) -> int:
+    if text[at] == '"':
+        return int(scanstring(text, at + 1, True)[1])
+    found = _ATOM.match(text, at)
+    return found.end() if found else at + 1
+
+
+def _skip(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at
+
+
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _too_deep(text: str) -> int | None:
+    """The offset of the bracket that is one too many; counted before anything recurses."""
+    if text.count("{") + text.count("[") <= DEPTH_MAX:
+        return None
+    depth = 0
+    for found in _NESTING.finditer(text):
+        what = found[0]
+        if what in "[{":
+            depth += 1
+            if depth > DEPTH_MAX:
+                return found.start()
+        elif what in "]}":
+            depth -= 1
+    return None
+
+
+def _syntax(error: json.JSONDecodeError, text: str, file: str) -> Problem:
+    if not text.strip():
+        return Problem("the file is empty", where=Location(file, 1, 1), hint="fetch the config.json again")
+    at = min(error.pos, len(text))
+    if text.startswith("version https://git-lfs"):
+        hint = "this is a pointer of git-lfs: run git lfs pull"
+    elif text.lstrip().startswith("<"):
+        hint = "this is a web page, not the file: use the hub's raw link"
+    else:
+        hint = "look at the commas, quotes and brackets just before"
+    return Problem(f"not JSON: {error.msg}", where=_location(text, at, file), hint=hint)
+
+
+def _location(text: str, offset: int, file: str) -> Location:
+    before = text[:offset]
+    return Location(file, before.count("\n") + 1, offset - before.rfind("\n"))
+
+
+def _error(file: str, problem: Problem) -> PlanError:
+    return PlanError(f"{file} is not a model config", problems=[problem])
+
+
+def _called(value: object) -> str:
+    if isinstance(value, list):
+        return "a list"
+    return "a text" if isinstance(value, str) else "a single value"
