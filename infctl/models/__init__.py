@@ -121,6 +121,9 @@ class Weight:
     """Quantised, where the model is."""
     dtype: str = ""
     """Where it differs from the model's."""
+    only: Literal["", "file", "card"] = ""
+    """file: in the checkpoint, but vLLM leaves it there. card: vLLM computes it when it loads the model, once a
+    pipeline stage, and all layers from the first of `layers` on share it (rotary embeddings' tables)."""
 
 
 @dataclass(frozen=True, slots=True)

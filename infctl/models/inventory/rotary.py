@@ -1,0 +1,70 @@
+"""The tables of rotary embeddings. vLLM computes one for each distinct rotation and keeps it on the card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infctl.models import ModelFacts, Weight
+
+TABLE = "rotary_emb.cos_sin_cache"
+
+
+def tables(facts: ModelFacts, config: Mapping[str, Any]) -> Iterator[tuple[int, Weight]]:
+    """(the first layer that uses it, the table): rows are positions, columns sines and cosines."""
+    seen: set[str] = set()
+    for index, layer in enumerate(facts.layers):
+        part = layer.attention
+        if part.kind in {"state", "none"} or config.get("position_embedding_type") in {"absolute", "nope"}:
+            continue
+        if facts.family in {"bert", "roberta", "xlm-roberta"}:
+            return
+        own = facts.family in _TWO_ROTATIONS
+        turn = ("sliding" if part.kind == "sliding" else "full") if own else "one"
+        if turn in seen:
+            continue
+        seen.add(turn)
+        scaling = _scaling(config, part.kind if own else "")
+        width = facts.mla_heads[3] if part.kind == "mla" else part.head_dim
+        share = scaling.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
+        width = int(width * share) if part.kind != "mla" and isinstance(share, float) else width
+        local = own and part.kind == "sliding" and "rope_parameters" not in config
+        rows, dtype = _rows({} if local else scaling, facts, config)
+        yield index, Weight(f"{facts.family}.{turn}.{TABLE}", (rows, width), dtype=dtype, only="card")
+
+
+_TWO_ROTATIONS = frozenset({"gemma3_text", "gemma3", "gemma3n_text", "gemma3n", "modernbert"})
+"""Layers that look through a window turn by another base than those that see everything."""
+
+
+def _scaling(config: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """rope_scaling, or rope_parameters as newer configs write it: for all layers, or one for each kind."""
+    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if isinstance(found, Mapping) and kind:
+        word = "sliding_attention" if kind == "sliding" else "full_attention"
+        found = found.get(word, found)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _rows(scaling: Mapping[str, Any], facts: ModelFacts, config: Mapping[str, Any]) -> tuple[int, str]:
+    """Positions of the table, and its dtype where it is not the model's."""
+    positions = _whole(config.get("max_position_embeddings")) or facts.context
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    original = _whole(scaling.get("original_max_position_embeddings")) or positions
+    factor = scaling.get("factor", 1.0)
+    factor = factor if isinstance(factor, int | float) and factor > 0 else 1.0
+    if facts.family == "gpt_oss":
+        return int((original if scaling else positions) * factor), "float32"
+    if kind in {"yarn", "deepseek_yarn"}:
+        # MLA's rotation goes through FlashInfer, which wants float32.
+        return int(original * factor), "float32" if any(facts.mla_heads) else ""
+    if kind in {"linear", "dynamic"}:
+        return int(positions * factor), ""
+    if kind in {"longrope", "su"}:
+        short = _whole(config.get("original_max_position_embeddings")) or original
+        return positions + short, ""
+    return positions, ""
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
