@@ -27,6 +27,11 @@ class Layout:
         return self.base / ".env"
 
     @property
+    def calibration(self) -> Path:
+        """What engines measured here, of all platforms in this folder."""
+        return self.home.parent / "calibration.json"
+
+    @property
     def rendered(self) -> Path:
         """Files a person may read and diff: nginx.conf, gateway.yaml, supervisor.json, tls/."""
         return self.home / "rendered"
