@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
 from infctl.errors import Location, PlanError, Problem
-from infctl.models import Layer, ModelFacts, Weight
+from infctl.models import Layer, ModelFacts
 from infctl.models.attention import attention, mla_heads
 from infctl.models.context import Beside, context
 from infctl.models.document import Where, read_config
 from infctl.models.families import ALIASES, UNTAUGHT, Family, family_of
 from infctl.models.feed_forward import feed_forward
+from infctl.models.inventory import weights
 from infctl.models.layer_kinds import layer_words
 from infctl.models.precision import auto_dtype
 from infctl.models.quantization import quantization
@@ -80,16 +80,7 @@ def facts(
             problems=problems.found,
             hint="compare it with the config.json on the model's hub page",
         )
-    return replace(found[0], weights=_weights(*found))
-
-
-def _weights(read: ModelFacts, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    try:
-        inventory = import_module("infctl.models.inventory")
-        made: tuple[Weight, ...] = inventory.weights(read, config)
-    except (ImportError, AttributeError):
-        return ()
-    return made
+    return replace(found[0], weights=weights(*found))
 
 
 def _read(
