@@ -8,7 +8,6 @@ layer in a region of its own. (The other, block by block, is chosen by sparse-ML
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from infctl.sizing.kv_specs import LayerSpec, Ranks
@@ -44,15 +43,14 @@ def group(ranks: Ranks, *, hybrid: bool) -> tuple[Group, ...]:
         layers = _promoted(layers)
     if not layers:
         return ()
-    if _same_slots(layers):
-        return (_grouped(range(len(layers)), layers, owners, len(ranks)),)
-    layers = _one_page_size(layers)
-    if _same_slots(layers):  # only after the local layers were promoted
-        return (_grouped(range(len(layers)), layers, owners, len(ranks)),)
-    return tuple(_grouped(members, layers, owners, len(ranks)) for members in _cut(layers))
+    cut = [list(range(len(layers)))]
+    if not _same_slots(layers):
+        layers, alike = _one_page_size(layers)
+        cut = cut if alike else _cut(layers)
+    return tuple(_grouped(members, layers, owners, len(ranks)) for members in cut)
 
 
-def _grouped(members: Sequence[int], layers: list[LayerSpec], owners: list[int], ranks: int) -> Group:
+def _grouped(members: list[int], layers: list[LayerSpec], owners: list[int], ranks: int) -> Group:
     size = [0] * ranks
     for member in members:
         size[owners[member]] += layers[member].page_bytes
@@ -89,15 +87,16 @@ def _same_slots(layers: list[LayerSpec]) -> bool:
     return all(spec.kind == "state" and spec.page_bytes == first.page_bytes for spec in layers)
 
 
-def _one_page_size(layers: list[LayerSpec]) -> list[LayerSpec]:
+def _one_page_size(layers: list[LayerSpec]) -> tuple[list[LayerSpec], bool]:
+    """(the layers, whether one block table does for all of them now)."""
     largest = max(spec.page_bytes for spec in layers)
     try:
-        return [_at_page_size(spec, largest) for spec in layers]
+        return [_at_page_size(spec, largest) for spec in layers], False
     except CannotGroup:
         whole = [] if any(spec.kind == "chunked" for spec in layers) else _whole(layers)
         if not whole or not _same_slots(whole):
             raise
-        return whole
+        return whole, True
 
 
 def _at_page_size(spec: LayerSpec, page: int) -> LayerSpec:

@@ -128,7 +128,8 @@ def _hybrid_block(attentions: list[Attention], resolved: Resolved) -> tuple[int,
     if not states or attention is None:
         return tokens, None
     largest = max(sum(state_shape(state, resolved.dtype, resolved.tensor_parallel)) for state in states)
-    token_bytes = _token_bytes(_widths(attention, resolved))
+    # vLLM takes values as wide as keys here, whatever the layer says.
+    token_bytes = _token_bytes(_widths(replace(attention, value_dim=attention.head_dim), resolved))
     step = max(16, tokens)
     if attention.kind == "mla" and resolved.vllm != "0.25":
         step = max(step, 128)
