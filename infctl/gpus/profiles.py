@@ -1,97 +1,80 @@
-"""Which GPUs there are: asked of the driver, or taken from the profile. Values are frozen.
-
-for_profile(gpus)   the cards a profile's `gpus` means, on this machine or from the catalogue
-detect()            what nvidia-smi lists
-"""
+"""The cards a profile's `gpus` means, on this machine or from the catalogue."""
 
 from __future__ import annotations
 
-import subprocess
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable
 
-from infctl.errors import PlanError
+from infctl.errors import Location, PlanError, Problem
+from infctl.gpus.card import Gpu
+from infctl.gpus.catalogue import lookup, nearest
+from infctl.gpus.detection import detect
 from infctl.profile.schema import GpuDevice, Gpus
 
-SMI_TIMEOUT_S = 20.0
-"""A cold driver takes some seconds; a hung one must not hang us."""
-
-NAME_THEM = (
-    "write the cards this is for, such as `gpus: 1xL4` (none: `gpus: cpu`), in the profile or in a file"
-    " after it: `-f one-gpu.yaml -f cards.yaml`"
-)
-"""What to do where the machine cannot say which cards there are."""
-
-_GIB = 2**30
-
-# What cudaMemGetInfo calls total: vLLM's utilisation is a share of it, and it is less than the label says.
-# Only cards whose figure was seen. L4: vLLM's own start-up line on the reference platform ("22.05 GiB").
-# H100: the 80 GB SXM card under driver 580 ("79.19 GiB"). Others are planned for with memory unknown.
-CATALOGUE = MappingProxyType({"L4": int(22.05 * _GIB), "H100": int(79.19 * _GIB)})
+Where = Callable[[str], Location | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One card."""
-
-    index: int
-    """As nvidia-smi counts: by PCI bus."""
-    name: str = ""
-    uuid: str = ""
-    """Empty: not known (the card is planned for, not looked at)."""
-    memory_bytes: int = 0
-    """In all; 0: not known."""
+def _nowhere(_path: str) -> None:
+    """For lists that no file holds."""
 
 
-def for_profile(gpus: Gpus) -> tuple[Gpu, ...]:
+def for_profile(gpus: Gpus, where: Where = _nowhere) -> tuple[Gpu, ...]:
     """Empty for `gpus: cpu`. Raises PlanError where the machine has to be asked and cannot answer."""
     if gpus.kind == "cpu":
         return ()
     if gpus.kind == "listed":
-        return listed(gpus.devices)
+        return listed(gpus.devices, where)
     return detect()
 
 
-def listed(devices: tuple[GpuDevice, ...]) -> tuple[Gpu, ...]:
-    """Cards as the profile writes them; those without an index take the free ones in order. Pure."""
+def listed(devices: tuple[GpuDevice, ...], where: Where = _nowhere) -> tuple[Gpu, ...]:
+    """Cards as the profile writes them; those without an index take the free ones in order. Pure.
+
+    Written memory wins over the catalogue. A card with neither a name nor memory is placed, not measured.
+    Raises PlanError for a name nobody knows where no memory is written.
+    """
     taken = {device.index for device in devices if device.index is not None}
     free = iter(n for n in range(len(devices) + len(taken)) if n not in taken)
-    cards = [
-        Gpu(
-            index=device.index if device.index is not None else next(free),
-            name=device.name or "",
-            uuid=device.uuid or "",
-            memory_bytes=device.memory or CATALOGUE.get((device.name or "").removeprefix("NVIDIA "), 0),
-        )
-        for device in devices
-    ]
-    return tuple(sorted(cards, key=lambda card: card.index))
-
-
-def detect(program: str = "nvidia-smi") -> tuple[Gpu, ...]:
-    """Asks the driver. Raises PlanError with the reason if it does not answer or names no card."""
-    query = (program, "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=SMI_TIMEOUT_S, check=False)
-    except FileNotFoundError:
-        raise PlanError("no NVIDIA driver was found here (nvidia-smi is missing)", hint=NAME_THEM) from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PlanError(f"nvidia-smi did not answer: {error}", hint=NAME_THEM) from None
-    if answer.returncode != 0:
-        said = (answer.stdout + answer.stderr).strip().splitlines()
-        raise PlanError("nvidia-smi failed", log=said[-5:], hint=NAME_THEM)
-    cards = read_smi(answer.stdout)
-    if not cards:
-        raise PlanError("nvidia-smi lists no GPU", hint=NAME_THEM)
-    return cards
-
-
-def read_smi(text: str) -> tuple[Gpu, ...]:
-    """`0, GPU-..., NVIDIA L4, 23034` a line -> cards. MiB become bytes; other lines are skipped."""
     cards = []
-    for line in text.splitlines():
-        parts = [part.strip() for part in line.split(",")]
-        if len(parts) == 4 and parts[0].isdigit():
-            mib = int(parts[3]) if parts[3].isdigit() else 0
-            cards.append(Gpu(int(parts[0]), parts[2].removeprefix("NVIDIA "), parts[1], mib * 2**20))
+    problems: list[Problem] = []
+    for number, device in enumerate(devices):
+        name = device.name or ""
+        known = lookup(name)
+        path = f"gpus/{number}/name"
+        if device.memory is None and (device.uuid or "").startswith("MIG-"):
+            problems.append(
+                Problem(
+                    "a MIG device is a part of a card, and how much of it is not looked up",
+                    path=f"gpus/{number}/uuid",
+                    where=where(f"gpus/{number}/uuid"),
+                    hint="write its memory beside it: memory: 10GiB",
+                )
+            )
+        elif device.memory is None and name and known is None:
+            problem = unknown(name, path, where(path))
+            if not any(problem.message == other.message for other in problems):
+                problems.append(problem)
+        cards.append(
+            Gpu(
+                index=device.index if device.index is not None else next(free),
+                name=name,
+                uuid=device.uuid or "",
+                memory_bytes=device.memory or (known.memory_bytes if known else 0),
+                nominal=device.memory is None and known is not None and known.nominal,
+                capability=known.capability if known else None,
+            )
+        )
+    if problems:
+        raise PlanError("the GPUs cannot be planned", problems=problems)
     return tuple(sorted(cards, key=lambda card: card.index))
+
+
+def unknown(name: str, path: str = "", where: Location | None = None) -> Problem:
+    """A name that is not in the catalogue, with what would be right."""
+    *some, last = nearest(name, 3)
+    return Problem(
+        f"no card called {name} is in the catalogue",
+        path=path,
+        where=where,
+        hint=f"close to it: {', '.join(some)} and {last}; any card goes with its memory: "
+        f"gpus: [{{name: {name}, memory: 24GiB}}]",
+    )

@@ -119,7 +119,7 @@ def test_cards_without_an_index_take_the_free_ones() -> None:
         Gpus.model_validate([{"name": "L4"}, {"name": "H100", "index": 0}, {"memory": "24GiB"}]).devices
     )
     assert [(g.index, g.name, g.memory_bytes) for g in found] == [
-        (0, "H100", int(79.19 * 2**30)), (1, "L4", int(22.05 * 2**30)), (2, "", 24 * 2**30),
+        (0, "H100", 85_017_493_504), (1, "L4", int(22.05 * 2**30)), (2, "", 24 * 2**30),
     ]  # fmt: skip
 
 
