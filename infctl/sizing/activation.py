@@ -1,70 +1,100 @@
 """The peak of vLLM's profile run: what one full batch needs while it is computed, beyond the weights.
 
-Every term is a moment of the run, named by the tensors alive at it; the peak is the largest moment.
-T: max_num_batched_tokens. S: rows that are sampled. H: hidden. I: width of the feed-forward. V: vocabulary.
+Every term is a moment of that run, named by the tensors alive at it; the peak is the largest moment.
+T: max_num_batched_tokens. S: rows that are sampled. H: hidden. V: vocabulary.
 """
 
 from __future__ import annotations
 
 from infctl.figure import ZERO, Figure
-from infctl.models import Layer, ModelFacts
+from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
+from infctl.sizing.forward import forward, kept, number_bytes
+from infctl.sizing.graphs import runner_v2
+from infctl.sizing.hardware import generation
 
 MIB = 2**20
-
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-CUBLAS_WORKSPACE = 32 * MIB
-"""PyTorch keeps one for cuBLAS on Hopper and later; part of the peak once a plain matrix product has run."""
+GIB = 2**30
 
 
 def activation(facts: ModelFacts, resolved: Resolved, card: Card) -> Figure:
-    """Bytes a rank."""
+    """Bytes a rank, inside vLLM's budget."""
     if card.cpu:
         return ZERO
-    moments = [_forward(facts, resolved)]
-    if not facts.pooling:
-        moments.append(_sampling(facts, resolved))
-    if resolved.compiled:
-        moments.append(_compiling(facts, resolved))
-    peak = max(moments)
-    doubt = max(int(peak * (0.06 if facts.known else 0.5)), 48 * MIB)
-    return Figure(peak, max(peak - doubt, 0), peak + doubt, "fitted" if facts.known else "assumed")
+    warm = max(_layers(facts, resolved, card), _sampling(facts, resolved, card))
+    cold = max(warm, _compiling(facts, resolved))
+    share = _doubt(facts)
+    # Pictures and sound go through encoders that the text model's facts know nothing about.
+    more = GIB if facts.multimodal else 0
+    # Low: a start that finds its kernels compiled, in vLLM's cache, compiles nothing and so times nothing.
+    return Figure(
+        cold,
+        max(warm - _spread(warm, share), 0),
+        cold + _spread(cold, share) + more,
+        "fitted" if facts.known else "assumed",
+    )
 
 
-def _number(resolved: Resolved) -> int:
-    """Bytes of one activation."""
-    return BYTES.get(resolved.dtype, 2)
+def _doubt(facts: ModelFacts) -> float:
+    if not facts.known:
+        return 0.5
+    if facts.hybrid or facts.encoder_only:
+        return 0.3
+    latent = any(layer.attention.kind == "mla" for layer in facts.layers)
+    return 0.1 if facts.experts or latent else 0.04
 
 
-def _workspace(facts: ModelFacts) -> int:
+def _spread(peak: int, share: float) -> int:
+    return max(int(peak * share), 32 * MIB)
+
+
+def _layers(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
     quantization = facts.quantization
-    return CUBLAS_WORKSPACE if quantization is None or quantization.method == "none" else 0
+    # Quantised products bring their own kernels; mxfp4 is for experts only.
+    plain = quantization is None or quantization.method in {"none", "mxfp4"}
+    return forward(facts, resolved, card) + (_product_workspace(card) if plain else 0)
 
 
-def _forward(facts: ModelFacts, resolved: Resolved) -> int:
-    widest = max((_feed_forward(facts, resolved, layer) for layer in facts.layers), default=0)
-    return resolved.max_num_batched_tokens * widest * _number(resolved) + _workspace(facts)
+def _product_workspace(card: Card) -> int:
+    """Bytes that PyTorch keeps for cuBLAS from the first plain matrix product on."""
+    return 8 * MIB + 128 * 1024 if generation(card) == "older" else 32 * MIB
 
 
-def _feed_forward(facts: ModelFacts, resolved: Resolved, layer: Layer) -> int:
-    """Numbers a token: gate and up, their product, and the hidden states alive around them."""
-    part = layer.feed_forward
-    width = part.dense // resolved.tensor_parallel
-    inner = 3 * width if part.gated else 2 * width
-    return inner + (34 if resolved.compiled else 40) * facts.hidden // 10
+def _sampling(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
+    """Bytes while the next tokens are drawn from the logits of S rows.
 
-
-def _sampling(facts: ModelFacts, resolved: Resolved) -> int:
-    """Logits, their float32 copy, and the hidden states of the batch they come from."""
+    The second runner makes one float32 copy of the logits in 0.25, and none in 0.32, where the profile run
+    asks for nothing that needs one. The first runner asks for top-k and top-p: beside the copy there are
+    probabilities and noise in float32, and one row a multiprocessor that the cut sorts in.
+    """
+    if facts.pooling:
+        return 0
     rows = min(resolved.max_num_seqs, resolved.max_num_batched_tokens)
-    states = resolved.max_num_batched_tokens * facts.hidden * _number(resolved)
-    return rows * facts.vocab * (_number(resolved) + 4) + states + CUBLAS_WORKSPACE
+    logits = rows * facts.vocab
+    size = number_bytes(resolved)
+    states = (resolved.max_num_batched_tokens + rows) * facts.hidden * size
+    parts = logits * size // resolved.tensor_parallel if resolved.tensor_parallel > 1 else 0
+    if not runner_v2(facts, resolved):
+        sampler = logits * (size + 12) + 132 * facts.vocab * 4 + rows * facts.hidden * size
+    elif resolved.vllm == "0.25":
+        sampler = logits * (size + 4)
+    else:
+        sampler = logits * size * (2 if facts.scale_logits_soft_cap else 1)
+    held = max((kept(layer.feed_forward, facts, resolved, card) for layer in set(facts.layers)), default=0)
+    return sampler + parts + states + held + _product_workspace(card)
 
 
 def _compiling(facts: ModelFacts, resolved: Resolved) -> int:
-    """Inductor tries out its fused kernels on random tensors of the shapes they will see,
-    the embedding table among them.
+    """Bytes while Inductor times its fused kernels on random tensors of the shapes they will see.
+
+    The largest is the first one of the model: looking up the embedding and norming it, with the whole table
+    as its input and two tensors of states as its output.
     """
-    table = facts.vocab // resolved.tensor_parallel * facts.hidden
-    return (table + 2 * resolved.max_num_batched_tokens * facts.hidden) * _number(resolved)
+    if not resolved.compiled:
+        return 0
+    table = _padded(facts.vocab) // resolved.tensor_parallel * facts.hidden
+    return (table + 2 * resolved.max_num_batched_tokens * facts.hidden) * number_bytes(resolved)
+
+
+def _padded(vocab: int) -> int:
+    return -(-vocab // 64) * 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 from infctl.figure import ZERO, Figure
 from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
+from infctl.sizing.hardware import generation
 
 MIB = 2**20
 
@@ -15,7 +16,10 @@ PER_LAYER = MIB // 8
 """The driver's share of a layer's graph, captured once a size."""
 
 SPLITS = 32
-"""Parts into which FlashAttention may cut a long context inside a graph; each has a float32 result."""
+"""Parts into which FlashAttention 3 may cut a long context inside a graph; each has a float32 result."""
+
+FIRST_RUN = 96 * MIB
+"""Encoders are captured without a profile run before, so kernels and workspaces are loaded meanwhile."""
 
 _RUNNER_V2_EXPERTS = {"DeepseekV2ForCausalLM", "Qwen2MoeForCausalLM", "GraniteMoeForCausalLM"}
 
@@ -35,15 +39,21 @@ def cudagraphs(facts: ModelFacts, resolved: Resolved, card: Card) -> Figure:
     if card.cpu or not resolved.compiled:
         return ZERO
     sizes = capture_sizes(resolved)
-    whole = [] if facts.pooling else [size for size in sizes if size <= resolved.max_num_seqs]
+    whole = () if facts.pooling else tuple(size for size in sizes if size <= resolved.max_num_seqs)
     driver = PER_LAYER * len(facts.layers) * (len(sizes) + len(whole))
     width = max((layer.feed_forward.dense for layer in facts.layers), default=0) // resolved.tensor_parallel
-    buffers = 3 * width * max(sizes, default=0) * 2
-    heads = max((layer.attention.heads * layer.attention.head_dim for layer in facts.layers), default=0)
-    # Twice: the run that warms a graph up keeps its own, outside the graphs' pool.
-    splits = 2 * SPLITS * max(whole, default=0) * heads // resolved.tensor_parallel * 4
-    expected = driver + buffers + splits
+    expected = driver + 3 * width * max(sizes, default=0) * 2 + _splits(facts, resolved, whole, card)
+    if facts.encoder_only:
+        expected += FIRST_RUN
     return Figure(expected, int(expected * 0.65), int(expected * 1.35), "fitted")
+
+
+def _splits(facts: ModelFacts, resolved: Resolved, whole: tuple[int, ...], card: Card) -> int:
+    """Bytes of partial results of attention, twice: the run that warms a graph up has its own."""
+    if generation(card) != "hopper":
+        return 0
+    heads = max((layer.attention.heads * layer.attention.head_dim for layer in facts.layers), default=0)
+    return 2 * SPLITS * max(whole, default=0) * heads // resolved.tensor_parallel * 4
 
 
 def runner_v2(facts: ModelFacts, resolved: Resolved) -> bool:
