@@ -73,7 +73,7 @@ def _cache(labels: Mapping[str, str]) -> Measured | None:
     block_size = _whole(labels.get("block_size"))
     if blocks <= 1 and not tokens:
         # Without a KV cache vLLM still writes down one block, of nothing.
-        return Measured(num_gpu_blocks=0, kv_tokens=0)
+        return Measured(num_gpu_blocks=blocks, kv_tokens=0)
     return Measured(
         num_gpu_blocks=blocks,
         block_size=block_size,
@@ -85,7 +85,7 @@ def _cache(labels: Mapping[str, str]) -> Measured | None:
 
 def from_log(lines: Iterable[str]) -> Measured:
     """The parts, of the engine's last start."""
-    start = _Start()
+    start = _Start(listens=True)  # until one begins, nothing in this log is its word
     for line in lines:
         match = _LINE.match(line[:LINE_CHARS_MAX])
         if match is None:
@@ -109,7 +109,7 @@ def joined(metrics: Measured | None, log: Measured) -> Measured:
         for name in ("weights_bytes", "activation_bytes", "cudagraph_bytes", "non_torch_bytes")
         if (value := getattr(log, name)) is not None
     }
-    if metrics.kv_available_bytes is None and metrics.num_gpu_blocks:
+    if metrics.kv_available_bytes is None and metrics.kv_tokens != 0:
         gaps["kv_available_bytes"] = log.kv_available_bytes
     if metrics.kv_tokens is None:
         gaps["kv_tokens"] = log.kv_tokens

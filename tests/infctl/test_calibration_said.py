@@ -36,7 +36,7 @@ def test_a_cpu_engine_tells_its_kv_cache_exactly() -> None:
 
 def test_an_engine_without_a_kv_cache_has_none_although_vllm_writes_one_block() -> None:
     said = joined(from_metrics(metrics("cpu-embed")), from_log(log("cpu-embed")))
-    assert said == Measured(num_gpu_blocks=0, kv_tokens=0)
+    assert said == Measured(num_gpu_blocks=1, kv_tokens=0)
 
 
 def test_with_a_share_of_the_card_the_parts_add_up_to_the_budget() -> None:
@@ -84,6 +84,7 @@ def test_the_last_start_in_a_log_counts_alone() -> None:
 def test_what_is_written_once_the_server_listens_is_not_vllms_word() -> None:
     line = "(APIServer pid=1) INFO 11-23 09:16:07 [logger.py:42] Available KV cache memory: 0.01 GiB"
     assert from_log([*log("gpu-0.25"), line]) == from_log(log("gpu-0.25"))
+    assert from_log([line]) == Measured(), "of a log whose beginning was rotated away"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,10 @@ def test_what_is_written_once_the_server_listens_is_not_vllms_word() -> None:
     ],
 )
 def test_a_line_of_another_shape_says_nothing(line: str) -> None:
-    assert from_log([line]) == Measured()
+    begins = log("gpu-0.25")[0]
+    good = "(EngineCore pid=88) INFO 11-23 09:14:51 [gpu_worker.py:736] Available KV cache memory: 0.01 GiB"
+    assert from_log([begins, good]) == Measured(kv_available_bytes=gib(0.01))
+    assert from_log([begins, line]) == Measured()
 
 
 @pytest.mark.parametrize(
