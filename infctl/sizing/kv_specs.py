@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Literal
 
 from infctl.models import Attention, AttentionKind, ModelFacts, StateCache
@@ -16,12 +17,11 @@ CacheKind = Literal["full", "mla", "sliding", "chunked", "state"]
 Ranks = tuple[tuple["LayerSpec", ...], ...]
 """The layers that keep a cache, in the model's order, by pipeline rank."""
 
-_CACHED: dict[AttentionKind, CacheKind] = {
+_BY_TOKENS: dict[AttentionKind, CacheKind] = {
     "full": "full",
     "mla": "mla",
     "sliding": "sliding",
     "chunked": "chunked",
-    "state": "state",
 }
 
 
@@ -67,9 +67,9 @@ def specs(facts: ModelFacts, resolved: Resolved) -> Ranks:
     """One tuple a pipeline rank; a layer that keeps no cache of its own is left out."""
     attentions = [layer.attention for layer in facts.layers]
     tokens, page = _hybrid_block(attentions, resolved)
-    per_layer = [_spec(attention, resolved, tokens, page) for attention in attentions]
+    per_layer = [tuple(_caches(attention, resolved, tokens, page)) for attention in attentions]
     return tuple(
-        tuple(spec for spec in per_layer[first:last] if spec is not None)
+        tuple(chain.from_iterable(per_layer[first:last]))
         for first, last in stages(len(per_layer), resolved.pipeline_parallel)
     )
 
@@ -83,16 +83,15 @@ def stages(layers: int, ranks: int) -> tuple[tuple[int, int], ...]:
     return tuple(zip((0, *ends), ends, strict=False))
 
 
-def _spec(attention: Attention, resolved: Resolved, tokens: int, page: int | None) -> LayerSpec | None:
-    kind = _CACHED.get(attention.kind)
-    if kind is None:
-        return None
+def _caches(attention: Attention, resolved: Resolved, tokens: int, page: int | None) -> Iterator[LayerSpec]:
+    """None, one, or both a cache of tokens and a state: Falcon H1 runs the two side by side in one layer."""
+    kind = _BY_TOKENS.get(attention.kind)
+    if kind is not None:
+        shape = _widths(attention, resolved)
+        window = attention.window if kind in {"sliding", "chunked"} else None
+        yield LayerSpec(kind, tokens, tokens * _token_bytes(shape), shape, window)
     if attention.state is not None:
-        return _state(attention.state, resolved, tokens, page)
-    shape = _widths(attention, resolved)
-    content = tokens * _token_bytes(shape)
-    window = attention.window if kind in {"sliding", "chunked"} else None
-    return LayerSpec(kind, tokens, content, shape, window)
+        yield _state(attention.state, resolved, tokens, page)
 
 
 def _state(state: StateCache, resolved: Resolved, tokens: int, page: int | None) -> LayerSpec:
@@ -123,7 +122,7 @@ def _hybrid_block(attentions: list[Attention], resolved: Resolved) -> tuple[int,
     A pool has pages of one size. In a model with both, blocks of attention grow until one holds a state.
     """
     states = [a.state for a in attentions if a.state is not None]
-    attention = next((a for a in attentions if a.kind in {"full", "mla", "sliding", "chunked"}), None)
+    attention = next((a for a in attentions if a.kind in _BY_TOKENS), None)
     tokens = resolved.block_size
     if not states or attention is None:
         return tokens, None

@@ -20,8 +20,8 @@ def state_shape(state: StateCache, dtype: str, tensor_parallel: int) -> tuple[in
     small = element_bytes(dtype)
     large = small if state.dtype == "auto" else element_bytes(state.dtype)
     taps = max(0, state.conv_kernel - 1)
-    heads = state.heads // tensor_parallel
-    inner = state.inner // tensor_parallel
+    heads = max(1, state.heads // tensor_parallel)
+    inner = max(1, state.inner // tensor_parallel)
     if state.kind == "linear":
         return (heads * state.head_dim * state.head_dim * large,)
     if state.kind == "short_conv":
