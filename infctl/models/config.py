@@ -19,7 +19,7 @@ from infctl.models import Layer, ModelFacts
 from infctl.models.attention import attention, mla_heads
 from infctl.models.context import Beside, context
 from infctl.models.document import Where, read_config
-from infctl.models.families import ALIASES, UNTAUGHT, Family, family_of
+from infctl.models.families import FAMILIES, UNTAUGHT, Family, canonical
 from infctl.models.feed_forward import feed_forward
 from infctl.models.inventory import weights
 from infctl.models.layer_kinds import layer_words
@@ -88,9 +88,9 @@ def _read(
 ) -> tuple[ModelFacts, Mapping[str, Any]]:
     outer = Reader(config, problems)
     inner = _text_config(outer)
-    family_name = inner.text("model_type") or outer.text("model_type")
+    family_name = canonical(inner.text("model_type") or outer.text("model_type"))
     architecture = next(iter(outer.words("architectures")), "")
-    family = family_of(family_name)
+    family = FAMILIES.get(family_name)
     if not architecture and not family_name:
         outer.wrong("architectures", "is missing", 'which code runs the model: ["LlamaForCausalLM"]')
     inner = replace(inner, defaults=(family or UNTAUGHT).defaults)
@@ -102,6 +102,12 @@ def _read(
     if family is None:
         said = architecture or family_name
         warnings.append(f"no rules for {said[:_SHOWN_AS]}: planned like a dense GQA model, with a wide band")
+    packed = quantization(outer, inner, beside.quantization)
+    if packed is not None and packed.method == "other" and packed.bits == 16:
+        warnings.append(f"no rules for the quantisation {packed.name[:_SHOWN_AS]}: taken for 16 bits")
+    multimodal = any(isinstance(outer.get(key), Mapping) for key in ("vision_config", "audio_config"))
+    if multimodal:
+        warnings.append("the parts that see and hear are not counted, unless the files' headers were read")
     if tokens.assumed:
         warnings.append(f"no key says how long a request may be: {tokens.most:,} tokens, as vLLM assumes")
     mla = any(layer.attention.kind == "mla" for layer in layers)
@@ -115,11 +121,11 @@ def _read(
         context=tokens.most,
         default_context=tokens.default if tokens.default != tokens.most else None,
         dtype=auto_dtype(outer, inner, pooling=pooling, float16=family is None or family.float16),
-        quantization=quantization(outer, inner),
+        quantization=packed,
         tied_embeddings=inner.flag("tie_word_embeddings", default=False),
         known=family is not None,
         pooling=pooling,
-        multimodal=any(isinstance(outer.get(key), Mapping) for key in ("vision_config", "audio_config")),
+        multimodal=multimodal,
         scale_logits_soft_cap=inner.get("final_logit_softcapping") is not None,
         mla_heads=mla_heads(inner) if mla else (0, 0, 0, 0),
         warnings=tuple(warnings),
@@ -137,11 +143,25 @@ def _text_config(outer: Reader) -> Reader:
 
 
 def _layers(config: Reader, family: Family, family_name: str, hidden: int) -> tuple[Layer, ...]:
-    count = config.count("num_hidden_layers", "n_layer", "num_layers", "n_layers", most=LAYERS_MAX)
-    attentions = attention(config, family, ALIASES.get(family_name, family_name), hidden, count)
+    count = _layer_count(config, family)
+    attentions = attention(config, family, family_name, hidden, count)
     words = layer_words(config, family, count)
     parts = feed_forward(config, family, words, attentions)
     return tuple(Layer(one, part) for one, part in zip(attentions, parts, strict=True))
+
+
+def _layer_count(config: Reader, family: Family) -> int:
+    """Nemotron-H may list its layers and leave their number out."""
+    listed = config.get("layers_block_type")
+    unwritten = config.get("num_hidden_layers") is None
+    if (
+        family.kinds == "nemotron_h"
+        and unwritten
+        and isinstance(listed, list)
+        and 0 < len(listed) <= LAYERS_MAX
+    ):
+        return len(listed)
+    return config.count("num_hidden_layers", "n_layer", "num_layers", "n_layers", most=LAYERS_MAX)
 
 
 def _pools(architecture: str, family: Family | None) -> bool:

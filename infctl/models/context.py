@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from infctl.models.reader import CONTEXT_MAX, Reader
 
@@ -35,6 +37,8 @@ class Beside:
     """Tokens, from tokenizer_config.json (`model_max_length`)."""
     pooling: bool | None = None
     """modules.json is there: vLLM serves it as a pooling model whatever its architecture is."""
+    quantization: Mapping[str, Any] | None = None
+    """hf_quant_config.json, where older ModelOpt checkpoints say what config.json does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,9 @@ class _Refused(ValueError):  # noqa: N818 - raised and caught in this file only
 def read_config(text: str, file: str) -> tuple[dict[str, Any], Where]:
     """The tree, and a function from a path (`text_config/hidden_size`) to its place in `file`.
 
-    A path that is not there has the place of what should hold it. Raises PlanError with the place of what is
-    not JSON, written twice, not a number, nested too deep or too long.
+    A path that is not there has the place of what should hold it. `Infinity` and `NaN` pass, as Python writes
+    them and hub configs hold them: a key we read refuses them. Raises PlanError with the place of what is not
+    JSON, written twice, nested too deep or too long.
     """
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > BYTES_MAX:
@@ -54,11 +55,11 @@ def read_config(text: str, file: str) -> tuple[dict[str, Any], Where]:
             Problem(f"nested more than {DEPTH_MAX} deep", where=_location(text, deep, file)),
         )
     try:
-        tree = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+        tree = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise _error(file, _syntax(error, text, file)) from None
     except _Refused:
-        raise PlanError(f"{file} is not a model config", problems=_faults(text, file)) from None
+        raise PlanError(f"{file} is not a model config", problems=_twice(text, file)) from None
     except ValueError:  # an integer of more digits than Python reads
         raise _error(
             file, Problem("holds a number of thousands of digits", where=Location(file, 1, 1))
@@ -91,10 +92,6 @@ def _places(text: str, file: str) -> Where:
     return where
 
 
-def _no_constant(_word: str) -> float:
-    raise _Refused
-
-
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     tree = dict(pairs)
     if len(tree) != len(pairs):
@@ -102,11 +99,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return tree
 
 
-def _faults(text: str, file: str) -> list[Problem]:
-    """Of a text that is JSON in all but what JSON forbids or leaves open."""
+def _twice(text: str, file: str) -> list[Problem]:
+    """The keys that are written twice."""
     problems: list[Problem] = []
     first: dict[str, int] = {}
-    for path, key, value in _walk(text):
+    for path, key, _value in _walk(text):
         if path in first:
             line = text.count("\n", 0, first[path]) + 1
             problems.append(
@@ -118,16 +115,6 @@ def _faults(text: str, file: str) -> list[Problem]:
                 )
             )
         first.setdefault(path, key)
-        if text.startswith(("NaN", "Infinity", "-Infinity"), value):
-            word = _ATOM.match(text, value)
-            problems.append(
-                Problem(
-                    f"{word[0] if word else 'this'} is not a number in JSON",
-                    path,
-                    _location(text, value, file),
-                    "write a number, or leave the key out",
-                )
-            )
     return problems[:PROBLEMS_MAX]
 
 

@@ -26,6 +26,7 @@ Kinds = Literal[
     "falcon_h1",
     "state",
     "encoder",
+    "untaught",
 ]
 """How the layers' kinds are found where `layer_types` is not written; see `layer_kinds`."""
 
@@ -328,14 +329,17 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "gemma3": "gemma3_text",
         "gemma3n": "gemma3n_text",
         "llama4": "llama4_text",
-        "deepseek_r1": "deepseek_v3",
+        "qwen3_vl_text": "qwen3",
+        "qwen3_vl_moe_text": "qwen3_moe",
     }
 )
-"""Old or outer names of the same thing."""
+"""Other names of the same: an outer config's, or of a language part that is a family's own."""
 
-UNTAUGHT = Family(kinds="plain", experts="generic", defaults=MappingProxyType({"tie_word_embeddings": False}))
+UNTAUGHT = Family(
+    kinds="untaught", experts="generic", defaults=MappingProxyType({"tie_word_embeddings": False})
+)
 """For an architecture without rules: dense GQA, experts where the usual keys name them."""
 
 
-def family_of(model_type: str) -> Family | None:
-    return FAMILIES.get(ALIASES.get(model_type, model_type))
+def canonical(model_type: str) -> str:
+    return ALIASES.get(model_type, model_type)

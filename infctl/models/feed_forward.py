@@ -10,6 +10,15 @@ from infctl.models.reader import EXPERTS_MAX, LAYERS_MAX, WIDTH_MAX, Reader
 
 NOTHING = FeedForward()
 
+_CHOSEN = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "experts_per_token",
+    "top_k_experts",
+    "moe_topk",
+    "moe_top_k",
+)
+
 
 def feed_forward(
     config: Reader, family: Family, words: tuple[str, ...], layers: tuple[Attention, ...]
@@ -44,9 +53,7 @@ def _routed(
 ) -> FeedForward:
     """A layer with experts; `shared` is the width of what every token takes besides."""
     experts = config.count(*count, most=EXPERTS_MAX)
-    each = config.count(
-        "num_experts_per_tok", "experts_per_token", "top_k_experts", "moe_topk", most=EXPERTS_MAX
-    )
+    each = config.count(*_CHOSEN, most=EXPERTS_MAX)
     if each > experts and config.sound("num_experts_per_tok", count[0]):
         config.wrong("num_experts_per_tok", f"{each:,} of {experts:,} experts", f"at most {experts:,}")
     return FeedForward(

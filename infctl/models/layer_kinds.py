@@ -150,6 +150,7 @@ _RULES: dict[Kinds, Callable[[Reader, Family, int], tuple[Kind, ...]]] = {
     "bamba": _bamba,
     "nemotron_h": _unwritten,
     "encoder": _full,
+    "untaught": _full,  # its window may be that of a few layers only: better too much cache than too little
 }
 
 

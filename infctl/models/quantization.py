@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from infctl.models import Method, Quantization
 from infctl.models.reader import WIDTH_MAX, Reader
@@ -22,65 +23,88 @@ METHODS: Mapping[str, tuple[Method, int]] = MappingProxyType(
         "bitsandbytes": ("bitsandbytes", 4),
         "modelopt": ("other", 8),
         "modelopt_fp4": ("other", 4),
+        "modelopt_mxfp8": ("other", 8),
         "quark": ("other", 8),
     }
 )
 """The method as a config writes it -> what it is to us, and its bits where the config names none."""
 
-MXFP4_GROUP = 32
-"""Weights that share a scale."""
+GROUPS: Mapping[str, int] = MappingProxyType(
+    {"mxfp4": 32, "gpt_oss_mxfp4": 32, "modelopt_fp4": 16, "modelopt_mxfp8": 32}
+)
+"""Weights that share a scale, where the format fixes it."""
 
 
-def quantization(outer: Reader, inner: Reader) -> Quantization | None:
-    """Of the whole config, else of its text part, as vLLM looks for it. None: stored as they are."""
-    for reader, key in (
-        (outer, "quantization_config"),
-        (outer, "compression_config"),
-        (inner, "quantization_config"),
-        (inner, "compression_config"),
+MODELOPT: Mapping[str, tuple[str, int]] = MappingProxyType(
+    {
+        "FP8": ("modelopt", 8),
+        "FP8_PER_CHANNEL_PER_TOKEN": ("modelopt", 8),
+        "FP8_PB_WO": ("modelopt", 8),
+        "MXFP8": ("modelopt_mxfp8", 8),
+        "NVFP4": ("modelopt_fp4", 4),
+        "MIXED_PRECISION": ("modelopt_mixed", 8),
+    }
+)
+"""ModelOpt's `quant_algo` -> vLLM's name of it, and its bits."""
+
+
+def quantization(
+    outer: Reader, inner: Reader, beside: Mapping[str, Any] | None = None
+) -> Quantization | None:
+    """Of the whole config, else of a file beside it, else of its text part, as vLLM looks for it.
+
+    None: the weights are stored as they are.
+    """
+    apart = None if beside is None else Reader(beside, outer.problems, "hf_quant_config.json/")
+    for found in (
+        outer.below("quantization_config"),
+        outer.below("compression_config"),
+        apart,
+        inner.below("quantization_config"),
+        inner.below("compression_config"),
     ):
-        if (found := reader.below(key)) is not None:
+        if found is not None:
             return _read(found)
     return None
 
 
 def _read(config: Reader) -> Quantization | None:
-    name = _name(config)
+    if algorithm := _modelopt(config):
+        return _of_modelopt(config, algorithm)
+    name = config.text("quant_method").lower().replace("compressed_tensors", "compressed-tensors")
+    if not name and any(config.flag(key, default=False) for key in ("load_in_4bit", "load_in_8bit")):
+        name = "bitsandbytes"
     if not name:
         config.wrong("quant_method", "is missing", f"one of {', '.join(METHODS)}")
         return None
-    method, bits = METHODS.get(name, ("other", 16))
     if name == "compressed-tensors":
         return _compressed(config, name)
+    method, bits = METHODS.get(name, ("other", 16))
     if name == "bitsandbytes":
         bits = 8 if config.flag("load_in_8bit", default=False) else 4
     else:
         bits = config.count("bits", "w_bit", "wbits", most=32, default=bits)
-    group = config.count("group_size", "q_group_size", most=WIDTH_MAX, least=-1, default=_group(name))
-    zero = config.flag("zero_point", default=method == "awq")
-    if method == "gptq":
-        zero = True  # its tensors are stored with symmetric scales too
+    group = config.count("group_size", "q_group_size", most=WIDTH_MAX, least=-1, default=GROUPS.get(name, 0))
+    # GPTQ stores zero points, symmetric or not.
+    zero = method == "gptq" or config.flag("zero_point", default=method == "awq")
     return Quantization(method, bits, group, zero, _tile(config, "weight_block_size"), _skipped(config), name)
 
 
-def _name(config: Reader) -> str:
-    """In vLLM's spelling; ModelOpt writes a producer instead of a method."""
-    name = config.text("quant_method").lower().replace("compressed_tensors", "compressed-tensors")
-    legacy = config.tree.get("quantization")
-    producer = config.tree.get("producer")
-    if isinstance(legacy, Mapping) and isinstance(producer, Mapping) and producer.get("name") == "modelopt":
-        return "modelopt_fp4" if str(legacy.get("quant_algo", "")).upper() == "NVFP4" else "modelopt"
-    if name == "modelopt" and str(config.tree.get("quant_algo", "")).upper() == "NVFP4":
-        return "modelopt_fp4"
-    if not name and (
-        config.flag("load_in_4bit", default=False) or config.flag("load_in_8bit", default=False)
-    ):
-        return "bitsandbytes"
-    return name
+def _modelopt(config: Reader) -> str:
+    """Its algorithm, written at the top or below `quantization`; empty where ModelOpt did not make it."""
+    name = config.text("quant_method")
+    if name and not name.startswith("modelopt"):
+        return ""
+    nested = config.tree.get("quantization")
+    written = nested.get("quant_algo") if isinstance(nested, Mapping) else config.tree.get("quant_algo")
+    return str(written).upper()[:40] if isinstance(written, str) else ""
 
 
-def _group(name: str) -> int:
-    return {"mxfp4": MXFP4_GROUP, "gpt_oss_mxfp4": MXFP4_GROUP, "modelopt_fp4": 16}.get(name, 0)
+def _of_modelopt(config: Reader, algorithm: str) -> Quantization:
+    name, bits = MODELOPT.get(algorithm, (algorithm.lower(), 16))
+    inner = config.below("quantization") or config
+    group = inner.count("group_size", most=WIDTH_MAX, least=-1, default=GROUPS.get(name, 0))
+    return Quantization("other", bits, group, skip=_skipped(inner), name=name)
 
 
 def _tile(config: Reader, key: str) -> tuple[int, int] | None:
