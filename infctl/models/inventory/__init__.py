@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from infctl.models import Layer, ModelFacts, Weight
 from infctl.models.inventory import encoder, rotary
@@ -103,10 +103,9 @@ def _end(facts: ModelFacts, traits: Traits, config: Mapping[str, Any]) -> Iterat
             stage="last",
         )
     elif not facts.tied_embeddings and not facts.architecture.endswith("Model"):
-        only: Literal["", "file"] = "file" if facts.pooling else ""
-        yield Weight("lm_head.weight", (facts.vocab, facts.hidden), "vocab", "last", only=only)
+        yield Weight("lm_head.weight", (facts.vocab, facts.hidden), "vocab", "last")
         if config.get("lm_head_bias"):
-            yield Weight("lm_head.bias", (facts.vocab,), "vocab", "last", only=only)
+            yield Weight("lm_head.bias", (facts.vocab,), "vocab", "last")
 
 
 def _further_layers(facts: ModelFacts, config: Mapping[str, Any]) -> int:

@@ -1,0 +1,148 @@
+"""The modules of one rank: what vLLM creates for a pipeline stage, after tensor parallelism has cut it.
+
+vLLM loads some tensors of a file into one: queries, keys and values; gate and up; the experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from infctl.models import ModelFacts, Stage, Weight
+from infctl.sizing import Resolved
+
+VOCAB_PADDING = 64
+
+_FUSED = {
+    name: fused
+    for fused, names in {
+        "qkv_proj": ("q_proj", "k_proj", "v_proj", "query", "key", "value"),
+        "gate_up_proj": ("gate_proj", "up_proj", "w1", "w3"),
+        "fused_qkv_a_proj": ("q_a_proj", "kv_a_proj_with_mqa"),
+        "in_proj_qkvz": ("in_proj_qkv", "in_proj_z"),
+        "in_proj_ba": ("in_proj_b", "in_proj_a"),
+    }.items()
+    for name in names
+}
+_ALONG_INPUTS = ("o_proj", "down_proj", "w2", "out_proj", "output_linear", "c_proj", "output.dense")
+"""Cut along their inputs; all others along their outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One tensor on the card, `count` matrices of (out, into) stacked."""
+
+    name: str
+    out: int
+    into: int
+    count: int = 1
+    dtype: str = ""
+    packed: bool = False
+    experts: bool = False
+    table: bool = False
+    """Computed on the card, with room for steps in between."""
+
+    @property
+    def numbers(self) -> int:
+        return self.out * self.into * self.count
+
+
+def stages(layers: int, pipeline: int) -> list[range]:
+    """The layers of every pipeline stage: what does not divide goes to the stages before the last."""
+    pipeline = max(1, pipeline)
+    sizes = [layers // pipeline] * pipeline
+    for behind in range(2, layers % pipeline + 2):
+        sizes[-behind] += 1
+    ends = [sum(sizes[: stage + 1]) for stage in range(pipeline)]
+    return [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
+def modules(facts: ModelFacts, resolved: Resolved, stage: int) -> list[Module]:
+    """In the order in which vLLM creates them: embeddings, layer by layer, the end."""
+    layers = stages(len(facts.layers), resolved.pipeline_parallel)[stage]
+    found = _modules(facts, resolved, _outside(facts, "first")) if stage == 0 else []
+    shapes: dict[tuple[Weight, ...], list[Module]] = {}
+    for layer, weights in _inside(facts, layers).items():
+        alike = tuple(weights)
+        if alike not in shapes:
+            shapes[alike] = _modules(facts, resolved, alike)
+        found += [replace(module, name=module.name.replace("*", str(layer), 1)) for module in shapes[alike]]
+    if stage == max(1, resolved.pipeline_parallel) - 1:
+        end = _outside(facts, "last")
+        if facts.pooling:
+            end = [weight for weight in end if not weight.name.startswith("lm_head")]
+        elif facts.tied_embeddings and stage > 0:
+            # What the first stage embeds with, the last needs a copy of as its head.
+            end += [weight for weight in _outside(facts, "first") if weight.split == "vocab"][:1]
+        found += _modules(facts, resolved, end)
+    return found
+
+
+def _outside(facts: ModelFacts, stage: Stage) -> list[Weight]:
+    return [w for w in facts.weights if not w.layers and w.stage == stage and w.only != "file"]
+
+
+def _inside(facts: ModelFacts, layers: range) -> dict[int, list[Weight]]:
+    """Layer -> its tensors. A table is computed once, for the first layer of a stage that uses it."""
+    found: dict[int, list[Weight]] = {layer: [] for layer in layers}
+    for weight in facts.weights:
+        if weight.only == "card" and layers:
+            found[max(layers.start, min(layers.stop - 1, weight.layers[0]))].append(weight)
+        elif not weight.only:
+            for layer in weight.layers:
+                if layer in found:
+                    found[layer].append(weight)
+    return found
+
+
+def _modules(facts: ModelFacts, resolved: Resolved, weights: Iterable[Weight]) -> list[Module]:
+    """Fused where vLLM fuses them; the order is that of the first part."""
+    found: dict[str, Module] = {}
+    for weight in weights:
+        module = _cut(weight, facts, resolved)
+        before = found.get(module.name)
+        found[module.name] = module if before is None else replace(before, out=before.out + module.out)
+    return list(found.values())
+
+
+def _cut(weight: Weight, facts: ModelFacts, resolved: Resolved) -> Module:
+    """One rank's share."""
+    tensor, count = max(1, resolved.tensor_parallel), weight.count
+    *stack, out, into = (1, *weight.shape) if len(weight.shape) == 1 else weight.shape
+    if len(weight.shape) == 1:
+        out, into = into, 1
+    for size in stack:
+        count *= size
+    if len(weight.shape) == 3 and weight.split == "even":  # a convolution: channels come first
+        count, out, into = 1, weight.shape[0], weight.shape[1] * weight.shape[2]
+    stem = weight.name.removesuffix(".weight").removesuffix(".bias").removesuffix("_bias")
+    along_inputs = stem.endswith(_ALONG_INPUTS)
+    experts = weight.split == "experts"
+    if len(weight.shape) == 2 and experts and weight.name.endswith("_bias"):
+        count, out, into = weight.shape[0], weight.shape[1], 1
+    if experts and resolved.expert_parallel:
+        count = -(-count // tensor)
+    elif weight.split == "kv_heads":
+        heads = max(1, facts.layers[weight.layers[0]].attention.kv_heads)
+        out = out // heads * -(-heads // tensor)
+    elif weight.split == "vocab":
+        out = -(-(-(-out // VOCAB_PADDING) * VOCAB_PADDING) // tensor)
+    elif weight.split != "none" and along_inputs and into > 1:
+        into = -(-into // tensor)
+    elif weight.split != "none" and not (along_inputs and experts):
+        out = -(-out // tensor)
+    return Module(
+        _fused(weight.name),
+        out,
+        into,
+        count,
+        weight.dtype,
+        packed=weight.packed,
+        experts=experts,
+        table=weight.only == "card",
+    )
+
+
+def _fused(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(_FUSED.get(part, part) for part in parts)
