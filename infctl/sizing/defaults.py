@@ -36,7 +36,7 @@ def resolve(facts: ModelFacts, args: EngineArgs, card: Card) -> Resolved:
         pipeline_parallel=args.pipeline_parallel,
         expert_parallel=args.expert_parallel,
         compiled=not args.enforce_eager,
-        async_scheduling=not pools(facts, args) if args.async_scheduling is None else args.async_scheduling,
+        async_scheduling=_schedules_ahead(facts, args, card),
         prefix_caching=_chunks(facts, args) if args.prefix_caching is None else args.prefix_caching,
         hybrid_kv_cache=args.hybrid_kv_cache,
         cpu_offload_bytes=args.cpu_offload_bytes,
@@ -50,6 +50,13 @@ def pools(facts: ModelFacts, args: EngineArgs) -> bool:
     if args.runner in {None, "auto"}:
         return facts.pooling
     return args.runner == "pooling"
+
+
+def _schedules_ahead(facts: ModelFacts, args: EngineArgs, card: Card) -> bool:
+    """Whatever is asked for, vLLM does not on a CPU."""
+    if card.cpu:
+        return False
+    return not pools(facts, args) if args.async_scheduling is None else args.async_scheduling
 
 
 def _batch(facts: ModelFacts, args: EngineArgs, card: Card, length: int) -> tuple[int, int]:
