@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from infctl.cli.bars import ASCII, UNICODE, Glyphs, Part, bar
 from infctl.cli.figures import GIB, as_is, doubt, gib, gib_band, labelled, plain, shortened, source
 from infctl.cli.text import Column, fitted, number, plural, table
+from infctl.errors import Problem
 from infctl.figure import Figure
 from infctl.plan import Plan, Replica, Setting
 from infctl.sizing import MemoryNeed
@@ -84,11 +85,13 @@ def says(plan: Plan) -> Iterator[tuple[str, str]]:
     for replica in plan.replicas:
         if replica.starts_after is not None:
             yield "start", f"{replica.service} starts when {replica.starts_after} answers: {_shared(replica)}"
+    for problem in plan.notes:
+        yield "note", _told(problem)
     yield from (("note", text) for text in notes(plan))
     told = []
     for problem in plan.warnings:
         told.append(problem.message)
-        yield "warning", f"{problem}" + (f" ({problem.hint})" if problem.hint else "")
+        yield "warning", _told(problem)
     for model, replica in _first_replicas(plan).items():
         for text in (*_warnings(replica), *_fact_warnings(plan, model)):
             if text not in told:
@@ -97,22 +100,12 @@ def says(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def notes(plan: Plan) -> Iterator[str]:
-    """What people expect otherwise."""
+    """What people expect otherwise, and the plan has not said already."""
     needs = {name: replica.need for name, replica in _first_replicas(plan).items() if replica.need}
-    heavy = [
-        f"{name} takes {gib(need.footprint.expected)} GiB of a card,"
-        f" {gib(need.weights.expected)} of them for weights"
-        for name, need in needs.items()
-        if need.kv is not None and not need.card.cpu
-    ]
-    if heavy:
-        yield f"weights are not all: {'; '.join(heavy)}"
-    empty = [name for name, need in needs.items() if need.kv is None]
+    said = {problem.path.split("/")[1] for problem in plan.notes if problem.path.count("/") > 1}
+    empty = [name for name, need in needs.items() if need.kv is None and name not in said]
     if empty:
-        verb = "keeps" if len(empty) == 1 else "keep"
-        on_card = any(not needs[name].card.cpu for name in empty)
-        more = "; gpu_memory_utilization only gates their start, it takes no memory" if on_card else ""
-        yield f"{' and '.join(empty)} {verb} no KV cache (encoders){more}"
+        yield f"{' and '.join(empty)} keep{'s' * (len(empty) == 1)} no KV cache (encoders)"
     if any(need.kv is not None and doubt(need.kv_tokens) for need in needs.values()):
         yield "after the first start infctl knows the exact figures and plans with them"
 
@@ -145,6 +138,10 @@ def _legend(items: Sequence[str], width: int) -> list[str]:
     """Items are not broken."""
     glued = "   ".join(item.replace(" ", "\0") for item in items)
     return [line.replace("\0", " ") for line in labelled("GiB", glued, width, indent=5)]
+
+
+def _told(problem: Problem) -> str:
+    return f"{problem}" + (f" ({problem.hint})" if problem.hint else "")
 
 
 def _said(label: str, text: str, width: int, paint: Paint) -> list[str]:

@@ -127,6 +127,19 @@ def four_l4() -> Plan:
                 " tokens: models/chat/replicas: 3",
             ),
         ),
+        notes=(
+            Problem(
+                "chat takes 19.8 GiB, 0.90 of the card, not its weights alone: 14.2 GiB of weights",
+                "models/chat/gpu_memory_utilization",
+                Location("l4x4.yaml", 22, 29),
+            ),
+            Problem(
+                "embed is an encoder and keeps no KV cache: 0.80 of the card has to be free when it starts",
+                "models/embed/gpu_memory_utilization",
+                Location("l4x4.yaml", 34, 29),
+                "leave it out",
+            ),
+        ),
         warnings=(
             Problem(
                 "one replica: while it restarts, nobody answers",
@@ -233,8 +246,9 @@ def test_a_shared_card_shows_each_engine_where_it_lies_and_the_other_as_such() -
 
 def test_the_two_usual_misreadings_are_corrected_in_words() -> None:
     told = " ".join(" ".join(drawn("l4x4", 400)).split())
-    assert "chat takes 20.0 GiB of a card, 14.2 of them for weights" in told
-    assert "embed and rerank keep no KV cache (encoders)" in told
+    assert "note l4x4.yaml:22:29 models/chat/gpu_memory_utilization: chat takes 19.8 GiB" in told
+    assert "embed is an encoder and keeps no KV cache" in told
+    assert "rerank keeps no KV cache (encoders)" in told, "of which the plan itself said nothing"
 
 
 def test_what_was_measured_says_so_and_promises_nothing_more() -> None:

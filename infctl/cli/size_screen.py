@@ -1,0 +1,136 @@
+"""The screen of `infctl size`, as lines. Pure.
+
+heading · where the card's bytes go · the verdict, tokens, longest context · notes and warnings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from infctl.cli.figures import GIB, as_is, doubt, labelled, plain, shortened, source
+from infctl.cli.text import Column, number, table
+from infctl.figure import Figure
+from infctl.sizing import MemoryNeed
+
+Paint = Callable[[str, str], str]
+
+
+def lines(
+    model: str,
+    need: MemoryNeed,
+    width: int,
+    *,
+    other: MemoryNeed | None = None,
+    origin: str = "",
+    warnings: Iterable[str] = (),
+    utf8: bool = True,
+    paint: Paint = lambda text, _style: text,
+) -> list[str]:
+    """`other`: the same replica under the other vLLM's rules. `origin`: where the model's facts come from."""
+    words = as_is if utf8 else plain
+    out = [paint(line, "bold") for line in labelled("", words(heading(model, need)), width, indent=0)]
+    out += ["", *table(shortened(_columns(need), width, words), width, paint), ""]
+    good = "good" if need.fits else "error"
+    verdict = labelled(verdict_word(need), words(verdict_text(need)), width)
+    out += [verdict[0].replace(verdict_word(need), paint(verdict_word(need), good), 1), *verdict[1:]]
+    for label, text in says(need, other, origin, warnings):
+        told = labelled(label, words(text), width)
+        style = "warning" if label == "warning" else "bold"
+        out += [told[0].replace(label, paint(label, style), 1) if label else told[0], *told[1:]]
+    return out
+
+
+def heading(model: str, need: MemoryNeed) -> str:
+    """`Qwen/Qwen2.5-7B-Instruct on L4 (22.05 GiB) · vLLM 0.25`."""
+    card, resolved = need.card, need.resolved
+    total = f"{card.total_bytes / GIB:.2f} GiB" + (", nominal" if card.nominal else "")
+    ranks = resolved.tensor_parallel * resolved.pipeline_parallel
+    cards = f"{ranks} x {card.name}" if ranks > 1 else card.name
+    return f"{model} on {cards} ({total}{' each' if ranks > 1 else ''}) · vLLM {resolved.vllm}"
+
+
+def verdict_word(need: MemoryNeed) -> str:
+    return "fits" if need.fits else "no"
+
+
+def verdict_text(need: MemoryNeed) -> str:
+    """One sentence: what is there for requests, or by how much it does not fit."""
+    kv = need.kv
+    if not need.fits or kv is None:
+        return need.reason or "it does not fit"
+    tokens = need.kv_tokens
+    band = f" ({tokens.low:,} to {tokens.high:,})" if doubt(tokens) else ""
+    return (
+        f"{tokens.expected:,} KV tokens{band} in {kv.num_blocks:,} blocks of {kv.block_size}:"
+        f" {kv.concurrency:.1f} requests of {need.resolved.max_model_len:,} tokens at once"
+    )
+
+
+def says(
+    need: MemoryNeed, other: MemoryNeed | None, origin: str, warnings: Iterable[str]
+) -> Iterable[tuple[str, str]]:
+    """(label, sentence) below the verdict."""
+    resolved = need.resolved
+    if need.max_model_len_that_fits > 0:
+        yield "longest", f"a context of {need.max_model_len_that_fits:,} tokens fits"
+    elif need.kv is not None:
+        yield "longest", "not even one token fits"
+    if other is not None and other.kv is not None and other.kv_tokens.expected != need.kv_tokens.expected:
+        yield "note", _other(need, other)
+    cache = f" KV cache in {resolved.kv_dtype}," if need.kv is not None else ""
+    tokens, seqs = resolved.max_num_batched_tokens, resolved.max_num_seqs
+    batch = f"max_num_batched_tokens {tokens:,}, max_num_seqs {seqs:,}"
+    graphs = "compiled with CUDA graphs" if resolved.compiled else "eager"
+    yield "with", f"{batch}, dtype {resolved.dtype},{cache} {graphs}"
+    if origin:
+        yield "facts", f"of the model: {origin}"
+    yield from (("warning", text) for text in dict.fromkeys((*need.warnings, *warnings)))
+
+
+def _other(need: MemoryNeed, other: MemoryNeed) -> str:
+    vllm = other.resolved.vllm
+    fewer = other.kv_tokens.expected < need.kv_tokens.expected
+    graphs = need.cudagraphs.expected and fewer and vllm == "0.32"
+    why = "takes the CUDA graphs from this as well" if graphs else "shares the card out differently"
+    figure = f"{number(other.kv_tokens.expected)} tokens" if other.fits else "it does not fit then"
+    return f"vLLM {vllm} {why}: {figure}; --vllm-version {vllm}"
+
+
+def _columns(need: MemoryNeed) -> tuple[Column, ...]:
+    resolved, card = need.resolved, need.card
+    rows: list[tuple[str, Figure]] = [
+        ("weights", need.weights),
+        ("activation", need.activation),
+        ("CUDA graphs", need.cudagraphs),
+        ("libraries (non-torch)", need.non_torch),
+        ("CUDA context", need.context),
+    ]
+    if card.cpu:
+        rows = [row for row in rows if row[1].high > 0]
+    if need.kv is not None:
+        rows.append(("KV cache" if need.kv_bytes.expected >= 0 else "missing", need.kv_bytes))
+    names = [name for name, _ in rows]
+    sizes = [f"{abs(figure.expected) / GIB:.2f}" for _, figure in rows]
+    bands = [_band(figure) for _, figure in rows]
+    sources = [source(figure).partition(",")[0] if figure.high or figure.low else "" for _, figure in rows]
+    if not card.cpu:
+        share = (
+            "with --kv-cache-memory-bytes"
+            if resolved.kv_cache_memory_bytes is not None
+            else f"{resolved.gpu_memory_utilization:g} of the card; the context comes on top"
+        )
+        names.append("vLLM's budget")
+        sizes.append(f"{need.budget_bytes / GIB:.2f}")
+        bands.append("")
+        sources.append(share)
+    return (
+        Column("a GPU" if resolved.tensor_parallel * resolved.pipeline_parallel > 1 else "", tuple(names)),
+        Column("GiB", tuple(sizes), right=True),
+        Column("between", tuple(bands), right=True, sacrifice=1),
+        Column("from", tuple(sources), sacrifice=2),
+    )
+
+
+def _band(figure: Figure) -> str:
+    low, high = (f"{abs(end) / GIB:.2f}" for end in sorted((figure.low, figure.high), key=abs))
+    return "" if low == high else f"{low} .. {high}"
