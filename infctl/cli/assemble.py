@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from infctl.stack import Layout, Stack
 
 if TYPE_CHECKING:
+    from infctl.plan import Plan
     from infctl.profile.loading import LoadedProfile
     from infctl.render import RenderedFile
 
@@ -24,6 +25,7 @@ class Built:
     files: tuple[RenderedFile, ...]
     notes: tuple[str, ...]
     """What an operator should know of it."""
+    plan: Plan
 
 
 def assemble(loaded: LoadedProfile, layout: Layout, env: Mapping[str, str]) -> Built:
@@ -43,7 +45,7 @@ def assemble(loaded: LoadedProfile, layout: Layout, env: Mapping[str, str]) -> B
     stack = build(profile, plan, layout, here, secrets=secrets, where=loaded.where)
     http3 = serves_http3(profile, here)
     rendered = render(stack, profile, layout, http3=http3, where=loaded.where)
-    return Built(files.stamped(stack, rendered, layout.rendered), rendered, notes(profile, plan, here))
+    return Built(files.stamped(stack, rendered, layout.rendered), rendered, notes(profile, plan, here), plan)
 
 
 def certificate(loaded: LoadedProfile, layout: Layout) -> str:

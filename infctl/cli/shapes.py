@@ -43,6 +43,15 @@ _ANSWER = {
     "right": "boolean?: null where nobody can say",
     "seconds": "number",
 }
+_ACTUAL = {
+    "service": "string",
+    "planned_kv_tokens": "integer?",
+    "planned_num_gpu_blocks": "integer?",
+    "actual_kv_tokens": "integer?: null where it has not started here with these settings",
+    "actual_num_gpu_blocks": "integer?",
+    "difference_percent": "number?: of the tokens",
+    "starts": "integer",
+}
 INIT = {
     "profile": "string",
     "schema": "string",
@@ -122,6 +131,7 @@ UP = {
     "files": [_FILE_CHANGE],
     "applied": "boolean: false with --dry-run",
     "answers": [_ANSWER],
+    "measured": [_ACTUAL],
     "status": "as of `infctl status`; null with --dry-run",
 }
 DOWN = {"name": "string", "stopped": ["string"], "removed": ["string"]}

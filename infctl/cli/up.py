@@ -23,6 +23,7 @@ from infctl.cli.options import Files, Json, Yes
 from infctl.errors import EngineError, GatewayError, Interrupted, ProfileError, UsageError
 
 if TYPE_CHECKING:
+    from infctl.cli.actual import Start
     from infctl.cli.assemble import Built
     from infctl.cli.gate import Answer
     from infctl.cli.project import Project
@@ -79,18 +80,21 @@ def up(
             for line in diff.lines(built.stack, actions, changes):
                 console.fact(line)
         answers: list[Answer] = []
+        measured: tuple[Start, ...] = ()
         if dry_run:
             diff.show(() if json_output else changes)
         elif actions or changes or _unready(project):
             _consent(actions, yes=yes)
             write = functools.partial(project.write, built, overwrite_edits=overwrite_edits)
             answers = _carry_out(project, built, write, timeout_s=timeout, keep=keep)
+        if not dry_run:
+            measured = _measure(project, built, actions)
     told = {"name": built.stack.name, **diff.as_data(actions, changes), "applied": not dry_run}
     if dry_run:
         if json_output:
-            console.data({**told, "answers": [], "status": None})
+            console.data({**told, "answers": [], "measured": [], "status": None})
         return
-    _report(project, built, told, answers, json_output=json_output)
+    _report(project, built, told, answers, measured, json_output=json_output)
     if actions or changes:
         console.say(f"done in {_since(begun)}")
 
@@ -253,16 +257,55 @@ def _show_answer(answer: Answer, *, json_output: bool) -> None:
         )
 
 
+def _measure(project: Project, built: Built, actions: Sequence[Action]) -> tuple[Start, ...]:
+    """What each engine measured when it started: kept for the next plan. It never fails what runs already."""
+    from infctl.cli import measure
+
+    started = {action.service for action in actions if action.kind in {"start", "replace"}}
+    try:
+        learned = measure.learn(
+            built.stack,
+            built.plan,
+            project.profile,
+            project.layout,
+            project.secrets(built.stack),
+            started=started,
+            now=time.time(),
+        )
+    except Exception as error:  # noqa: BLE001 - a fault of ours is not worth a platform that answers
+        console.warn(f"what the engines measured could not be read: {error!r}")
+        return ()
+    for text in learned.warnings:
+        console.warn(text)
+    return learned.starts
+
+
 def _report(
-    project: Project, built: Built, told: Mapping[str, Any], answers: Sequence[Answer], *, json_output: bool
+    project: Project,
+    built: Built,
+    told: Mapping[str, Any],
+    answers: Sequence[Answer],
+    measured: Sequence[Start],
+    *,
+    json_output: bool,
 ) -> None:
     """The table of `infctl status`, and what to copy."""
-    from infctl.cli import curls, status
+    from infctl.cli import curls, measure, status
+    from infctl.cli.actual import actual_data
 
     facts = status.collect(project)
     if json_output:
-        console.data({**told, "answers": [a.as_data() for a in answers], "status": facts.as_data()})
+        console.data(
+            {
+                **told,
+                "answers": [answer.as_data() for answer in answers],
+                "measured": actual_data(measured),
+                "status": facts.as_data(),
+            }
+        )
         return
+    for line in measure.lines(measured) if answers else ():
+        console.fact(line)
     console.fact()
     status.show(facts, json_output=False)
     if not answers:

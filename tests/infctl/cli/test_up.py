@@ -34,7 +34,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.answer({})
+        if self.path == "/metrics":
+            labels = 'num_gpu_blocks="182",block_size="128",kv_cache_size_tokens="23296"'
+            self.send(f"vllm:cache_config_info{{{labels}}} 1.0".encode())
+        else:
+            self.answer({"version": "0.32.0"})
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
@@ -43,7 +47,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
 
     def answer(self, value):
-        raw = json.dumps(value).encode()
+        self.send(json.dumps(value).encode())
+
+    def send(self, raw):
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(raw)))
@@ -113,6 +119,9 @@ def test_up_ends_with_an_answer_a_table_and_lines_to_copy(run: Run, folder: Path
     assert done.returncode == 0, done.stderr
     assert "toy · 3 to start" in done.stdout
     assert "ok · " in done.stdout
+    assert "chat: KV tokens 23,296\n" in done.stdout, (
+        "a folder without a config is not planned"
+    )
     assert "The capital of France is Paris." in done.stdout
     assert re.search(r"^chat +chat +ready", done.stdout, re.MULTILINE)
     assert "curl -s --cacert " in done.stdout
@@ -127,6 +136,7 @@ def test_up_ends_with_an_answer_a_table_and_lines_to_copy(run: Run, folder: Path
     told = json.loads(again.stdout)
     assert list(told) == list(shapes.UP)
     assert told["changes"] is False
+    assert [row["actual_kv_tokens"] for row in told["measured"]] == [23_296]
     assert pids(run) == before
 
     change(folder, max_model_len=512)

@@ -1,0 +1,208 @@
+"""What started engines measured: asked, kept for the next plan, and told beside what was planned.
+
+Each engine's /version and /metrics, and its log since it last began. Nothing here fails `infctl up`: an
+engine that does not say what it measured serves all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infctl.cli.actual import Start
+from infctl.errors import InfctlError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from infctl.plan import Plan, Replica
+    from infctl.profile.schema import Profile
+    from infctl.sizing import Measured
+    from infctl.stack import Layout, Service, Stack
+
+ASK_S = 5.0
+"""For each of the two pages; the engine has just answered a question."""
+BODY_BYTES_MAX = 4 * 1024 * 1024
+LOG_BYTES_MAX = 1024 * 1024
+"""Of the log's end. A start writes about 30 KB."""
+SURPRISING_PERCENT = 5.0
+_HEALTH = "/health"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one engine said."""
+
+    measured: Measured | None
+    vllm: str
+    why: str = ""
+    """Why nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Of every engine of a platform."""
+
+    starts: tuple[Start, ...]
+    warnings: tuple[str, ...]
+
+
+def learn(
+    stack: Stack,
+    plan: Plan,
+    profile: Profile,
+    layout: Layout,
+    secrets: Mapping[str, str],
+    *,
+    started: Collection[str],
+    now: float,
+) -> Learned:
+    """Ask every engine and keep what it measured. `started`: services that this command started."""
+    replicas = {replica.service: replica for replica in plan.replicas}
+    seen = {
+        service.name: look(service, layout, secrets) for service in stack.services if service.role == "engine"
+    }
+    starts = tuple(_start(name, replicas.get(name), one.measured) for name, one in seen.items())
+    warnings = [f"{name} does not say what it measured: {one.why}" for name, one in seen.items() if one.why]
+    warnings += [text for name, one in seen.items() if (text := _other_rules(name, one, replicas.get(name)))]
+    warnings += [text for start in starts if (text := surprise(start))]
+    try:
+        odd = _keep(layout.calibration, seen, replicas, profile, started, now)
+        warnings += [odd] if odd else []
+    except InfctlError as error:
+        warnings.append(f"what the engines measured was not kept: {error.message}")
+    return Learned(starts, tuple(warnings))
+
+
+def look(service: Service, layout: Layout, secrets: Mapping[str, str]) -> Seen:
+    """One engine's pages and its log. Never raises."""
+    import httpx
+
+    from infctl.calibration.said import from_log, from_metrics, joined
+
+    if service.ready is None:
+        return Seen(None, "", "it has no address")
+    url = service.ready.url.removesuffix(_HEALTH)
+    key = next(
+        (secrets.get(name) for variable, name in service.secret_env if variable == "VLLM_API_KEY"), None
+    )
+    head = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        # A proxy named in the environment is for the outside world, not for our own loopback.
+        with httpx.Client(base_url=url, headers=head, timeout=ASK_S, trust_env=False) as client:
+            version = _version(_page(client, "/version"))
+            metrics = from_metrics(_page(client, "/metrics"))
+    except (httpx.HTTPError, ValueError, RecursionError) as error:
+        return Seen(None, "", f"{url}: {error}")
+    if metrics is None:
+        return Seen(None, version, f"{url}/metrics has no vllm:cache_config_info")
+    return Seen(joined(metrics, from_log(_log(layout.logs / f"{service.name}.log"))), version)
+
+
+def lines(starts: Sequence[Start]) -> Iterator[str]:
+    """One short line an engine that said something."""
+    for start in starts:
+        said = start.measured
+        if said is None:
+            continue
+        if not said.kv_tokens:
+            yield f"{start.service}: no KV cache"
+            continue
+        planned = "" if start.planned_tokens is None else f" (planned {start.planned_tokens:,})"
+        yield f"{start.service}: KV tokens {said.kv_tokens:,}{planned}"
+
+
+def surprise(start: Start) -> str:
+    """What to say of a plan that was wrong; empty: it was right, or there was none."""
+    off = start.difference
+    if off is None or abs(off) <= SURPRISING_PERCENT:
+        return ""
+    more = "more" if off > 0 else "fewer"
+    return (
+        f"{start.service} holds {abs(off):.0f} % {more} KV tokens than planned; "
+        "the next plan knows what it measured (infctl plan --actual shows both)"
+    )
+
+
+# Private
+
+
+def _start(name: str, replica: Replica | None, measured: Measured | None) -> Start:
+    need = replica.need if replica is not None else None
+    kv = need.kv if need is not None else None
+    tokens = need.kv_tokens.expected if need is not None and kv is not None else None
+    caches = kv is not None if need is not None else bool(measured is not None and measured.kv_tokens)
+    return Start(name, caches, tokens, kv.num_blocks if kv is not None else None, measured)
+
+
+def _other_rules(name: str, one: Seen, replica: Replica | None) -> str:
+    """What is measured with another vLLM says nothing of the one that is planned for."""
+    planned = replica.need.resolved.vllm if replica is not None and replica.need is not None else None
+    if planned is None or not one.vllm or f"{one.vllm}.".startswith(f"{planned}."):
+        return ""
+    return f"{name} runs vLLM {one.vllm}, and plans are made for {planned}: what it measured is not used"
+
+
+def _keep(
+    file: Path,
+    seen: Mapping[str, Seen],
+    replicas: Mapping[str, Replica],
+    profile: Profile,
+    started: Collection[str],
+    now: float,
+) -> str:
+    """Answers with what was odd about the file. Raises InfctlError."""
+    from infctl.calibration import Calibration, key, model_name, save
+
+    known = before = Calibration.load(file)
+    for name, one in seen.items():
+        replica = replicas.get(name)
+        if replica is None or replica.need is None or one.measured is None:
+            continue
+        need = replica.need
+        engine = key(model_name(profile.models[replica.model].source), need.resolved, need.card, one.vllm)
+        if name in started or known.find(engine) is None:
+            planned = (need.kv_tokens.expected, need.kv.num_blocks) if need.kv is not None else None
+            known = known.record(engine, one.measured, now, vllm=one.vllm, planned=planned)
+    if known != before:
+        save(file, known)
+    return known.warning
+
+
+def _page(client: httpx.Client, path: str) -> str:
+    """Raises httpx.HTTPError, ValueError."""
+    with client.stream("GET", path) as answer:
+        if answer.status_code != 200:
+            raise ValueError(f"{path} answered {answer.status_code}")
+        body = bytearray()
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                raise ValueError(f"{path} sends over {BODY_BYTES_MAX:,} bytes")
+    return body.decode("utf-8", "replace")
+
+
+def _version(page: str) -> str:
+    import json
+
+    told = json.loads(page)
+    return str(told.get("version", ""))[:40] if isinstance(told, dict) else ""
+
+
+def _log(path: Path) -> list[str]:
+    """The end of a log, and before it the end of its rotated copy."""
+    data = b""
+    for part in (path, path.with_name(f"{path.name}.1")):
+        data = _end(part, LOG_BYTES_MAX - len(data)) + data
+    return data.decode("utf-8", "replace").split("\n")
+
+
+def _end(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - limit))
+            return file.read(limit)
+    except OSError:
+        return b""
