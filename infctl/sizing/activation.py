@@ -9,7 +9,7 @@ from __future__ import annotations
 from infctl.figure import ZERO, Figure
 from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
-from infctl.sizing.forward import forward, kept, number_bytes
+from infctl.sizing.forward import forward, kept, method, number_bytes
 from infctl.sizing.graphs import runner_v2
 from infctl.sizing.hardware import generation
 
@@ -49,9 +49,8 @@ def _spread(peak: int, share: float) -> int:
 
 
 def _layers(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
-    quantization = facts.quantization
     # Quantised products bring their own kernels; mxfp4 is for experts only.
-    plain = quantization is None or quantization.method in {"none", "mxfp4"}
+    plain = method(facts, resolved) in {"none", "mxfp4"}
     return forward(facts, resolved, card) + (_product_workspace(card) if plain else 0)
 
 

@@ -47,10 +47,24 @@ def kept(part: FeedForward, facts: ModelFacts, resolved: Resolved, card: Card) -
     return rows * each * number_bytes(resolved)
 
 
+def method(facts: ModelFacts, resolved: Resolved) -> str:
+    """How weights are packed: as the model says, else as the arguments do; `none`."""
+    if facts.quantization is not None:
+        return facts.quantization.method
+    return resolved.quantization or "none"
+
+
 def _transient(facts: ModelFacts, card: Card) -> bool:
     """MXFP4 on Hopper runs in Triton kernels that allocate and free for themselves."""
     quantization = facts.quantization
     return quantization is not None and quantization.method == "mxfp4" and generation(card) == "hopper"
+
+
+def _eight_bit_inputs(facts: ModelFacts, resolved: Resolved) -> bool:
+    """Whether products take their inputs in one byte, which eager code copies them to."""
+    how = method(facts, resolved)
+    packed = facts.quantization
+    return how == "fp8" or (how == "compressed-tensors" and packed is not None and packed.bits == 8)
 
 
 def _expert_width(part: FeedForward, resolved: Resolved) -> int:
@@ -94,6 +108,8 @@ def _dense(facts: ModelFacts, resolved: Resolved, layer: Layer) -> int:
     inner = 3 * width if part.gated else 2 * width
     if resolved.compiled:
         return inner + 3 * facts.hidden + 3 * _kv_width(layer.attention, resolved)
+    if _eight_bit_inputs(facts, resolved):
+        inner += width // 2
     states = 3 if facts.family in _REUSES_NAME else 4
     return inner + (states + facts.family.startswith("gemma")) * facts.hidden
 

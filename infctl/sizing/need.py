@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import ceil
 
 from infctl.figure import ZERO, Figure, exactly, within
 from infctl.models import ModelFacts
@@ -15,14 +15,7 @@ from infctl.sizing.kv import capacity, longest
 from infctl.sizing.kv_specs import Ranks, specs
 from infctl.sizing.overheads import context, non_torch
 from infctl.sizing.verdict import verdict
-
-try:
-    from infctl.sizing.weights import weights
-except ImportError:  # pragma: no cover
-
-    def weights(facts: ModelFacts, _resolved: Resolved) -> Figure:
-        return exactly(facts.stored_bytes or 2 * sum(w.count * prod(w.shape) for w in facts.weights))
-
+from infctl.sizing.weights import weights
 
 NOTHING_MEASURED = Measured()
 
@@ -79,7 +72,7 @@ def need(facts: ModelFacts, args: EngineArgs, card: Card, *, measured: Measured 
 
 def _parts(facts: ModelFacts, resolved: Resolved, card: Card, seen: Measured) -> _Parts:
     return _Parts(
-        _preferred(seen.weights_bytes, weights(facts, resolved)),
+        _preferred(seen.weights_bytes, weights(facts, resolved, card)),
         _preferred(seen.activation_bytes, activation(facts, resolved, card)),
         _preferred(seen.cudagraph_bytes, cudagraphs(facts, resolved, card)),
         _preferred(seen.non_torch_bytes, non_torch(resolved, card)),
