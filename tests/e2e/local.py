@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import ssl
@@ -98,8 +99,12 @@ class Platform:
         return self.env["GATEWAY_API_KEY"]
 
     @property
+    def admin_key(self) -> str:
+        return self.env.get("ADMIN_API_KEY") or self.key
+
+    @property
     def home(self) -> Path:
-        return next((self.folder / ".infctl").iterdir())
+        return next(path for path in (self.folder / ".infctl").iterdir() if path.is_dir())
 
     @property
     def url(self) -> str:
@@ -149,6 +154,33 @@ def make(folder: Path, **overlay: Any) -> Platform:
     }
     (folder / "ports.yaml").write_text(yaml.safe_dump(ports))
     return platform
+
+
+Blocks = dict[str, tuple[int, int | None]]
+"""Engine -> (blocks, tokens) of its KV cache."""
+
+
+def planned(platform: Platform, elsewhere: Path) -> Blocks:
+    """By `infctl plan`, in a folder where nothing has ever started and so nothing was measured."""
+    for name in ("local.yaml", "ports.yaml"):
+        shutil.copy(platform.folder / name, elsewhere)
+    engines = Platform(elsewhere, platform.gateway_port, platform.https_port).json("plan")["engines"]
+    return {one["service"]: (one["need"]["num_gpu_blocks"], one["need"]["kv_tokens"]) for one in engines}
+
+
+def reported(platform: Platform) -> Blocks:
+    """As each engine says of itself on its own port."""
+    with platform.client() as client:
+        head = {"authorization": f"Bearer {platform.admin_key}"}
+        backends = client.get("/admin/backends", headers=head).json()["backends"]
+    found: Blocks = {}
+    for backend in backends:
+        page = httpx.get(f"{backend['url']}/metrics").text
+        line = next(line for line in page.splitlines() if line.startswith("vllm:cache_config_info{"))
+        said = dict(re.findall(r'(\w+)="([^"]*)"', line))
+        tokens = said["kv_cache_size_tokens"]
+        found[backend["id"]] = (int(said["num_gpu_blocks"]), None if tokens == "None" else int(tokens))
+    return found
 
 
 def has_local_stack() -> bool:
