@@ -119,9 +119,7 @@ def test_up_ends_with_an_answer_a_table_and_lines_to_copy(run: Run, folder: Path
     assert done.returncode == 0, done.stderr
     assert "toy · 3 to start" in done.stdout
     assert "ok · " in done.stdout
-    assert "chat: KV tokens 23,296\n" in done.stdout, (
-        "a folder without a config is not planned"
-    )
+    assert "chat: KV tokens 23,296\n" in done.stdout, "a folder without a config is not planned"
     assert "The capital of France is Paris." in done.stdout
     assert re.search(r"^chat +chat +ready", done.stdout, re.MULTILINE)
     assert "curl -s --cacert " in done.stdout
