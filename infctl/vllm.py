@@ -8,13 +8,14 @@ would abort running requests) and the parts of a shared GPU.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from infctl.plan import Setting
+from infctl.plan.engine_args import runner
 from infctl.profile.schema import Model
 
 _GIB = 2**30
-POOLING_TASKS = frozenset({"embed", "rerank"})
 
 CPU_KV_CACHE_GIB = "1"
 """A CPU model's, where the profile says nothing: vLLM would take most of the machine's memory."""
@@ -29,18 +30,21 @@ def command(
     listen: tuple[str, int],
     on_cpu: bool,
     shared_part: float | None = None,
+    settings: Sequence[Setting] = (),
     file: Callable[[str], str] = str,
 ) -> tuple[str, ...]:
     """The whole argv.
 
-    `weights`: a hub id or a folder. `shared_part`: of a shared GPU, used unless the model writes its own.
+    `weights`: a hub id or a folder. `settings`: what the plan decided where the model leaves it open.
+    `shared_part`: of a shared GPU, where no bytes were planned; used unless the model writes its own.
     `file`: a path of the profile -> where the engine finds it.
     """
     argv = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
     if model.source.hub is not None and model.source.revision is not None:
         argv += ["--revision", model.source.revision]
     argv += ["--served-model-name", served_name, "--host", listen[0], "--port", str(listen[1])]
-    argv += _flags(model, on_cpu=on_cpu, shared_part=shared_part, file=file)
+    planned = {setting.flag: setting.value for setting in settings}
+    argv += _flags(model, on_cpu=on_cpu, shared_part=shared_part, planned=planned, file=file)
     argv += ["--shutdown-timeout", str(shutdown_timeout_s(model))]
     return (*argv, *model.extra_args)
 
@@ -50,15 +54,13 @@ def shutdown_timeout_s(model: Model) -> int:
     return int(model.stop_timeout * 0.8)
 
 
-def runner(model: Model) -> str | None:
-    """What `--runner` is; None: vLLM's own choice is right."""
-    if model.runner is not None:
-        return model.runner
-    return "pooling" if POOLING_TASKS.issuperset(model.task) else None
-
-
 def _flags(
-    model: Model, *, on_cpu: bool, shared_part: float | None, file: Callable[[str], str]
+    model: Model,
+    *,
+    on_cpu: bool,
+    shared_part: float | None,
+    planned: Mapping[str, str],
+    file: Callable[[str], str],
 ) -> Iterator[str]:
     def given(flag: str, value: Any) -> Iterator[str]:
         if value is not None:
@@ -73,10 +75,10 @@ def _flags(
     yield from given("--dtype", model.dtype)
     yield from given("--quantization", model.quantization)
     yield from given("--load-format", model.load_format)
-    yield from given("--max-model-len", model.max_model_len)
-    yield from given("--max-num-seqs", model.max_num_seqs)
+    yield from given("--max-model-len", model.max_model_len or planned.get("--max-model-len"))
+    yield from given("--max-num-seqs", model.max_num_seqs or planned.get("--max-num-seqs"))
     yield from given("--max-num-batched-tokens", model.max_num_batched_tokens)
-    yield from _memory(model, on_cpu=on_cpu, shared_part=shared_part)
+    yield from _memory(model, on_cpu=on_cpu, shared_part=shared_part, planned=planned)
     yield from given("--kv-cache-dtype", model.kv_cache_dtype)
     yield from given("--block-size", model.block_size)
     yield from given("--cpu-offload-gb", _gib(model.cpu_offload))
@@ -101,7 +103,9 @@ def _flags(
         yield from ("--limit-mm-per-prompt", limits)
 
 
-def _memory(model: Model, *, on_cpu: bool, shared_part: float | None) -> Iterator[str]:
+def _memory(
+    model: Model, *, on_cpu: bool, shared_part: float | None, planned: Mapping[str, str]
+) -> Iterator[str]:
     """Exact KV bytes, or a share of the card: vLLM ignores the share for the KV cache once bytes are given.
 
     A share the user wrote therefore drops the bytes; without one, the share is the start-up gate alone.
@@ -112,7 +116,11 @@ def _memory(model: Model, *, on_cpu: bool, shared_part: float | None) -> Iterato
         return
     if model.kv_cache_memory is not None:
         yield from ("--kv-cache-memory-bytes", str(model.kv_cache_memory))
-    if shared_part is not None and not on_cpu:
+    elif (size := planned.get("--kv-cache-memory-bytes")) is not None:
+        yield from ("--kv-cache-memory-bytes", size)
+    if (gate := planned.get("--gpu-memory-utilization")) is not None:
+        yield from ("--gpu-memory-utilization", gate)
+    elif shared_part is not None and not on_cpu:
         yield from ("--gpu-memory-utilization", f"{shared_part:g}")
 
 

@@ -85,6 +85,7 @@ def _engines(
             listen=listen,
             on_cpu=not replica.gpus,
             shared_part=replica.utilization,
+            settings=replica.settings,
             file=names.file,
         )
         url = f"http://{authority(names.engine(replica.service), listen[1])}/health"

@@ -1,0 +1,46 @@
+"""A change of the profile that the plan proposes, and whether it would work. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from infctl.errors import PlanError
+from infctl.gpus import Gpu
+from infctl.models import ModelFacts
+from infctl.plan.asks import Sizer
+from infctl.plan.draft import Draft, draft
+from infctl.plan.model import nowhere
+from infctl.profile.schema import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to write instead."""
+
+    says: str
+    """As a person would write it: `max_model_len: 8192`."""
+    model: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Of the model, as the schema keeps them."""
+    gpus: tuple[Gpu, ...] | None = None
+    """Other cards instead of those that are there."""
+    facts: ModelFacts | None = None
+    """Of other weights for the model."""
+
+
+def tried(change: Change, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer) -> Draft | None:
+    """The draft of the changed profile, with whatever still fails in it; None: it cannot even be placed."""
+    model = profile.models[change.model].model_copy(update=dict(change.fields))
+    models = {**profile.models, change.model: model}
+    changed = profile.model_copy(update={"models": models})
+    facts = dict(sizer.facts) if change.facts is None else {**sizer.facts, change.model: change.facts}
+    # Needs are the same for the same arguments: only what a model asks beyond them is asked anew.
+    other = replace(sizer, models=models, facts=facts, _asks={})
+    if change.facts is not None:
+        other = replace(other, _needs={})
+    try:
+        return draft(changed, change.gpus or gpus, other, nowhere)
+    except PlanError:
+        return None

@@ -1,0 +1,208 @@
+"""What would make a model fit: the cheapest changes, each of them planned before it is proposed. Pure.
+
+In order of what they cost: less context, the plan's own share, a smaller KV cache a token, fewer requests at
+once, fewer replicas, a card of its own, smaller weights, more cards, larger cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from infctl.gpus import CARDS, Gpu
+from infctl.models import ModelFacts, Quantization
+from infctl.plan.asks import Sizer, card_of
+from infctl.plan.changes import Change, tried
+from infctl.plan.draft import Draft
+from infctl.plan.engine_args import engine_args
+from infctl.plan.failures import Failure
+from infctl.plan.lengths import STEP
+from infctl.plan.words import gib
+from infctl.profile.schema import Model, Placement, Profile
+from infctl.sizing.defaults import resolve
+
+AT_MOST = 4
+"""Changes proposed for one failure."""
+FEWEST_SEQS = 16
+WIDEST = 8
+"""Cards a replica is cut across at most, in a proposal."""
+OLDEST = (8, 0)
+"""Compute capability of the cards that are proposed: older ones have no bfloat16."""
+FOUR_BITS = Quantization("awq", bits=4, group_size=128, zero_points=True, name="awq")
+
+Works = Callable[[Change], Draft | None]
+
+
+def hint(failure: Failure, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, found: Draft) -> str:
+    """`would fit: ...` and a line an alternative; what to do where none is known."""
+
+    def works(change: Change) -> Draft | None:
+        then = tried(change, profile, gpus, sizer)
+        good = (
+            then is not None and not then.failed.intersection(failure.models) and then.failed <= found.failed
+        )
+        return then if good else None
+
+    several = len(failure.models) > 1
+    lines: list[str] = []
+    for candidates in _candidates(profile, gpus, sizer, failure):
+        for change, then in candidates(works):
+            own = several and change.gpus is None
+            lines.append(f"{change.model}: {_said(change, then)}" if own else _said(change, then))
+            if len(lines) == AT_MOST:
+                break
+        if len(lines) == AT_MOST:
+            break
+    if not lines:
+        return "no single change makes it fit: infctl size MODEL --gpu NAME shows what would"
+    return "\n".join(["would fit: " + lines[0], *("or " + line for line in lines[1:])])
+
+
+def _said(change: Change, then: Draft) -> str:
+    tokens = [count for count in then.tokens(change.model) if count]
+    if not tokens:
+        return change.says
+    return f"{change.says} ({min(tokens):,} tokens of KV cache{' each' if len(tokens) > 1 else ''})"
+
+
+Candidates = Callable[[Works], Iterator[tuple[Change, Draft]]]
+
+
+def _candidates(
+    profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, failure: Failure
+) -> Iterator[Candidates]:
+    kinds = (
+        _shorter,
+        _own_share,
+        _small_cache,
+        _fewer_seqs,
+        _fewer_replicas,
+        _own_card,
+        _small_weights,
+        _wider,
+    )
+    for kind in kinds if profile.gpus.kind != "cpu" else (_shorter,):
+        for model in failure.models:
+            yield partial(kind, model, profile.models[model], sizer, gpus)
+    if profile.gpus.kind != "cpu":
+        yield partial(_larger_cards, failure.models[0], gpus)
+
+
+def _first(works: Works, *changes: Change) -> Iterator[tuple[Change, Draft]]:
+    for change in changes:
+        if (then := works(change)) is not None:
+            yield change, then
+            return
+
+
+def _shorter(
+    name: str, model: Model, sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    """The longest multiple of STEP below what is asked that fits."""
+    asked = model.max_model_len or sizer.facts[name].context
+    most = min((asked - 1) // STEP, sizer.facts[name].context // STEP)
+
+    def change(steps: int) -> Change:
+        return Change(f"max_model_len: {steps * STEP}", name, {"max_model_len": steps * STEP})
+
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if works(change(middle)) is not None else (low, middle - 1)
+    if low:
+        yield from _first(works, change(low))
+
+
+def _own_share(
+    name: str, model: Model, _sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    if model.gpu_memory_utilization is not None:
+        yield from _first(
+            works,
+            Change("no gpu_memory_utilization: the plan chooses", name, {"gpu_memory_utilization": None}),
+        )
+    if model.kv_cache_memory is not None:
+        yield from _first(
+            works, Change("no kv_cache_memory: the plan chooses", name, {"kv_cache_memory": None})
+        )
+
+
+def _small_cache(
+    name: str, model: Model, sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    if not sizer.facts[name].encoder_only and not str(model.kv_cache_dtype).startswith("fp8"):
+        yield from _first(works, Change("kv_cache_dtype: fp8", name, {"kv_cache_dtype": "fp8"}))
+
+
+def _fewer_seqs(
+    name: str, model: Model, sizer: Sizer, gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    card = card_of(gpus) if gpus else None
+    if card is None:
+        return
+    seqs = resolve(sizer.facts[name], engine_args(model, sizer.vllm), card).max_num_seqs
+    counts = []
+    while seqs > FEWEST_SEQS:
+        seqs //= 2
+        counts.append(max(seqs, FEWEST_SEQS))
+    yield from _first(works, *(Change(f"max_num_seqs: {n}", name, {"max_num_seqs": n}) for n in counts))
+
+
+def _fewer_replicas(
+    name: str, model: Model, _sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    fewer = range((model.replicas or 1) - 1, 0, -1)
+    yield from _first(works, *(Change(f"replicas: {n}", name, {"replicas": n}) for n in fewer))
+
+
+def _own_card(
+    name: str, model: Model, _sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    if not model.gpu.auto:
+        yield from _first(works, Change("gpu: auto", name, {"gpu": Placement()}))
+
+
+def _small_weights(
+    name: str, model: Model, sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    facts = sizer.facts[name]
+    packed = facts.quantization is not None and facts.quantization.method != "none"
+    if packed or model.quantization is not None or not any(weight.packed for weight in facts.weights):
+        return
+    small = replace(facts, quantization=FOUR_BITS, stored_bytes=None)
+    for change, then in _first(works, Change("", name, facts=small)):
+        weights = next(
+            r.need.weights.expected for r in then.replicas if r.model == name and r.need is not None
+        )
+        yield replace(change, says=f"a 4-bit checkpoint of it (awq), {gib(weights)} of weights"), then
+
+
+def _wider(
+    name: str, model: Model, sizer: Sizer, gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    heads = _heads(sizer.facts[name])
+    now = model.tensor_parallel
+    widths = [n for n in (2, 4, 8) if now < n <= min(WIDEST, len(gpus)) and heads % n == 0]
+    yield from _first(works, *(Change(f"tensor_parallel: {n}", name, {"tensor_parallel": n}) for n in widths))
+
+
+def _heads(facts: ModelFacts) -> int:
+    return max((layer.attention.heads for layer in facts.layers), default=1)
+
+
+def _larger_cards(name: str, gpus: tuple[Gpu, ...], works: Works) -> Iterator[tuple[Change, Draft]]:
+    """As many cards, of the smallest kind in the catalogue that holds it all."""
+    now = max(gpu.memory_bytes for gpu in gpus)
+    larger = sorted(
+        (card for card in CARDS if card.memory_bytes > now and card.capability >= OLDEST),
+        key=lambda card: card.memory_bytes,
+    )
+    for card in larger:
+        cards = tuple(
+            replace(gpu, name=card.name, memory_bytes=card.memory_bytes, nominal=card.nominal) for gpu in gpus
+        )
+        change = Change(f"gpus: {len(gpus)}x{card.name}", name, gpus=cards)
+        if (then := works(change)) is not None:
+            yield change, then
+            return

@@ -1,0 +1,55 @@
+"""The plan with bytes: the one to call. Pure.
+
+engine_args   a profile's model -> what decides about its memory
+asks          ... x a card -> what it asks for
+packing       which replica on which card
+allot         one card's bytes -> who gets what
+sites         settings, start order, what is wrong
+draft         all of it, for one profile as it is
+remedies      what would make it fit          idle   what else would fit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from infctl.errors import PlanError, Problem
+from infctl.gpus import Gpu
+from infctl.models import ModelFacts
+from infctl.plan.asks import UNKNOWN_MEMORY, Calibration, Sizer, none
+from infctl.plan.draft import draft
+from infctl.plan.idle import idle_memory
+from infctl.plan.model import Plan, Where, nowhere
+from infctl.plan.remedies import hint
+from infctl.profile.schema import Profile
+from infctl.sizing import Vllm
+
+
+def plan(
+    profile: Profile,
+    gpus: tuple[Gpu, ...],
+    facts: Mapping[str, ModelFacts],
+    *,
+    where: Where = nowhere,
+    measured: Calibration = none,
+    vllm: Vllm = "0.32",
+    machine_bytes: int = UNKNOWN_MEMORY,
+) -> Plan:
+    """`facts`: by the model's name in the profile; a model without is placed by count, and a warning says so.
+
+    `measured`: what an engine reported that started here with these arguments (as the profile has them).
+    `machine_bytes`: of the machine, where engines run on its CPU.
+
+    Raises PlanError with every problem: its place, by how much it does not fit, and what would.
+    """
+    sizer = Sizer(profile.models, facts, measured, vllm, machine_bytes)
+    found = draft(profile, gpus, sizer, where)
+    if found.failures:
+        problems = [
+            Problem(f.message, f.path, where(f.path), hint(f, profile, gpus, sizer, found))
+            for f in found.failures
+        ]
+        raise PlanError("the models do not fit the GPUs", problems=problems)
+    planned = found.plan(gpus, facts, where)
+    return replace(planned, idle_memory=idle_memory(profile, gpus, sizer, found))
