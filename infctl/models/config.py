@@ -17,7 +17,8 @@ from typing import Any
 from infctl.errors import Location, PlanError, Problem
 from infctl.models import Layer, ModelFacts
 from infctl.models.attention import attention, mla_heads
-from infctl.models.context import Beside, context
+from infctl.models.checks import check_rest, check_rope
+from infctl.models.context import Beside, context, ropes
 from infctl.models.document import Where, read_config
 from infctl.models.families import FAMILIES, UNTAUGHT, Family, canonical
 from infctl.models.feed_forward import feed_forward
@@ -102,6 +103,9 @@ def _read(
     if family is None:
         said = architecture or family_name
         warnings.append(f"no rules for {said[:_SHOWN_AS]}: planned like a dense GQA model, with a wide band")
+    check_rest(inner)
+    for rope in ropes(inner):
+        check_rope(rope)
     packed = quantization(outer, inner, beside.quantization)
     if packed is not None and packed.method == "other" and packed.bits == 16:
         warnings.append(f"no rules for the quantisation {packed.name[:_SHOWN_AS]}: taken for 16 bits")
@@ -130,7 +134,8 @@ def _read(
         mla_heads=mla_heads(inner) if mla else (0, 0, 0, 0),
         warnings=tuple(warnings),
     )
-    return read, MappingProxyType({**inner.defaults, **inner.tree})
+    written = {**inner.defaults, **inner.tree}
+    return read, MappingProxyType({key: value for key, value in written.items() if value is not None})
 
 
 def _text_config(outer: Reader) -> Reader:

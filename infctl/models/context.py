@@ -69,12 +69,9 @@ def context(config: Reader, family_name: str, beside: Beside, *, pooling: bool) 
     return Context(min(most, CONTEXT_MAX), min(default, CONTEXT_MAX), assumed)
 
 
-def _ropes(config: Reader) -> list[Reader]:
+def ropes(config: Reader) -> list[Reader]:
     """One, or one a kind of layer (Gemma 3, ModernBERT in their newer spelling)."""
     key = "rope_parameters" if config.get("rope_parameters") is not None else "rope_scaling"
-    if isinstance(config.get(key), str | bool | int | float):
-        config.wrong(key, "is not a mapping", 'a mapping: {"rope_type": "yarn", "factor": 4.0}')
-        return []
     rope = config.below(key)
     if rope is None or not rope.tree:
         return []
@@ -83,7 +80,7 @@ def _ropes(config: Reader) -> list[Reader]:
 
 
 def _rope_types(config: Reader) -> set[str]:
-    return {_rope_type(rope) for rope in _ropes(config)}
+    return {_rope_type(rope) for rope in ropes(config)}
 
 
 def _rope_type(rope: Reader) -> str:
@@ -94,7 +91,7 @@ def _rope_type(rope: Reader) -> str:
 def _scale(config: Reader) -> float:
     """`linear` and `dynamic` multiply; the others are contained in the number already."""
     scale = 1.0
-    for rope in _ropes(config):
+    for rope in ropes(config):
         if _rope_type(rope) not in _SCALED_ALREADY:
             scale = rope.number("factor", scale)
     return scale
