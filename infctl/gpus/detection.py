@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import subprocess
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +12,7 @@ from infctl.gpus import nvml as nvml_cards
 from infctl.gpus.card import NAME_THEM, Gpu
 from infctl.gpus.catalogue import lookup
 from infctl.gpus.smi import QUERY, read_smi
+from infctl.in_time import answer
 
 SMI_TIMEOUT_S = 20.0
 """A cold driver takes some seconds; a hung one must not hang us. For NVML, too."""
@@ -31,9 +30,12 @@ def detect(
     if program is None:
         try:
             library = importlib.import_module("pynvml") if nvml is None else nvml
-            found = _in_time(lambda: nvml_cards.cards(library), timeout_s)
+            found = answer(lambda: nvml_cards.cards(library), timeout_s)
         except (ImportError, nvml_cards.NoNvml):
             found = ()
+        except TimeoutError:
+            message = f"the NVIDIA driver did not answer within {timeout_s:g} s"
+            raise PlanError(message, hint=NAME_THEM) from None
         if found:
             return tuple(as_measured(card) for card in found)
     return tuple(as_measured(card) for card in _smi(program or "nvidia-smi", timeout_s))
@@ -51,39 +53,18 @@ def as_measured(card: Gpu) -> Gpu:
     return replace(card, memory_bytes=known.memory_bytes, capability=capability)
 
 
-def _in_time(ask: Callable[[], tuple[Gpu, ...]], timeout_s: float) -> tuple[Gpu, ...]:
-    """A library that hangs cannot be stopped, only left behind."""
-    answers: list[tuple[Gpu, ...] | Exception] = []
-
-    def run() -> None:
-        try:
-            answers.append(ask())
-        except Exception as error:  # noqa: BLE001 - carried to the caller, whatever it is
-            answers.append(error)
-
-    thread = threading.Thread(target=run, name="nvml", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if not answers:
-        raise PlanError(f"the NVIDIA driver did not answer within {timeout_s:g} s", hint=NAME_THEM)
-    (answer,) = answers
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
 def _smi(program: str, timeout_s: float) -> tuple[Gpu, ...]:
     query = (program, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits")
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(query, capture_output=True, text=True, timeout=timeout_s, check=False)
     except FileNotFoundError:
         raise PlanError("no NVIDIA driver was found here (nvidia-smi is missing)", hint=NAME_THEM) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PlanError(f"nvidia-smi did not answer: {error}", hint=NAME_THEM) from None
-    if answer.returncode != 0:
-        said = (answer.stdout + answer.stderr).strip().splitlines()
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip().splitlines()
         raise PlanError("nvidia-smi failed", log=said[-5:], hint=NAME_THEM)
-    cards = read_smi(answer.stdout)
+    cards = read_smi(done.stdout)
     if not cards:
         raise PlanError("nvidia-smi lists no GPU", hint=NAME_THEM)
     return cards

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from infctl.errors import Location, PlanError, Problem
 from infctl.gpus.card import Gpu
 from infctl.gpus.catalogue import lookup, nearest
 from infctl.gpus.detection import detect
-from infctl.profile.schema import GpuDevice, Gpus
+
+if TYPE_CHECKING:  # its classes take a third of a second to build
+    from infctl.profile.schema import GpuDevice, Gpus
 
 Where = Callable[[str], Location | None]
 

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from infctl.errors import PlanError, UsageError
-from infctl.gpus import listing
 from infctl.gpus.card import GPUS_MAX, Gpu
 from infctl.gpus.catalogue import lookup
 from infctl.gpus.detection import detect
@@ -67,6 +66,8 @@ def _is_file(text: str) -> bool:
 
 
 def _from_file(name: str) -> tuple[Gpu, ...]:
+    from infctl.gpus import listing  # noqa: PLC0415 - YAML and the profile's classes take half a second
+
     try:
         with Path(name).expanduser().open("rb") as file:
             raw = file.read(listing.BYTES_MAX + 1)
