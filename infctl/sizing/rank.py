@@ -24,7 +24,7 @@ _FUSED = {
     }.items()
     for name in names
 }
-_ALONG_INPUTS = ("o_proj", "down_proj", "w2", "out_proj", "output_linear", "c_proj", "output.dense")
+_ALONG_INPUTS = ("o_proj", "down_proj", "w2", "out_proj", "output_linear", "c_proj", "output.dense", "Wo")
 """Cut along their inputs; all others along their outputs."""
 
 

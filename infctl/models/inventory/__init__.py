@@ -45,18 +45,21 @@ def _encoder(shelf: Shelf, facts: ModelFacts, config: Mapping[str, Any]) -> None
 
 def _decoder(shelf: Shelf, facts: ModelFacts, config: Mapping[str, Any]) -> None:
     traits = TRAITS.get(facts.family, COMMON)
-    root = f"{traits.root}layers.*"
-    shelf.put(Weight(f"{traits.root}{traits.embed}.weight", (facts.vocab, facts.hidden), "vocab", "first"))
+    root = "" if facts.architecture.endswith("Model") else traits.root
+    layers = f"{root}layers.*"
+    shelf.put(Weight(f"{root}{traits.embed}.weight", (facts.vocab, facts.hidden), "vocab", "first"))
+    if traits.embed_norm:
+        shelf.put(Weight(f"{root}{traits.embed_norm}.weight", (facts.hidden,), stage="first"))
     tables = dict(rotary.tables(facts, config))
     for index, layer in enumerate(facts.layers):
-        shelf.put_all(_mixer(root, layer, facts, traits, config), index)
+        shelf.put_all(_mixer(layers, layer, facts, traits, config), index)
         if index in tables:
             shelf.put(tables[index], index)
-        shelf.put_all(feed_forward(root, layer.feed_forward, facts, traits, config), index)
-        shelf.put_all(_norms(root, facts, traits), index)
-    shelf.put_all(_end(facts, traits, config))
+        shelf.put_all(feed_forward(layers, layer.feed_forward, facts, traits, config), index)
+        shelf.put_all(_norms(layers, index, facts, traits), index)
+    shelf.put_all(_end(root, facts, traits, config))
     for index in range(len(facts.layers), len(facts.layers) + _further_layers(facts, config)):
-        shelf.put_all(_prediction(root, facts, traits, config), index)
+        shelf.put_all(_prediction(layers, index, facts, traits, config), index)
 
 
 def parameters(facts: ModelFacts) -> int:
@@ -84,17 +87,17 @@ def _mixer(
         yield from attention(f"{root}.{traits.attention}", part, facts, traits, config)
 
 
-def _norms(root: str, facts: ModelFacts, traits: Traits) -> Iterator[Weight]:
-    for name in traits.norms:
+def _norms(root: str, index: int, facts: ModelFacts, traits: Traits) -> Iterator[Weight]:
+    for name in traits.norms[1:] if traits.embed_norm and index == 0 else traits.norms:
         yield Weight(f"{root}.{name}.weight", (facts.hidden,))
         if traits.norm_bias:
             yield Weight(f"{root}.{name}.bias", (facts.hidden,))
 
 
-def _end(facts: ModelFacts, traits: Traits, config: Mapping[str, Any]) -> Iterator[Weight]:
-    yield Weight(f"{traits.root}{traits.final_norm}.weight", (facts.hidden,), stage="last")
+def _end(root: str, facts: ModelFacts, traits: Traits, config: Mapping[str, Any]) -> Iterator[Weight]:
+    yield Weight(f"{root}{traits.final_norm}.weight", (facts.hidden,), stage="last")
     if traits.norm_bias:
-        yield Weight(f"{traits.root}{traits.final_norm}.bias", (facts.hidden,), stage="last")
+        yield Weight(f"{root}{traits.final_norm}.bias", (facts.hidden,), stage="last")
     if facts.architecture.endswith("ForSequenceClassification"):
         labels = config.get("num_labels")
         yield Weight(
@@ -115,12 +118,14 @@ def _further_layers(facts: ModelFacts, config: Mapping[str, Any]) -> int:
     return count if wanted and isinstance(count, int) and 0 < count < 100 else 0
 
 
-def _prediction(root: str, facts: ModelFacts, traits: Traits, config: Mapping[str, Any]) -> Iterator[Weight]:
+def _prediction(
+    root: str, index: int, facts: ModelFacts, traits: Traits, config: Mapping[str, Any]
+) -> Iterator[Weight]:
     layer = facts.layers[-1]
     found = [
         *_mixer(root, layer, facts, traits, config),
         *feed_forward(root, layer.feed_forward, facts, traits, config),
-        *_norms(root, facts, traits),
+        *_norms(root, index, facts, traits),
         Weight(f"{root}.embed_tokens.weight", (facts.vocab, facts.hidden)),
         Weight(f"{root}.enorm.weight", (facts.hidden,)),
         Weight(f"{root}.hnorm.weight", (facts.hidden,)),

@@ -28,7 +28,7 @@ def attention(
     outputs = layer.heads * (layer.value_dim or layer.head_dim)
     bias = said(facts.family, traits.qkv_bias, config)
     if traits.fused_qkv:
-        yield from matrix(f"{at}.qkv_proj", queries + keys + values, facts.hidden, bias=bias)
+        yield from matrix(f"{at}.{traits.fused_qkv}", queries + keys + values, facts.hidden, bias=bias)
     else:
         yield from matrix(f"{at}.q_proj", queries * (1 + traits.gated_queries), facts.hidden, bias=bias)
         yield from matrix(

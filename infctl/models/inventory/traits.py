@@ -19,8 +19,11 @@ stacked: two tensors with all experts in them."""
 class Traits:
     root: str = "model."
     embed: str = "embed_tokens"
+    embed_norm: str = ""
+    """Where there is one, the first layer has no norm before its attention."""
     attention: str = "self_attn"
-    fused_qkv: bool = False
+    fused_qkv: str = ""
+    """The name of queries, keys and values where they are one tensor."""
     output: str = "o_proj"
     qkv_bias: str = "attention_bias"
     """The key that says it; `yes` or `no` where the family leaves no choice."""
@@ -62,6 +65,8 @@ _GRANITE_MOE = Traits(
     experts="granite", moe="block_sparse_moe", router="router.layer", mlp="shared_mlp", shared="shared_mlp"
 )
 _DEEPSEEK_V3 = Traits(correction_bias="gate.e_score_correction_bias")
+_BAMBA = Traits(mlp="feed_forward", norms=("input_layernorm", "pre_ff_layernorm"))
+_MAMBA = Traits(root="backbone.", embed="embeddings", norms=("norm",), final_norm="norm_f")
 _MIXTRAL = Traits(experts="mixtral", moe="block_sparse_moe")
 
 TRAITS: Mapping[str, Traits] = MappingProxyType(
@@ -76,7 +81,7 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
         "gemma2": Traits(norms=_GEMMA_NORMS),
         "gemma3_text": Traits(norms=_GEMMA_NORMS, qk_norm="head"),
         "phi3": Traits(
-            fused_qkv=True, qkv_bias="no", output_bias="no", fused_up="gate_up_proj", mlp_bias="no"
+            fused_qkv="qkv_proj", qkv_bias="no", output_bias="no", fused_up="gate_up_proj", mlp_bias="no"
         ),
         "phimoe": replace(_MIXTRAL, norm_bias=True),
         "mixtral": replace(_MIXTRAL, qkv_bias="no", output_bias="no"),
@@ -108,6 +113,28 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
             mlp_bias="use_bias",
             up_down=("", "c_fc", "c_proj"),
             norm_bias=True,
+        ),
+        "bamba": replace(_BAMBA, final_norm="final_layernorm"),
+        "falcon_h1": replace(_BAMBA, final_norm="final_layernorm"),
+        "mamba": _MAMBA,
+        "mamba2": _MAMBA,
+        "nemotron_h": replace(
+            _MAMBA,
+            attention="mixer",
+            mlp="mixer",
+            moe="mixer",
+            correction_bias="gate.e_score_correction_bias",
+        ),
+        "modernbert": Traits(
+            embed="embeddings.tok_embeddings",
+            embed_norm="embeddings.norm",
+            attention="attn",
+            fused_qkv="Wqkv",
+            output="Wo",
+            norms=("attn_norm", "mlp_norm"),
+            fused_up="Wi",
+            up_down=("", "", "Wo"),
+            final_norm="final_norm",
         ),
         "llama4_text": Traits(
             mlp="feed_forward", moe="feed_forward", experts="stacked", router="router", shared="shared_expert"
