@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil
 
 from infctl.figure import ZERO, Figure, exactly, within
@@ -72,11 +73,35 @@ def need(facts: ModelFacts, args: EngineArgs, card: Card, *, measured: Measured 
 
 def _parts(facts: ModelFacts, resolved: Resolved, card: Card, seen: Measured) -> _Parts:
     return _Parts(
-        _preferred(seen.weights_bytes, weights(facts, resolved, card)),
+        _preferred(seen.weights_bytes, _weights(facts, _cut(resolved), card)),
         _preferred(seen.activation_bytes, activation(facts, resolved, card)),
         _preferred(seen.cudagraph_bytes, cudagraphs(facts, resolved, card)),
         _preferred(seen.non_torch_bytes, non_torch(resolved, card)),
         context(card),
+    )
+
+
+@lru_cache(maxsize=256)
+def _weights(facts: ModelFacts, resolved: Resolved, card: Card) -> Figure:
+    """Looking for what would fit asks for the same weights again and again; only how they are cut matters."""
+    return weights(facts, resolved, card)
+
+
+def _cut(resolved: Resolved) -> Resolved:
+    """Without what says nothing about weights."""
+    return replace(
+        resolved,
+        max_model_len=0,
+        max_num_seqs=0,
+        max_num_batched_tokens=0,
+        gpu_memory_utilization=0.0,
+        kv_cache_memory_bytes=None,
+        kv_dtype="",
+        block_size=0,
+        async_scheduling=False,
+        prefix_caching=False,
+        hybrid_kv_cache=False,
+        compiled=False,
     )
 
 

@@ -21,7 +21,7 @@ def verdict(facts: ModelFacts, ranks: Ranks, found: MemoryNeed) -> tuple[Fate, s
             f"max_model_len {length:,} is longer than the {facts.context:,} tokens the model takes: "
             f"--max-model-len {facts.context} is the most."
         )
-    gate = _gate(found)
+    gate = _refused(facts, found) or _gate(found)
     if gate:
         return "start", gate
     if found.kv is None:
@@ -34,6 +34,35 @@ def verdict(facts: ModelFacts, ranks: Ranks, found: MemoryNeed) -> tuple[Fate, s
     if not found.kv.fits:
         return "kv", _too_long(ranks, found, found.kv)
     return "fits", _what_to_know(ranks, found, found.kv)
+
+
+def _refused(facts: ModelFacts, found: MemoryNeed) -> str:
+    """Which arguments vLLM refuses together; empty: none."""
+    resolved = found.resolved
+    tokens, seqs, length = resolved.max_num_batched_tokens, resolved.max_num_seqs, resolved.max_model_len
+    if tokens < seqs:
+        return (
+            f"max_num_batched_tokens {tokens:,} is less than max_num_seqs {seqs:,}, which vLLM refuses: "
+            f"--max-num-seqs {tokens} is the most."
+        )
+    if facts.encoder_only and tokens < length:
+        return (
+            f"max_num_batched_tokens {tokens:,} is less than max_model_len {length:,}, which vLLM refuses "
+            f"for a model whose prompts cannot be cut: --max-num-batched-tokens {length} is the least."
+        )
+    ranks = resolved.tensor_parallel
+    heads = next((layer.attention.heads for layer in facts.layers if layer.attention.heads % ranks), 0)
+    if heads:
+        return (
+            f"{heads} attention heads cannot be cut into {ranks} equal parts, which vLLM refuses: "
+            "--tensor-parallel-size has to divide them."
+        )
+    if resolved.pipeline_parallel > len(facts.layers):
+        return (
+            f"--pipeline-parallel-size {resolved.pipeline_parallel} is more than the model's "
+            f"{len(facts.layers)} layers."
+        )
+    return ""
 
 
 def _gate(found: MemoryNeed) -> str:

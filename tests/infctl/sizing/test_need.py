@@ -194,3 +194,19 @@ def test_more_cards_a_replica_need_less_of_each(ranks):
     cut = need(QWEN_7B, EngineArgs(max_model_len=8192, tensor_parallel=ranks), L4)
     assert cut.weights.expected < 0.6 * whole.weights.expected
     assert cut.kv_tokens.expected > whole.kv_tokens.expected
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "says"),
+    [
+        (QWEN_7B, EngineArgs(max_num_batched_tokens=64, max_num_seqs=128), "--max-num-seqs 64 is the most"),
+        (ARCTIC, EngineArgs(max_num_batched_tokens=512), "--max-num-batched-tokens 8194 is the least"),
+        (QWEN_7B, EngineArgs(tensor_parallel=3), "28 attention heads cannot be cut into 3"),
+        (QWEN_7B, EngineArgs(pipeline_parallel=64), "more than the model's 28 layers"),
+    ],
+    ids=["sequences", "prompt", "heads", "stages"],
+)
+def test_arguments_that_vllm_refuses_together_are_named(model, args, says):
+    found = need(model, args, L4)
+    assert found.fate == "start"
+    assert says in found.reason

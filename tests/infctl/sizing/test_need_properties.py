@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from infctl.models import ModelFacts
 from infctl.models.config import facts
 from infctl.sizing import Card, EngineArgs
-from infctl.sizing.need import need
+from infctl.sizing.defaults import resolve
+from infctl.sizing.need import _cut, need
+from infctl.sizing.weights import weights
 from tests.examples import examples
 from tests.infctl.sizing.starts import STARTS
 
@@ -116,3 +118,10 @@ def test_what_fits_has_room_for_one_request(model, args, size):
         assert found.max_model_len_that_fits >= args.max_model_len
     if found.fate == "kv" and found.kv is not None:
         assert found.max_model_len_that_fits < args.max_model_len
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(models, arguments, sizes)
+def test_weights_depend_on_nothing_that_is_left_out_of_their_key(model, args, size):
+    resolved = resolve(model, args, card(size))
+    assert weights(model, _cut(resolved), card(size)) == weights(model, resolved, card(size))
