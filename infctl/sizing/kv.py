@@ -113,7 +113,9 @@ def bytes_for(ranks: Ranks, requests: float, resolved: Resolved) -> int:
         return 0
     pool = _pool(ranks, resolved)
     each = pool.blocks(resolved.max_model_len)
-    return max(each + pool.reserved, ceil(requests * each)) * max(pool.block_bytes)
+    about = ceil(requests * each)  # 1.1 x 170 is a hair more than 187
+    blocks = next(n for n in (about - 1, about, about + 1) if n / each >= requests)
+    return max(each + pool.reserved, blocks) * max(pool.block_bytes)
 
 
 def refusal(ranks: Ranks, resolved: Resolved) -> str | None:

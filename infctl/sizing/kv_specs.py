@@ -24,6 +24,9 @@ _BY_TOKENS: dict[AttentionKind, CacheKind] = {
     "chunked": "chunked",
 }
 
+_BLOCK, _CPU_BLOCK = 16, 128
+_HOPPER, _BLACKWELL = 9, 10
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
@@ -52,15 +55,34 @@ class LayerSpec:
         return replace(self, block_size=block_size, content_bytes=content)
 
 
-def block_size(facts: ModelFacts, asked: int | None, vllm: Vllm, *, cpu: bool) -> int:
+def block_size(
+    facts: ModelFacts,
+    asked: int | None,
+    vllm: Vllm,
+    *,
+    cpu: bool,
+    capability: int | None = None,
+    fp8: bool = False,
+) -> int:
     """Tokens a block before hybrid models enlarge it.
 
-    On CUDA every backend that vLLM prefers takes multiples of 16 for full, sliding and bfloat16 MLA
-    caches, so its default stays. On a CPU it is 128; MLA runs there on blocks of 16 alone.
+    On CUDA the backends that vLLM prefers take multiples of 16, so its default stays; those for MLA do not on
+    every card. On a CPU it is 128, and MLA runs on blocks of 16 alone, whatever was asked.
+    `capability`: the card's major compute capability, None: not known. `fp8`: the cache's numbers.
     """
-    if cpu and vllm != "0.25" and any(layer.attention.kind == "mla" for layer in facts.layers):
+    mla = any(layer.attention.kind == "mla" for layer in facts.layers)
+    if cpu and mla and vllm != "0.25":
         return 16
-    return asked or (128 if cpu else 16)
+    if asked or cpu:
+        return asked or _CPU_BLOCK
+    return _mla_block(capability, fp8=fp8) if mla else _BLOCK
+
+
+def _mla_block(capability: int | None, *, fp8: bool) -> int:
+    if capability == _BLACKWELL:
+        return 32  # FlashInfer's, of 32 or 64
+    # FlashAttention's has no fp8, FlashMLA is next and takes 64. Older cards run Triton's, which takes any.
+    return 64 if capability == _HOPPER and fp8 else _BLOCK
 
 
 def specs(facts: ModelFacts, resolved: Resolved) -> Ranks:

@@ -26,7 +26,7 @@ ASK = Path(__file__).with_name("vllm_kv.py")
 WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1}
 FAMILIES = (
     "full", "mla", "local", "sliding", "chunked", "two-shapes", "three", "gdn", "mamba1", "mamba2",
-    "short_conv", "linear", "state-mla", "state-sliding", "pure-state", "shared",
+    "short_conv", "linear", "state-mla", "state-sliding", "pure-state", "shared", "both",
 )  # fmt: skip
 
 Case = dict[str, Any]
@@ -80,6 +80,7 @@ def layer_pattern(rng: Random, family: str) -> list[Case]:
         "state-mla": [state] * times + [mla],
         "state-sliding": [state] * times + [sliding, full],
         "pure-state": [state],
+        "both": [full | {"beside": state}],
         "shared": [full, *[full | {"kind": rng.choice(("shared", "none"))}] * times, sliding],
     }.get(family, [state] * times + [full])
 
@@ -152,7 +153,9 @@ def facts(case: Case) -> ModelFacts:
 
 def whole(layer: Case) -> Attention:
     if layer["kind"] != "state":
-        return Attention(heads=64, **layer)
+        own = {name: value for name, value in layer.items() if name != "beside"}
+        beside = whole(layer["beside"]).state if "beside" in layer else None
+        return Attention(heads=64, state=beside, **own)
     fields = ("conv_kernel", "heads", "head_dim", "groups", "state", "inner")
     own = StateCache(
         layer["state_kind"], dtype=layer["state_dtype"], **{name: layer[name] for name in fields}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import ChainMap
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,7 +109,7 @@ def state_dtypes(layer: dict[str, Any], dtype: str) -> tuple[torch.dtype, ...]:
 def aligned(case: dict[str, Any]) -> tuple[int, int | None, int]:
     """(tokens a block, padded page of states, tokens a state block), by the platform's own alignment."""
     tp, layers = case["tp"], case["layers"]
-    states = [layer for layer in layers if layer["kind"] == "state"]
+    states = [layer.get("beside", layer) for layer in layers if "beside" in layer or layer["kind"] == "state"]
     attention = next((layer for layer in layers if layer["kind"] != "state"), None)
     cache = SimpleNamespace(
         cache_dtype="fp8_e4m3" if case["kv_dtype"] == "fp8" else "auto",
@@ -146,10 +147,17 @@ def aligned(case: dict[str, Any]) -> tuple[int, int | None, int]:
 def built(case: dict[str, Any]) -> list[dict[str, KVCacheSpec]]:
     """Each rank's specs from a whole model's layers, as vLLM's layers make them."""
     block, padded, span = aligned(case)
-    every = [from_layer(layer, case, block, padded, span) for layer in case["layers"]]
+    every = [
+        {
+            f"l{n}.{kind}": spec
+            for kind, part in (("own", layer), ("beside", layer.get("beside")))
+            if part is not None and (spec := from_layer(part, case, block, padded, span)) is not None
+        }
+        for n, layer in enumerate(case["layers"])
+    ]
     ranks = len(case["available"])
     cut = [get_pp_indices(len(every), rank, ranks) for rank in range(ranks)]
-    return [{f"l{n}": spec for n in range(*ends) if (spec := every[n]) is not None} for ends in cut]
+    return [dict(ChainMap(*reversed(every[first:last]))) for first, last in cut]
 
 
 def from_layer(
