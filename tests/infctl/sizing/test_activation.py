@@ -242,6 +242,7 @@ def test_who_leaves_room_for_graphs(facts, vllm, second, counted):
         ("NVIDIA GH200 480GB", "hopper"),
         ("B200", "blackwell"),
         ("NVIDIA GeForce RTX 5090", "blackwell"),
+        ("RTX 5000 Ada", "older"),
         ("NVIDIA L4", "older"),
         ("NVIDIA A100-SXM4-80GB", "older"),
         ("NVIDIA GeForce RTX 4090", "older"),
