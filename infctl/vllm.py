@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
-from infctl.plan import Setting
 from infctl.plan.engine_args import runner
+from infctl.plan.model import GATE, KV_BYTES, LENGTH, SEQS, Setting
 from infctl.profile.schema import Model
 
 _GIB = 2**30
@@ -49,6 +50,11 @@ def command(
     return (*argv, *model.extra_args)
 
 
+def settings_in(argv: Sequence[str]) -> dict[str, str]:
+    """The flags that a plan may decide, as an engine's command line has them."""
+    return {flag: value for flag, value in pairwise(argv) if flag in {KV_BYTES, GATE, LENGTH, SEQS}}
+
+
 def shutdown_timeout_s(model: Model) -> int:
     """Running requests get four fifths of the time until SIGKILL; the rest is for taking the engine down."""
     return int(model.stop_timeout * 0.8)
@@ -75,8 +81,8 @@ def _flags(
     yield from given("--dtype", model.dtype)
     yield from given("--quantization", model.quantization)
     yield from given("--load-format", model.load_format)
-    yield from given("--max-model-len", model.max_model_len or planned.get("--max-model-len"))
-    yield from given("--max-num-seqs", model.max_num_seqs or planned.get("--max-num-seqs"))
+    yield from given("--max-model-len", model.max_model_len or planned.get(LENGTH))
+    yield from given("--max-num-seqs", model.max_num_seqs or planned.get(SEQS))
     yield from given("--max-num-batched-tokens", model.max_num_batched_tokens)
     yield from _memory(model, on_cpu=on_cpu, shared_part=shared_part, planned=planned)
     yield from given("--kv-cache-dtype", model.kv_cache_dtype)
@@ -116,9 +122,9 @@ def _memory(
         return
     if model.kv_cache_memory is not None:
         yield from ("--kv-cache-memory-bytes", str(model.kv_cache_memory))
-    elif (size := planned.get("--kv-cache-memory-bytes")) is not None:
+    elif (size := planned.get(KV_BYTES)) is not None:
         yield from ("--kv-cache-memory-bytes", size)
-    if (gate := planned.get("--gpu-memory-utilization")) is not None:
+    if (gate := planned.get(GATE)) is not None:
         yield from ("--gpu-memory-utilization", gate)
     elif shared_part is not None and not on_cpu:
         yield from ("--gpu-memory-utilization", f"{shared_part:g}")

@@ -104,16 +104,17 @@ class Sizer:
     machine_bytes: int = UNKNOWN_MEMORY
     """Of the machine, for engines on its CPU."""
     _needs: dict[tuple[str, EngineArgs, Card], MemoryNeed] = field(default_factory=dict)
-    _asks: dict[tuple[str, Card], Ask] = field(default_factory=dict)
+    _asks: dict[tuple[str, EngineArgs, Card], Ask] = field(default_factory=dict)
 
     def knows(self, model: str) -> bool:
         return model in self.facts
 
     def ask(self, model: str, card: Card) -> Ask:
         """KeyError for a model nobody has facts of: see `knows`."""
-        key = (model, card)
+        args = engine_args(self.models[model], self.vllm)
+        key = (model, args, card)
         if key not in self._asks:
-            self._asks[key] = self._ask(model, card)
+            self._asks[key] = self._ask(model, args, card)
         return self._asks[key]
 
     def need(self, model: str, args: EngineArgs, card: Card) -> MemoryNeed:
@@ -128,8 +129,7 @@ class Sizer:
             self._needs[key] = need(self.facts[model], args, card, measured=seen)
         return self._needs[key]
 
-    def _ask(self, model: str, card: Card) -> Ask:
-        args = engine_args(self.models[model], self.vllm)
+    def _ask(self, model: str, args: EngineArgs, card: Card) -> Ask:
         found = self.need(model, args, card)
         pooling = pools(self.facts[model], args)
         facts = replace(self.facts[model], pooling=pooling)

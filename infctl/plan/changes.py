@@ -36,10 +36,10 @@ def tried(change: Change, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer)
     models = {**profile.models, change.model: model}
     changed = profile.model_copy(update={"models": models})
     facts = dict(sizer.facts) if change.facts is None else {**sizer.facts, change.model: change.facts}
-    # Needs are the same for the same arguments: only what a model asks beyond them is asked anew.
-    other = replace(sizer, models=models, facts=facts, _asks={})
+    # What is known of one model with the same arguments holds in the changed profile too.
+    other = replace(sizer, models=models, facts=facts)
     if change.facts is not None:
-        other = replace(other, _needs={})
+        other = replace(other, _asks={}, _needs={})
     try:
         return draft(changed, change.gpus or gpus, other, nowhere)
     except PlanError:

@@ -16,6 +16,7 @@ from infctl.models import ModelFacts
 from infctl.plan import notes
 from infctl.plan.asks import Sizer, card_of
 from infctl.plan.failures import Failure, refused, unfit
+from infctl.plan.kept import NOTHING_RUNS, Running
 from infctl.plan.model import CardUse, Plan, Replica, Where
 from infctl.plan.notes import Note
 from infctl.plan.packing import Site, asks_of, pack
@@ -58,8 +59,13 @@ class Draft:
         )
 
 
-def draft(profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, where: Where) -> Draft:
-    """Raises PlanError where the cards are too few, or one is asked for that is not there."""
+def draft(
+    profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, where: Where, running: Running = NOTHING_RUNS
+) -> Draft:
+    """`running`: see `infctl.plan.kept`.
+
+    Raises PlanError where the cards are too few, or one is asked for that is not there.
+    """
     if profile.gpus.kind == "cpu":
         return _on_cpu(profile, sizer)
     sites = pack(profile, gpus, sizer, where)
@@ -75,7 +81,7 @@ def draft(profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, where: Where) -
             for service, model in site.services:
                 replicas[service] = Replica(service, model, site.gpus, parts.get(model))
             continue
-        worked = work_out(site, asks, sizer)
+        worked = work_out(site, asks, sizer, running)
         replicas |= {replica.service: replica for replica in _replicas(worked)}
         uses += worked.uses
         failed += worked.failures

@@ -11,6 +11,11 @@ from infctl.gpus import Gpu
 from infctl.models import ModelFacts
 from infctl.sizing import MemoryNeed
 
+KV_BYTES = "--kv-cache-memory-bytes"
+GATE = "--gpu-memory-utilization"
+LENGTH = "--max-model-len"
+SEQS = "--max-num-seqs"
+
 Where = Callable[[str], Location | None]
 """The place of a path such as `models/chat/replicas` in the file a person wrote."""
 

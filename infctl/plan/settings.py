@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
+from infctl.plan import kept
 from infctl.plan.asks import Ask
-from infctl.plan.model import Setting
+from infctl.plan.model import GATE, KV_BYTES, LENGTH, SEQS, Setting
 from infctl.plan.words import GIB, gib, share
 from infctl.sizing import EngineArgs, MemoryNeed
 
-KV_BYTES = "--kv-cache-memory-bytes"
-GATE = "--gpu-memory-utilization"
-LENGTH = "--max-model-len"
-SEQS = "--max-num-seqs"
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """An engine's place on its card."""
+
+    free: int
+    """Bytes of the card that the neighbours leave."""
+    left: int
+    """Bytes for all KV caches on the card that the plan decides."""
+    alone: bool
+    running: Mapping[str, str]
+    """The flags that the engine runs with now; empty: it does not run."""
 
 
-def gate(ask: Ask, need: MemoryNeed, kv: int | None, free: int) -> float:
+def gate(ask: Ask, need: MemoryNeed, kv: int | None, free: int, now: Mapping[str, str]) -> float:
     """The share of the card to ask for at the start, three decimals, at most 1.
 
     vLLM compares it with what is free once its own CUDA context is there. So: what the engine takes beyond
@@ -25,22 +35,16 @@ def gate(ask: Ask, need: MemoryNeed, kv: int | None, free: int) -> float:
     total = need.card.total_bytes
     wanted = ask.taken(kv).high - need.context.low
     most = math.floor((free - need.context.high) / total * 1000)
-    return max(min(math.ceil(wanted / total * 1000), most, 1000), 1) / 1000
+    value = max(min(math.ceil(wanted / total * 1000), most, 1000), 1) / 1000
+    return kept.gate(value, most / 1000, now)
 
 
-def settings(
-    ask: Ask, args: EngineArgs, need: MemoryNeed, kv: int | None, *, free: int, left: int, alone: bool
-) -> tuple[Setting, ...]:
-    """`args`: what the engine will run with. `kv`: bytes of KV cache where the plan decides.
-
-    `free`: bytes of the card that the neighbours leave. `left`: bytes for all caches that the plan decides.
-    """
-    return tuple(_settings(ask, args, need, kv, free=free, left=left, alone=alone))
+def settings(ask: Ask, args: EngineArgs, need: MemoryNeed, kv: int | None, room: Room) -> tuple[Setting, ...]:
+    """`args`: what the engine will run with. `kv`: bytes of KV cache where the plan decides."""
+    return tuple(_settings(ask, args, need, kv, room))
 
 
-def _settings(
-    ask: Ask, args: EngineArgs, need: MemoryNeed, kv: int | None, *, free: int, left: int, alone: bool
-) -> Iterator[Setting]:
+def _settings(ask: Ask, args: EngineArgs, need: MemoryNeed, kv: int | None, room: Room) -> Iterator[Setting]:
     if args.max_model_len != ask.args.max_model_len:
         own, length = f"{ask.need.resolved.max_model_len:,}", args.max_model_len or 0
         at_once = need.kv.concurrency if need.kv is not None else 0.0
@@ -56,15 +60,15 @@ def _settings(
         )
     total = need.card.total_bytes
     if kv is not None:
-        if not alone:
-            why = f"its part of the {gib(left)} that weights, work and headroom leave of {gib(total)}"
-        elif kv < left - GIB:
-            why = f"all that it can use of the {gib(left)} that there are"
+        if not room.alone:
+            why = f"its part of the {gib(room.left)} that weights, work and headroom leave of {gib(total)}"
+        elif kv < room.left - GIB:
+            why = f"all that it can use of the {gib(room.left)} that there are"
         else:
             why = f"what weights, work and headroom leave of {gib(total)}"
         yield Setting(KV_BYTES, str(kv), why)
     if ask.args.gpu_memory_utilization is None:
-        value = gate(ask, need, kv, free)
+        value = gate(ask, need, kv, room.free, room.running)
         asked = gib(math.ceil(value * total))
         if not ask.caches:
             why = f"the start gate: {asked} have to be free; an encoder keeps no KV cache"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from infctl.figure import ZERO, Figure
-from infctl.plan import failures, notes
+from infctl.plan import failures, kept, notes
 from infctl.plan.allot import Allotment, allot
 from infctl.plan.asks import Ask, Sizer
 from infctl.plan.failures import Failure
+from infctl.plan.kept import Running
 from infctl.plan.lengths import settled, states_at_once
-from infctl.plan.model import CardUse, Setting
+from infctl.plan.model import GATE, CardUse, Setting
 from infctl.plan.notes import Note
 from infctl.plan.packing import Site
-from infctl.plan.settings import GATE, settings
+from infctl.plan.settings import Room, settings
 from infctl.plan.start_order import Starter, in_order, shut_out
 from infctl.sizing import EngineArgs, MemoryNeed
 
@@ -39,6 +40,10 @@ class Engine:
         return self.ask.taken(self.kv)
 
     @property
+    def planned_gate(self) -> bool:
+        return any(setting.flag == GATE for setting in self.settings)
+
+    @property
     def gate(self) -> int:
         """Bytes that vLLM wants to find free at its start."""
         own = next((float(setting.value) for setting in self.settings if setting.flag == GATE), None)
@@ -58,8 +63,8 @@ class Worked:
     notes: tuple[Note, ...] = ()
 
 
-def work_out(site: Site, asks: Sequence[Ask], sizer: Sizer) -> Worked:
-    """`asks`: in the order of the site's services."""
+def work_out(site: Site, asks: Sequence[Ask], sizer: Sizer, running: Running) -> Worked:
+    """`asks`: in the order of the site's services. `running`: see `infctl.plan.kept`."""
     total = asks[0].need.card.total_bytes
     shares = allot(asks, total)
     wrong = list(_unique(failures.refused(ask, sizer.facts[ask.model]) for ask in asks))
@@ -67,8 +72,10 @@ def work_out(site: Site, asks: Sequence[Ask], sizer: Sizer) -> Worked:
         wrong = [failures.too_little(site, asks, shares, sizer.models)]
     if wrong:
         return Worked(site, failures=tuple(wrong))
+    shares = kept.shares(shares, [running.get(service, {}) for service, _ in site.services])
     engines = [
-        _engine(service, asks, number, shares, sizer) for number, (service, _) in enumerate(site.services)
+        _engine(service, asks, number, shares, sizer, running.get(service, {}))
+        for number, (service, _) in enumerate(site.services)
     ]
     wrong = list(_unique(_unfit(engine, sizer) for engine in engines))
     engines, closed = _started(engines, total)
@@ -87,7 +94,9 @@ def work_out(site: Site, asks: Sequence[Ask], sizer: Sizer) -> Worked:
     return Worked(site, tuple(engines), uses, notes=told)
 
 
-def _engine(service: str, asks: Sequence[Ask], number: int, shares: Allotment, sizer: Sizer) -> Engine:
+def _engine(
+    service: str, asks: Sequence[Ask], number: int, shares: Allotment, sizer: Sizer, flags: Mapping[str, str]
+) -> Engine:
     ask, kv = asks[number], shares.kv[number]
     card = ask.need.card
     args, need = settled(
@@ -98,9 +107,8 @@ def _engine(service: str, asks: Sequence[Ask], number: int, shares: Allotment, s
         for index, (other, size) in enumerate(zip(asks, shares.kv, strict=True))
         if index != number
     )
-    decided = settings(
-        ask, args, need, kv, free=card.total_bytes - others, left=shares.left, alone=len(asks) == 1
-    )
+    room = Room(card.total_bytes - others, shares.left, alone=len(asks) == 1, running=flags)
+    decided = settings(ask, args, need, kv, room)
     return Engine(service, ask, args, need, kv, decided)
 
 
@@ -115,7 +123,12 @@ def _unfit(engine: Engine, sizer: Sizer) -> Failure | None:
 def _started(engines: Sequence[Engine], total: int) -> tuple[list[Engine], list[tuple[Engine, int]]]:
     """(the engines in start order, those that would not get in with the bytes they would find)."""
     by_name = {engine.service: engine for engine in engines}
-    order = in_order([Starter(e.service, e.gate, e.taken.expected, e.need.context.expected) for e in engines])
+    order = in_order(
+        [
+            Starter(e.service, e.gate, e.taken.expected, e.need.context.expected, planned=e.planned_gate)
+            for e in engines
+        ]
+    )
     ordered = [by_name[one.service] for one in order]
     # Refused is what cannot work even where everything turns out small.
     small = [Starter(e.service, e.gate, e.taken.low, e.need.context.low) for e in ordered]

@@ -20,6 +20,7 @@ from infctl.models import ModelFacts
 from infctl.plan.asks import UNKNOWN_MEMORY, Calibration, Sizer, none
 from infctl.plan.draft import draft
 from infctl.plan.idle import idle_memory
+from infctl.plan.kept import NOTHING_RUNS, Running
 from infctl.plan.model import Plan, Where, nowhere
 from infctl.plan.remedies import hint
 from infctl.profile.schema import Profile
@@ -35,16 +36,18 @@ def plan(
     measured: Calibration = none,
     vllm: Vllm = "0.32",
     machine_bytes: int = UNKNOWN_MEMORY,
+    running: Running = NOTHING_RUNS,
 ) -> Plan:
     """`facts`: by the model's name in the profile; a model without is placed by count, and a warning says so.
 
     `measured`: what an engine reported that started here with these arguments (as the profile has them).
-    `machine_bytes`: of the machine, where engines run on its CPU.
+    `machine_bytes`: of the machine, where engines run on its CPU. `running`: by service, the
+    flags that engines run with now; they stay where they are as good as what would be written.
 
     Raises PlanError with every problem: its place, by how much it does not fit, and what would.
     """
     sizer = Sizer(profile.models, facts, measured, vllm, machine_bytes)
-    found = draft(profile, gpus, sizer, where)
+    found = draft(profile, gpus, sizer, where, running)
     if found.failures:
         problems = [
             Problem(f.message, f.path, where(f.path), hint(f, profile, gpus, sizer, found))

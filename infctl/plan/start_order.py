@@ -1,9 +1,9 @@
 """In which order engines that share a card start. Pure.
 
 vLLM looks at its start whether the share it was told is free, and every neighbour that runs by then has taken
-its own part. An engine whose gate asks for more than it will take must therefore come early: ordered by
-gate - taken, largest first, the starts succeed if any order does. Equal ones: the largest first, so that the
-engine whose plan is tightest meets the emptiest card; then profile order.
+its own part. An engine whose gate asks for more than it will take must therefore come early: ordered by that
+surplus, largest first, the starts succeed if any order does. The plan's own gates have none. Equal ones: the
+largest first, so that the engine whose plan is tightest meets the emptiest card; then profile order.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ class Starter:
     """Bytes it then takes, context included."""
     context: int
     """Bytes of them that are gone before it looks."""
+    planned: bool = False
+    """The gate is the plan's own: what is taken, give or take its band."""
+
+    @property
+    def surplus(self) -> int:
+        return 0 if self.planned else self.gate + self.context - self.taken
 
 
 def in_order(starters: Sequence[Starter]) -> tuple[Starter, ...]:
-    return tuple(sorted(starters, key=lambda one: (one.taken - one.gate, -one.taken)))
+    return tuple(sorted(starters, key=lambda one: (-one.surplus, -one.taken)))
 
 
 def shut_out(starters: Sequence[Starter], total: int) -> tuple[tuple[Starter, int], ...]:

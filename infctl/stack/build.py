@@ -6,7 +6,7 @@ notes()   what the operator should know of it
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from infctl import packaged, vllm
 from infctl.errors import PlanError, Problem, ProfileError
@@ -74,7 +74,7 @@ def _engines(
     ports = _ports(profile, len(plan.replicas), where)
     threads = _cpu_threads(plan, host)
     services = []
-    for replica, port in zip(plan.replicas, ports, strict=True):
+    for replica, port in _in_start_order(plan.replicas, ports):
         model = profile.models[replica.model]
         listen = ("0.0.0.0", CONTAINER_PORT) if names.docker else (profile.engines.host, port)  # noqa: S104
         argv = vllm.command(
@@ -107,6 +107,21 @@ def _engines(
             )
         )
     return services
+
+
+def _in_start_order(replicas: Sequence[Replica], ports: Sequence[int]) -> tuple[tuple[Replica, int], ...]:
+    """As the plan lists them, but GPU neighbours in the order in which each finds the memory it asks for."""
+    pairs = {replica.service: (replica, port) for replica, port in zip(replicas, ports, strict=True)}
+    if len(pairs) < len(replicas):
+        return tuple(zip(replicas, ports, strict=True))  # two are called alike, which is refused later
+    ordered: dict[str, tuple[Replica, int]] = {}
+    for service in pairs:
+        chain = [service]
+        while (before := pairs[chain[-1]][0].starts_after) is not None and before not in chain:
+            chain.append(before)
+        for name in reversed(chain):
+            ordered.setdefault(name, pairs[name])
+    return tuple(ordered.values())
 
 
 def _cpu_threads(plan: Plan, host: Host) -> int | None:
