@@ -1,11 +1,16 @@
 """How much memory an engine needs, and what its KV cache holds. Pure: facts and flags in, figures out.
 
 need       ModelFacts x EngineArgs x card -> MemoryNeed: the one to call
+verdict    whether it runs, and why not, with the flag that would do
 defaults   what vLLM takes where the arguments leave something open
-weights    bytes of weights a rank
-activation the peak of the profile run; CUDA graphs, non-torch memory, context
-kv_specs   layers -> what vLLM calls KVCacheSpec, a rank
-kv         bytes -> blocks -> tokens -> concurrency, by vLLM's own grouping
+weights    bytes of weights a rank: the modules it loads (rank), as kernels pack them (packing), as PyTorch's
+           allocator counts them (allocator)
+activation the peak of the profile run: one pass through the layers (forward), sampling, compiling
+graphs     CUDA graphs, and whether vLLM leaves room for them
+overheads  non-torch memory, the context, what is taken only once the engine serves
+hardware   a card's generation, by its name
+kv_specs   layers -> what vLLM calls KVCacheSpec, a rank (states of mamba-like layers: kv_state)
+kv         bytes -> blocks -> tokens -> concurrency, by vLLM's own grouping (kv_groups)
 """
 
 from __future__ import annotations

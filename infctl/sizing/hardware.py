@@ -10,7 +10,7 @@ from infctl.sizing import Card
 Generation = Literal["hopper", "blackwell", "older"]
 
 _HOPPER = re.compile(r"\bG?H(100|200|800|20)")
-_BLACKWELL = re.compile(r"\bG?B(100|200|300)|RTX PRO|RTX 50[6-9]0", re.IGNORECASE)
+_BLACKWELL = re.compile(r"\bG?B(100|200|300)|RTX PRO|RTX 50[5-9]0", re.IGNORECASE)
 
 
 def generation(card: Card) -> Generation:
