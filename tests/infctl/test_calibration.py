@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infctl.calibration import Calibration, key, model_name, save, store
+from infctl.calibration import Calibration, key, lookup, model_name, save, store
 from infctl.calibration.known import ENTRIES_MAX
 from infctl.errors import EngineError, PlanError
+from infctl.models import Attention, FeedForward, Layer, ModelFacts
+from infctl.profile.schema import Model
 from infctl.profile.schema.models import Source
-from infctl.sizing import Card, Measured, Resolved
+from infctl.sizing import Card, EngineArgs, Measured, Resolved
+from infctl.sizing.need import need
 
 L4 = Card("NVIDIA L4", 23_676_000_000)
 RESOLVED = Resolved(
@@ -148,6 +151,43 @@ def test_the_oldest_entries_make_room() -> None:
 )
 def test_a_model_is_named_with_its_revision(source: dict[str, str], name: str) -> None:
     assert model_name(Source.model_validate(source)) == name
+
+
+# A plan's question
+
+
+FACTS = ModelFacts(
+    name="chat",
+    architecture="LlamaForCausalLM",
+    family="llama",
+    hidden=64,
+    layers=(Layer(Attention("full", 4, 2, 16, 16), FeedForward(128)),) * 2,
+    vocab=1000,
+    context=8192,
+)
+MODELS = {"chat": Model.model_validate({"source": {"hub": "Qwen/Qwen2.5-7B-Instruct"}, "task": "chat"})}
+
+
+def test_a_plan_finds_what_it_asks_for_with_the_arguments_of_the_profile() -> None:
+    asked = EngineArgs(max_model_len=4096, gpu_memory_utilization=0.8)
+    started = need(FACTS, asked, L4).resolved
+    known = Calibration().record(key(MODEL, started, L4, "0.32.0"), PARTS, at=1.0)
+    ask = lookup(known, MODELS, {"chat": FACTS})
+    assert ask("chat", asked, L4) == PARTS
+    assert ask("chat", replace(asked, tensor_parallel=2), L4) is None
+    assert ask("chat", replace(asked, vllm="0.25"), L4) is None
+
+
+def test_an_engine_that_was_given_its_bytes_by_a_plan_tells_the_next_plan_its_parts() -> None:
+    asked = EngineArgs(max_model_len=4096)
+    started = need(FACTS, replace(asked, kv_cache_memory_bytes=2**30), L4).resolved
+    known = Calibration().record(key(MODEL, started, L4, "0.32.0"), PARTS, at=1.0)
+    found = lookup(known, MODELS, {"chat": FACTS})("chat", asked, L4)
+    assert found is not None
+    assert (found.weights_bytes, found.activation_bytes) == (PARTS.weights_bytes, PARTS.activation_bytes)
+    assert (found.kv_available_bytes, found.kv_tokens) == (None, None)
+    planned = need(FACTS, asked, L4, measured=found)
+    assert planned.weights.origin == planned.kv_bytes.origin == "measured", "the band is narrow and says why"
 
 
 # The file
