@@ -33,6 +33,8 @@ SENTENCE_FILES = (
 )
 """Where sentence-transformers keeps max_seq_length, in the order vLLM looks."""
 
+WHAT_TO_NAME = "name a config.json, a folder with one, or a hub id such as Qwen/Qwen2.5-7B-Instruct"
+
 Fetch = Callable[[str, int], bytes | None]
 """(name, bytes at most) -> the file beside config.json; None: not there."""
 
@@ -173,5 +175,5 @@ def _no_config(file: Path, error: Exception) -> PlanError:
         why = "there is none" if file.name == CONFIG else "no such file"
     return PlanError(
         f"{file} cannot be read: {why}",
-        hint="name a config.json, a folder with one, or a hub id such as Qwen/Qwen2.5-7B-Instruct",
+        hint=WHAT_TO_NAME,
     )

@@ -302,12 +302,13 @@ def _judge(status: int, found: Mapping[str, str], url: str) -> None:
 
 def _next(url: str, location: str) -> str:
     """Where a redirect leads. Raises HubError."""
-    target = urljoin(url, location)
     try:
+        target = urljoin(url, location)
         parts = urlsplit(target)
+        leads = bool(location and parts.hostname and parts.port != 0 and parts.scheme in {"http", "https"})
     except ValueError:
-        parts = urlsplit("")
-    if not location or parts.scheme not in {"http", "https"} or not parts.hostname:
+        leads = False
+    if not leads:
         raise HubError("answer", f"{_host(url)} redirects to no address")
     if urlsplit(url).scheme == "https" and parts.scheme == "http":
         raise HubError("answer", f"{_host(url)} redirects to an address without TLS")

@@ -19,7 +19,16 @@ from infctl import packaged
 from infctl.errors import InfctlError, Location, PlanError, Problem
 from infctl.models import ModelFacts, cache, hub
 from infctl.models.config import facts
-from infctl.models.files import Files, beside, local, read_folder, read_text, stored_bytes, to_facts
+from infctl.models.files import (
+    WHAT_TO_NAME,
+    Files,
+    beside,
+    local,
+    read_folder,
+    read_text,
+    stored_bytes,
+    to_facts,
+)
 from infctl.models.known import known, known_beside
 from infctl.profile.values import shown
 
@@ -112,17 +121,14 @@ def of(
 
     `offline` None: as HF_HUB_OFFLINE says. Raises PlanError with what was tried and what to do.
     """
-    path = Path(text).expanduser() if "\0" not in text and not text.startswith("~\\") else Path()
+    path = _path(text)
     if text.endswith(".json"):
         return to_facts(_config_file(path), text)
     if _is_folder(path, text):
         return to_facts(read_folder(path, f"folder {text}"), path.resolve().name)
     hub_id, _, revision = text.partition("@")
     if not _HUB_ID.fullmatch(hub_id) or len(hub_id) > _HUB_ID_MAX or ("@" in text and not _sound(revision)):
-        raise PlanError(
-            f"{shown(text)} is no model",
-            hint="name a config.json, a folder with one, or a hub id such as Qwen/Qwen2.5-7B-Instruct",
-        )
+        raise PlanError(f"{shown(text)} is no model", hint=WHAT_TO_NAME)
     library = _Library(env, hub.offline(env) if offline is None else offline, timeout_s, carried_first)
     try:
         return library.model(hub_id, revision or MAIN)
@@ -175,7 +181,7 @@ def carried(hub_id: str) -> ModelFacts | None:
 def _one(source: Source, library: _Library, folder: Path) -> ModelFacts | InfctlError:
     try:
         if source.path is not None:
-            path = (folder / Path(source.path).expanduser()).absolute()
+            path = (folder / _path(source.path)).absolute()
             return to_facts(read_folder(path, f"folder {source.path}"), source.path)
         if source.package is not None:
             return _packaged(source.package, library)
@@ -219,10 +225,20 @@ def _config_file(path: Path) -> Files:
     return Files(text, str(path), f"{path}, {said}", beside(local(path.parent), text), stored)
 
 
+def _path(text: str) -> Path:
+    """`~` filled in. Raises PlanError for what no file can be called."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long; a zero byte; nobody's home
+        why = getattr(error, "strerror", None) or str(error)
+        raise PlanError(f"{shown(text)} is no model: {why}", hint=WHAT_TO_NAME) from None
+    return path
+
+
 def _is_folder(path: Path, text: str) -> bool:
     """Something written as a path is one, whether or not it is there."""
-    written = text.startswith((".", "/", "~")) or "\\" in text
-    return bool(text) and "\0" not in text and (written or path.is_dir())
+    return bool(text) and (text.startswith((".", "/", "~")) or "\\" in text or path.is_dir())
 
 
 def _sound(revision: str) -> bool:
