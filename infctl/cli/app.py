@@ -16,8 +16,10 @@ from infctl.cli import (
     init,
     logs,
     options,
+    plan,
     profiles,
     render,
+    size,
     status,
     up,
     validate,
@@ -30,7 +32,7 @@ _EPILOG = """\
 \b
 Begin with: infctl init && infctl up
 \b
-Exit codes: 0 done, 1 a negative verdict (health), 2 changes pending (diff),
+Exit codes: 0 done, 1 a negative verdict (health, size), 2 changes pending (diff),
 3 profile, 4 plan, 5 engine, 6 gateway, 7 lock, 64 usage, 70 a fault of ours,
 130 interrupted"""
 
@@ -59,6 +61,8 @@ _COMMANDS = (
     (init.init, "Look at this machine, write a profile and .env"),
     (validate.validate, "Check a profile: every mistake, with its place"),
     (validate.schema, "Print the JSON Schema of profiles"),
+    (plan.plan, "Plan the GPUs' memory: bytes, tokens, what is idle"),
+    (size.size, "Say whether one model fits on a card"),
     (render.render, "Write the files that would run, start nothing"),
     (diff.diff, "Show what up would change, and why"),
     (up.up, "Start the platform, or change what runs"),

@@ -43,7 +43,7 @@ def look() -> Machine:
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         cpus=_cpus(),
-        memory_bytes=_memory(),
+        memory_bytes=memory(),
         vector=vector_of(_text("/proc/cpuinfo")),
         gpus=_gpus(),
         docker=_docker(),
@@ -68,7 +68,8 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _memory() -> int | None:
+def memory() -> int | None:
+    """Bytes of the machine, or of the container's limit where that is less; None: nobody says."""
     match = re.search(r"^MemTotal:\s+(\d+) kB", _text("/proc/meminfo"), re.MULTILINE)
     sizes = [int(match[1]) * 1024] if match else []
     limit = _text("/sys/fs/cgroup/memory.max").strip()

@@ -82,9 +82,7 @@ def says(plan: Plan) -> Iterator[tuple[str, str]]:
     """(label, sentence): idle memory, start order, what is easily misread, warnings."""
     for idle in plan.idle_memory:
         yield "idle", idle.says
-    for replica in plan.replicas:
-        if replica.starts_after is not None:
-            yield "start", f"{replica.service} starts when {replica.starts_after} answers: {_shared(replica)}"
+    yield from (("start", text) for text in _start_order(plan))
     for problem in plan.notes:
         yield "note", _told(problem)
     yield from (("note", text) for text in notes(plan))
@@ -166,9 +164,18 @@ def _fact_warnings(plan: Plan, model: str) -> tuple[str, ...]:
     return facts.warnings if facts is not None else ()
 
 
-def _shared(replica: Replica) -> str:
-    cards = ", ".join(str(gpu.index) for gpu in replica.gpus)
-    return f"they share GPU {cards}, and vLLM counts what a neighbour takes meanwhile as its own"
+def _start_order(plan: Plan) -> Iterator[str]:
+    """A sentence for the engines that share cards."""
+    waiting = {replica.service for replica in plan.replicas if replica.starts_after is not None}
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for use in plan.uses:
+        if waiting.intersection(use.services):
+            shared.setdefault(use.services, []).append(str(use.gpu.index))
+    for services, cards in shared.items():
+        yield (
+            f"on GPU {', '.join(cards)} one after the other: {', '.join(services)};"
+            " vLLM counts what a neighbour takes meanwhile as its own"
+        )
 
 
 # Cards

@@ -19,7 +19,7 @@ terminal make it plain; colour never says anything that the words do not.
 | exit code | what |
 |---|---|
 | 0 | done |
-| 1 | a negative verdict (`health`) |
+| 1 | a negative verdict (`health`, `size`) |
 | 2 | changes are pending (`diff --detailed-exitcode`) |
 | 3 | the profile, its variables or secrets |
 | 4 | the plan: it does not fit |

@@ -5,22 +5,21 @@ A value is written as its type; `?` means null is possible; `[x]` is a list of x
 
 from __future__ import annotations
 
+_LOCATED = {
+    "message": "string",
+    "path": "string, such as models/chat/replicas",
+    "file": "string?",
+    "line": "integer?",
+    "column": "integer?",
+    "hint": "string",
+}
 ERROR = {
     "error": {
         "kind": "string: usage, profile, plan, engine, gateway, lock, internal, interrupted",
         "exit_code": "integer",
         "message": "string",
         "hint": "string",
-        "problems": [
-            {
-                "message": "string",
-                "path": "string, such as models/chat/replicas",
-                "file": "string?",
-                "line": "integer?",
-                "column": "integer?",
-                "hint": "string",
-            }
-        ],
+        "problems": [_LOCATED],
         "log": ["string: the last lines of the service that failed"],
     }
 }
@@ -43,14 +42,31 @@ _ANSWER = {
     "right": "boolean?: null where nobody can say",
     "seconds": "number",
 }
-_ACTUAL = {
-    "service": "string",
-    "planned_kv_tokens": "integer?",
-    "planned_num_gpu_blocks": "integer?",
-    "actual_kv_tokens": "integer?: null where it has not started here with these settings",
-    "actual_num_gpu_blocks": "integer?",
-    "difference_percent": "number?: of the tokens",
-    "starts": "integer",
+_BAND = {
+    "expected": "integer",
+    "low": "integer",
+    "high": "integer",
+    "origin": "string: computed, measured, fitted, assumed",
+}
+_NEED = {
+    "fits": "boolean",
+    "reason": "string: why it does not fit, or what to know although it does",
+    "weights_bytes": "integer: of one GPU, as all bytes here",
+    "activation_bytes": "integer",
+    "cudagraph_bytes": "integer",
+    "non_torch_bytes": "integer",
+    "kv_available_bytes": "integer?: null where the model keeps no KV cache; negative: what is missing",
+    "kv_tokens": "integer?",
+    "num_gpu_blocks": "integer: 1 where the model keeps no KV cache, as vLLM says",
+    "max_concurrency": "number?: requests of max_model_len at once",
+    "max_model_len_that_fits": "integer: the longest context, up to what the model takes",
+    "fate": "string: fits, weights, kv, context, start",
+    "block_size": "integer?: tokens",
+    "context_bytes": "integer: the CUDA context, beside vLLM's budget",
+    "budget_bytes": "integer",
+    "bands": "object: key above -> {expected, low, high, origin: computed, measured, fitted, assumed}",
+    "arguments": "object: vLLM's arguments with nothing left open",
+    "warnings": ["string"],
 }
 INIT = {
     "profile": "string",
@@ -68,6 +84,76 @@ INIT = {
     },
 }
 PROFILES = {"profiles": [{"name": "string", "summary": "string"}]}
+_ACTUAL = {
+    "service": "string",
+    "planned_kv_tokens": "integer?",
+    "planned_num_gpu_blocks": "integer?",
+    "actual_kv_tokens": "integer?: null where it has not started here with these settings",
+    "actual_num_gpu_blocks": "integer?",
+    "difference_percent": "number?: of the tokens",
+    "starts": "integer",
+}
+PLAN = {
+    "name": "string",
+    "gpus": [
+        {
+            "index": "integer",
+            "name": "string",
+            "uuid": "string: empty for a card that was not looked at",
+            "memory_bytes": "integer?",
+            "nominal": "boolean: from the data sheet, not from a driver",
+            "engines": ["string: in start order"],
+            "used_bytes": _BAND,
+            "kept_bytes": "integer?: kept free on purpose",
+            "unused_bytes": "integer?",
+        }
+    ],
+    "cpu": {"memory_bytes": "integer?: of the machine; cpu is null where no engine runs on it"},
+    "models": [
+        {
+            "name": "string",
+            "architecture": "string?",
+            "facts_from": "string?",
+            "replicas": "integer",
+            "max_model_len": "integer?",
+            "kv_tokens": "integer?: of all replicas",
+            "max_concurrency": "number?: of all replicas",
+        }
+    ],
+    "engines": [
+        {
+            "service": "string",
+            "model": "string",
+            "gpus": ["integer"],
+            "starts_after": "string?: the engine on the same GPU that has to answer first",
+            "settings": [{"flag": "string", "value": "string", "why": "string"}],
+            "need": _NEED,
+        }
+    ],
+    "idle_memory": [
+        {
+            "gpu": "integer",
+            "free_bytes": "integer",
+            "model": "string?: of which a further replica would fit",
+            "kv_tokens": "integer: that the replica would have",
+            "change": "string: what to write",
+            "says": "string",
+        }
+    ],
+    "notes": [_LOCATED],
+    "warnings": [_LOCATED],
+    "actual": [_ACTUAL],
+}
+SIZE = {
+    **_NEED,
+    "model": "string",
+    "architecture": "string",
+    "facts_from": "string",
+    "gpu": "string",
+    "gpu_total_bytes": "integer: as cudaMemGetInfo counts",
+    "gpu_total_nominal": "boolean: from the data sheet, not from a driver",
+    "vllm_version": "string: 0.25, 0.32",
+}
 VALIDATE = {
     "ok": "boolean",
     "name": "string",
@@ -156,6 +242,8 @@ BY_COMMAND = {
     "init": INIT,
     "profiles": PROFILES,
     "validate": VALIDATE,
+    "plan": PLAN,
+    "size": SIZE,
     "render": RENDER,
     "diff": DIFF,
     "up": UP,

@@ -268,4 +268,4 @@ def test_colour_adds_nothing_but_colour() -> None:
 
 def test_a_start_order_is_told_with_its_reason() -> None:
     told = " ".join(" ".join(drawn("l4x4", 400)).split())
-    assert "rerank starts when embed answers: they share GPU 3" in told
+    assert "start on GPU 3 one after the other: embed, rerank; vLLM counts what a neighbour takes" in told

@@ -1,0 +1,266 @@
+"""`infctl plan` as a command: the reference platform's page, other cards, errors with their places.
+
+INFCTL_REFRESH_GOLDEN=1 pytest tests/infctl/cli/test_plan_command.py    writes the screens anew; read the diff
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infctl.cli import plan_screen, planning, shapes
+from infctl.profile.builtin import builtin_profiles
+
+from .conftest import Run
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "plan"
+PROFILES = Path(__file__).resolve().parents[3] / "profiles"
+GIB = 2**30
+LIMIT_S = 0.5
+CARDS = {"l4x4": "4xL4", "one-gpu": "L40S", "local": None}
+
+
+def same_keys(told: Any, shape: Any) -> bool:
+    """Every key of the answer is promised, and every promised key is there; null: no such part."""
+    if told is None:
+        return True
+    if isinstance(shape, dict):
+        return list(told) == list(shape) and all(same_keys(told[key], shape[key]) for key in shape)
+    if isinstance(shape, list):
+        return all(same_keys(one, shape[0]) for one in told)
+    return True
+
+
+def planned(run: Run, *args: str) -> dict[str, Any]:
+    done = run("plan", *args, "--offline", "--json")
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert same_keys(told, shapes.PLAN)
+    return told
+
+
+def profile(folder: Path, models: dict[str, Any], **more: Any) -> str:
+    """A profile whose models are folders beside it, with a config.json each."""
+    text = {
+        "name": "there", "gpus": "2xL4", "models": models, "edge": {"enabled": False},
+        "monitoring": {"enabled": False}, **more,
+    }  # fmt: skip
+    file = folder / "p.yaml"
+    file.write_text(yaml.safe_dump(text, sort_keys=False))
+    return str(file)
+
+
+def config(folder: Path, **changes: Any) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "architectures": ["Qwen2ForCausalLM"],
+                "model_type": "qwen2",
+                "hidden_size": 896,
+                "num_hidden_layers": 24,
+                "num_attention_heads": 14,
+                "num_key_value_heads": 2,
+                "intermediate_size": 4864,
+                "vocab_size": 151936,
+                "max_position_embeddings": 32768,
+                "torch_dtype": "bfloat16",
+                "tie_word_embeddings": True,
+            }
+            | changes,
+            indent=1,
+        )
+    )
+
+
+# The built-in profiles
+
+
+@pytest.mark.parametrize("case", CARDS)
+def test_the_built_in_profiles_plan_as_they_did(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = GOLDEN / f"profile-{case}.txt"
+    monkeypatch.chdir(PROFILES.parent)
+    monkeypatch.setattr("infctl.cli.machine.memory", lambda: 16 * GIB)
+    found = planning.make([Path("profiles") / f"{case}.yaml"], CARDS[case], offline=True, actual=False)
+    told = plan_screen.lines(found.name, found.plan, 100, memory_bytes=found.memory_bytes)
+    text = "\n".join([*told, *plan_screen.why_lines(found.plan, 100)]) + "\n"
+    if os.environ.get("INFCTL_REFRESH_GOLDEN"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def test_the_reference_platform_is_planned_as_it_runs_and_its_two_errors_are_corrected(run: Run) -> None:
+    done = run("plan", "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "4xL4", "--offline")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "5 engines on 4 x L4 (22.05 GiB each)" in told
+    assert "chat takes 19.8 GiB, 0.90 of the card, not its weights alone" in told
+    assert "embed is an encoder and keeps no KV cache" in told
+    assert "GPU 3 holds" in told
+
+    data = planned(run, "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "4xL4")
+    where = {engine["service"]: engine["gpus"] for engine in data["engines"]}
+    assert where == {"chat0": [0], "chat1": [1], "text2sql": [2], "embed": [3], "rerank": [3]}
+    chat = data["engines"][0]["need"]
+    assert abs(chat["weights_bytes"] / GIB - 14.2) < 0.15
+    assert 60_000 < chat["kv_tokens"] < 100_000
+    assert data["engines"][3]["need"]["kv_tokens"] is None
+    assert data["gpus"][3]["unused_bytes"] > 15 * GIB
+    assert data["idle_memory"][0]["gpu"] == 3
+
+
+def test_a_plan_asks_for_no_secret(run: Run) -> None:
+    """The profile says `${GATEWAY_API_KEY:?...}`, and the fixture has taken the keys away."""
+    done = run("plan", "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "4xL4", "--offline")
+    assert done.returncode == 0
+    assert "KEY" not in done.stderr
+
+
+def test_nothing_is_written_and_no_docker_is_asked(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "infctl.yaml"
+    copy.write_text(builtin_profiles()["l4x4"].read_text())
+    trap = tmp_path / "bin"
+    trap.mkdir()
+    for name in ("docker", "nvidia-smi"):
+        (trap / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexit 1\n")
+        (trap / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{trap}{os.pathsep}{os.environ['PATH']}")
+    before = sorted(tmp_path.iterdir())
+    assert run("plan", "--offline").returncode == 0
+    assert sorted(path for path in tmp_path.iterdir() if path.name != "state-home") == before
+
+
+def test_other_cards_than_the_profiles_can_be_tried(run: Run) -> None:
+    data = planned(run, "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "h100:4")
+    assert [gpu["name"] for gpu in data["gpus"]] == ["H100"] * 4
+    on_l4 = planned(run, "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "4xL4")
+    assert data["models"][0]["kv_tokens"] > on_l4["models"][0]["kv_tokens"]
+
+
+def test_a_laptop_without_a_gpu_has_one_line_for_its_memory(run: Run) -> None:
+    data = planned(run, "-f", str(PROFILES / "local.yaml"))
+    assert data["gpus"] == []
+    assert data["cpu"]["memory_bytes"] > GIB
+    told = run("plan", "-f", str(PROFILES / "local.yaml"), "--offline").stdout
+    assert sum(line.startswith("CPU ") for line in told.splitlines()) == 1
+
+
+def test_why_shows_each_flag_with_its_reason(run: Run) -> None:
+    told = run("plan", "-f", str(PROFILES / "one-gpu.yaml"), "--gpus", "L40S", "--offline", "--why").stdout
+    assert "--kv-cache-memory-bytes" in told
+    assert "--gpu-memory-utilization" in told
+
+
+# Errors
+
+
+def test_configs_that_cannot_be_read_are_told_all_at_once(run: Run, tmp_path: Path) -> None:
+    config(tmp_path / "odd", num_attention_heads=0)
+    file = profile(
+        tmp_path,
+        {
+            "one": {"source": {"path": "missing"}, "task": "chat"},
+            "two": {"source": {"path": "odd"}, "task": "chat"},
+        },
+    )
+    done = run("plan", "-f", file, "--offline")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "models/one/source" in done.stderr
+    assert "num_attention_heads" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_does_not_fit_is_located(run: Run, tmp_path: Path) -> None:
+    config(
+        tmp_path / "big",
+        hidden_size=8192,
+        num_attention_heads=64,
+        num_hidden_layers=80,
+        intermediate_size=28672,
+    )
+    file = profile(tmp_path, {"big": {"source": {"path": "big"}, "task": "chat"}})
+    done = run("plan", "-f", file, "--offline")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"{file}:" in done.stderr
+    assert "models/big" in done.stderr
+
+
+def test_a_card_nobody_knows_offers_the_nearest(run: Run) -> None:
+    done = run("plan", "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "4xL5", "--offline")
+    assert done.returncode == 4
+    assert "no card called L5" in done.stderr
+    assert "L4" in done.stderr
+
+
+def test_gpus_that_say_nothing_are_a_usage_error(run: Run) -> None:
+    done = run("plan", "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "a lot/of them", "--offline")
+    assert done.returncode == 64
+
+
+def test_errors_are_json_with_json(run: Run, tmp_path: Path) -> None:
+    file = profile(tmp_path, {"one": {"source": {"path": "missing"}, "task": "chat"}})
+    done = run("plan", "-f", file, "--offline", "--json")
+    problem = json.loads(done.stderr)["error"]["problems"][0]
+    assert (problem["path"], problem["file"]) == ("models/one/source", file)
+
+
+# How it is drawn
+
+
+def spawn(*args: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "infctl",
+            "plan",
+            "-f",
+            "profiles/l4x4.yaml",
+            "--gpus",
+            "4xL4",
+            "--offline",
+            *args,
+        ],
+        cwd=PROFILES.parent,
+        env={**os.environ, "NO_COLOR": "1", **env},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_an_ascii_terminal_gets_ascii() -> None:
+    done = spawn("--why", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert b"GPU 0  ####" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_it_fits_the_window(columns: str) -> None:
+    done = spawn("--why", COLUMNS=columns, PYTHONIOENCODING="utf-8")
+    assert max(len(line) for line in done.stdout.decode().splitlines()) <= int(columns)
+
+
+def seconds() -> float:
+    """Of CPU: what a clock shows on a machine that is doing nothing else."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert spawn().returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.serial
+def test_a_plan_takes_less_than_half_a_second() -> None:
+    best = min(seconds() for _ in range(5))
+    assert best < LIMIT_S, f"{best:.3f} s"
