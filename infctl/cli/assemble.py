@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from infctl.stack import Layout, Stack
 
 if TYPE_CHECKING:
+    from infctl.errors import Problem
+    from infctl.gpus import Gpu
     from infctl.plan import Plan
     from infctl.profile.loading import LoadedProfile
     from infctl.render import RenderedFile
@@ -26,26 +28,64 @@ class Built:
     notes: tuple[str, ...]
     """What an operator should know of it."""
     plan: Plan
+    warnings: tuple[str, ...] = ()
+    """What may go wrong with its memory, or is not known of it."""
 
 
-def assemble(loaded: LoadedProfile, layout: Layout, env: Mapping[str, str]) -> Built:
-    """`env`: `.env` with the process's environment over it. Raises ProfileError, PlanError."""
+def assemble(
+    loaded: LoadedProfile, layout: Layout, env: Mapping[str, str], running: Stack | None = None
+) -> Built:
+    """`env`: `.env` with the process's environment over it. `running`: what runs now, which stays where it is
+    as good as what would be planned without it.
+
+    Raises ProfileError, PlanError.
+    """
     from infctl import files, host
     from infctl.gpus import for_profile
-    from infctl.plan import place
     from infctl.profile.secrets import generated_secrets, secret_values
     from infctl.render import render
     from infctl.stack.build import build, notes, serves_http3
 
     profile = loaded.profile
     here = host.look(os.environ)
-    plan = place(profile, for_profile(profile.gpus), loaded.where)
+    plan, warnings = _plan(loaded, for_profile(profile.gpus, loaded.where), env, running)
     # What infctl makes up itself is there by the time anything starts.
     secrets = {*secret_values(loaded, env), *generated_secrets(profile)}
     stack = build(profile, plan, layout, here, secrets=secrets, where=loaded.where)
     http3 = serves_http3(profile, here)
     rendered = render(stack, profile, layout, http3=http3, where=loaded.where)
-    return Built(files.stamped(stack, rendered, layout.rendered), rendered, notes(profile, plan, here), plan)
+    told = tuple(f"{problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in warnings)
+    stamped = files.stamped(stack, rendered, layout.rendered)
+    return Built(stamped, rendered, notes(profile, plan, here), plan, told)
+
+
+def _plan(
+    loaded: LoadedProfile, cards: tuple[Gpu, ...], env: Mapping[str, str], running: Stack | None
+) -> tuple[Plan, tuple[Problem, ...]]:
+    """From the models' configs alone.
+
+    What engines measured here makes `infctl plan` more exact, but would make a platform look changed after
+    its first start.
+    """
+    from infctl.models.source import for_profile
+    from infctl.plan import plan
+    from infctl.vllm import settings_in
+
+    on_cpu = loaded.profile.gpus.kind == "cpu"
+    found = for_profile(
+        loaded.profile,
+        folder=loaded.base,
+        env=env,
+        where=loaded.where,
+        offline=True if on_cpu else None,  # on a CPU nothing is decided from it: no reason to wait for a hub
+    )
+    engines = running.services if running is not None else ()
+    flags = {service.name: settings_in(service.argv) for service in engines if service.role == "engine"}
+    made = plan(loaded.profile, cards, found.facts, where=loaded.where, running=flags)
+    if on_cpu:
+        return made, made.warnings
+    said = {problem.path for problem in found.problems}
+    return made, (*found.problems, *(problem for problem in made.warnings if problem.path not in said))
 
 
 def certificate(loaded: LoadedProfile, layout: Layout) -> str:

@@ -40,12 +40,11 @@ def diff(
     built = project.build()
     actions = project.actions(built)
     changes = project.changes(built)
+    warnings = [*project.warnings(), *built.warnings]
     if json_output:
-        console.data(
-            {"name": built.stack.name, **as_data(actions, changes), "warnings": list(project.warnings())}
-        )
+        console.data({"name": built.stack.name, **as_data(actions, changes), "warnings": warnings})
     else:
-        for text in project.warnings():
+        for text in warnings:
             console.warn(text)
         for line in lines(built.stack, actions, changes):
             console.fact(line)

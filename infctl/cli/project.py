@@ -156,7 +156,7 @@ class Project(Remains):
         """Raises ProfileError or PlanError for what this machine cannot give."""
         from infctl.cli.assemble import assemble
 
-        return assemble(self.loaded, self.layout, self.env)
+        return assemble(self.loaded, self.layout, self.env, self.applied())
 
     def certificate(self) -> str:
         """Make or check the edge's certificate; answers with what was made."""

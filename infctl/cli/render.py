@@ -32,6 +32,8 @@ def render(
     from infctl.cli.project import open_project
 
     built = open_project(files).build()
+    for warning in built.warnings:
+        console.warn(warning)
     written = [(output / file.path, file.text.encode()) for file in built.files]
     for file, (path, text) in zip(built.files, written, strict=True):
         try:

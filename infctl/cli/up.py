@@ -120,6 +120,8 @@ def _ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
     if made:
         console.say(made)
     built = project.build()
+    for text in built.warnings:
+        console.warn(text)
     for note in built.notes:
         console.say(f"note: {note}")
     return project, built
