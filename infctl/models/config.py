@@ -20,13 +20,21 @@ from infctl.models.attention import attention, mla_heads
 from infctl.models.checks import check_rest, check_rope
 from infctl.models.context import Beside, context, ropes
 from infctl.models.document import Where, read_config
-from infctl.models.families import FAMILIES, UNTAUGHT, Family, canonical
+from infctl.models.families import (
+    ENCODERS_UNTAUGHT,
+    FAMILIES,
+    UNTAUGHT,
+    UNTAUGHT_ENCODER,
+    Family,
+    canonical,
+)
 from infctl.models.feed_forward import feed_forward
 from infctl.models.inventory import weights
 from infctl.models.layer_kinds import layer_words
 from infctl.models.precision import auto_dtype
 from infctl.models.quantization import quantization
 from infctl.models.reader import LAYERS_MAX, VOCAB_MAX, WIDTH_MAX, Problems, Reader
+from infctl.models.remarks import remarks
 from infctl.profile.values import shown
 
 __all__ = ["Beside", "facts", "nowhere", "read_config"]
@@ -45,9 +53,6 @@ _POOLS = (
     "Model",
 )
 """Ends of architectures, as vLLM takes them for a pooling model."""
-
-_SHOWN_AS = 80
-"""Characters of a name in a message."""
 
 
 def nowhere(_path: str) -> Location | None:
@@ -92,29 +97,22 @@ def _read(
     family_name = canonical(inner.text("model_type") or outer.text("model_type"))
     architecture = next(iter(outer.words("architectures")), "")
     family = FAMILIES.get(family_name)
+    rules = family or (UNTAUGHT_ENCODER if _sees_both_ways(architecture, family_name) else UNTAUGHT)
     if not architecture and not family_name:
         outer.wrong("architectures", "is missing", 'which code runs the model: ["LlamaForCausalLM"]')
-    inner = replace(inner, defaults=(family or UNTAUGHT).defaults)
-    pooling = _pools(architecture, family) if beside.pooling is None else beside.pooling
+    inner = replace(inner, defaults=rules.defaults)
+    pooling = _pools(architecture, rules) if beside.pooling is None else beside.pooling
     hidden = inner.count("hidden_size", "n_embd", "d_model", most=WIDTH_MAX)
-    layers = _layers(inner, family or UNTAUGHT, family_name, hidden)
+    layers = _layers(inner, rules, family_name, hidden)
     tokens = context(inner, family_name, beside, pooling=pooling)
-    warnings = []
-    if family is None:
-        said = architecture or family_name
-        warnings.append(f"no rules for {said[:_SHOWN_AS]}: planned like a dense GQA model, with a wide band")
     check_rest(inner)
     for rope in ropes(inner):
         check_rope(rope)
     packed = quantization(outer, inner, beside.quantization)
-    if packed is not None and packed.method == "other" and packed.bits == 16:
-        warnings.append(f"no rules for the quantisation {packed.name[:_SHOWN_AS]}: taken for 16 bits")
     multimodal = any(isinstance(outer.get(key), Mapping) for key in ("vision_config", "audio_config"))
-    if multimodal:
-        warnings.append("the parts that see and hear are not counted, unless the files' headers were read")
-    if tokens.assumed:
-        warnings.append(f"no key says how long a request may be: {tokens.most:,} tokens, as vLLM assumes")
-    mla = any(layer.attention.kind == "mla" for layer in layers)
+    attentions = [layer.attention for layer in layers]
+    said = architecture or family_name
+    mla = any(one.kind == "mla" for one in attentions)
     read = ModelFacts(
         name=name,
         architecture=architecture,
@@ -124,7 +122,7 @@ def _read(
         vocab=inner.count("vocab_size", "padded_vocab_size", most=VOCAB_MAX),
         context=tokens.most,
         default_context=tokens.default if tokens.default != tokens.most else None,
-        dtype=auto_dtype(outer, inner, pooling=pooling, float16=family is None or family.float16),
+        dtype=auto_dtype(outer, inner, pooling=pooling, float16=rules.float16),
         quantization=packed,
         tied_embeddings=inner.flag("tie_word_embeddings", default=False),
         known=family is not None,
@@ -132,7 +130,7 @@ def _read(
         multimodal=multimodal,
         scale_logits_soft_cap=inner.get("final_logit_softcapping") is not None,
         mla_heads=mla_heads(inner) if mla else (0, 0, 0, 0),
-        warnings=tuple(warnings),
+        warnings=tuple(remarks(inner, family, said, attentions, packed, tokens, multimodal=multimodal)),
     )
     written = {**inner.defaults, **inner.tree}
     return read, MappingProxyType({key: value for key, value in written.items() if value is not None})
@@ -169,7 +167,11 @@ def _layer_count(config: Reader, family: Family) -> int:
     return config.count("num_hidden_layers", "n_layer", "num_layers", "n_layers", most=LAYERS_MAX)
 
 
-def _pools(architecture: str, family: Family | None) -> bool:
+def _pools(architecture: str, family: Family) -> bool:
     if architecture.endswith(_GENERATES):
         return False
-    return architecture.endswith(_POOLS) or (family is not None and family.kinds == "encoder")
+    return architecture.endswith(_POOLS) or family.kinds == "encoder"
+
+
+def _sees_both_ways(architecture: str, family_name: str) -> bool:
+    return family_name in ENCODERS_UNTAUGHT or "Bidirectional" in architecture

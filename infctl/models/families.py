@@ -50,6 +50,8 @@ class Family:
     """Tokens a window has beyond the number written."""
     float16: bool = True
     """vLLM lets it run in float16."""
+    dropped: str = ""
+    """The last vLLM that runs it."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -270,6 +272,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _MAMBA_BLOCK | {"num_key_value_heads": 8, "max_position_embeddings": 262_144},
             kinds="bamba",
             state="bamba",
+            dropped="0.23",
         ),
         "falcon_h1": _family(
             _MAMBA_BLOCK | {"num_key_value_heads": 8, "max_position_embeddings": 8192, "mamba_d_ssm": 1024},
@@ -335,10 +338,16 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )
 """Other names of the same: an outer config's, or of a language part that is a family's own."""
 
-UNTAUGHT = Family(
-    kinds="untaught", experts="generic", defaults=MappingProxyType({"tie_word_embeddings": False})
-)
+_UNKNOWN = MappingProxyType({"tie_word_embeddings": False})
+UNTAUGHT = Family(kinds="untaught", experts="generic", defaults=_UNKNOWN)
 """For an architecture without rules: dense GQA, experts where the usual keys name them."""
+
+UNTAUGHT_ENCODER = Family(kinds="encoder", experts="generic", gated=False, defaults=_UNKNOWN)
+
+ENCODERS_UNTAUGHT = frozenset(
+    {"new", "gte", "nomic_bert", "camembert", "distilbert", "electra", "mpnet", "eurobert"}
+)
+"""Without rules, but known to keep no cache, which decides more than all the rest."""
 
 
 def canonical(model_type: str) -> str:

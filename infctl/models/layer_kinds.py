@@ -49,7 +49,10 @@ def layer_words(config: Reader, family: Family, layers: int) -> tuple[str, ...]:
         key = "layers_block_type" if config.get("layers_block_type") is not None else "layer_types"
         words = config.words(key)
     if words and len(words) != layers:
-        config.wrong(key, f"names {len(words):,} layers, num_hidden_layers {layers:,}", f"{layers:,} words")
+        if config.sound("num_hidden_layers"):
+            config.wrong(
+                key, f"names {len(words):,} layers, num_hidden_layers {layers:,}", f"{layers:,} words"
+            )
         return ()
     return words
 
@@ -129,7 +132,8 @@ def _bamba(config: Reader, _family: Family, layers: int) -> tuple[Kind, ...]:
 
 
 def _unwritten(config: Reader, _family: Family, layers: int) -> tuple[Kind, ...]:
-    config.wrong("layer_types", "is missing", f"{layers:,} words, attention or mamba")
+    if config.sound("layer_types", "layers_block_type", "hybrid_override_pattern", "num_hidden_layers"):
+        config.wrong("layer_types", "is missing", f"{layers:,} words, attention or mamba")
     return (FULL,) * layers
 
 

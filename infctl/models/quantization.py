@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from infctl.models import Method, Quantization
-from infctl.models.reader import WIDTH_MAX, Reader
+from infctl.models.reader import BESIDE, WIDTH_MAX, Reader
 
 METHODS: Mapping[str, tuple[Method, int]] = MappingProxyType(
     {
@@ -55,7 +55,7 @@ def quantization(
 
     None: the weights are stored as they are.
     """
-    apart = None if beside is None else Reader(beside, outer.problems, "hf_quant_config.json/")
+    apart = None if beside is None else Reader(beside, outer.problems, BESIDE)
     for found in (
         outer.below("quantization_config"),
         outer.below("compression_config"),

@@ -22,6 +22,8 @@ HEADS_MAX = 8_192
 EXPERTS_MAX = 65_536
 VOCAB_MAX = 2**24
 """Tokens."""
+BESIDE = "hf_quant_config.json/"
+"""Begins the paths of another file than the one whose places we know."""
 CONTEXT_MAX = 2**31
 """Tokens: positions, windows, chunks."""
 
@@ -37,7 +39,8 @@ class Problems:
     def add(self, path: str, message: str, hint: str = "") -> None:
         """One problem a path: the first says it."""
         if path not in self.paths and len(self.found) < PROBLEMS_MAX:
-            self.found.append(Problem(message, path, self.where(path), hint))
+            where = None if path.startswith(BESIDE) else self.where(path)
+            self.found.append(Problem(message, path, where, hint))
         self.paths.add(path)
 
 
