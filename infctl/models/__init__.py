@@ -122,8 +122,8 @@ class Weight:
     dtype: str = ""
     """Where it differs from the model's."""
     only: Literal["", "file", "card"] = ""
-    """file: in the checkpoint, but vLLM leaves it there. card: vLLM computes it when it loads the model, once a
-    pipeline stage, and all layers from the first of `layers` on share it (rotary embeddings' tables)."""
+    """file: in the checkpoint, but vLLM leaves it there. card: vLLM computes it when it loads the model, once
+    a pipeline stage; all layers from the first of `layers` on share it (rotary embeddings' tables)."""
 
 
 @dataclass(frozen=True, slots=True)

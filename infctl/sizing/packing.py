@@ -13,7 +13,7 @@ from infctl.models import ModelFacts, Quantization
 from infctl.sizing import Resolved
 from infctl.sizing.allocator import Allocator, Block
 from infctl.sizing.hardware import Generation
-from infctl.sizing.rank import Module
+from infctl.sizing.rank import Module, fused
 
 DTYPES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8}
 MX_GROUP = 32
@@ -54,7 +54,8 @@ class Skipped:
     def _pattern(self) -> re.Pattern[str]:
         """One for all: a file may name every matrix of every layer."""
         words = []
-        for word in self.how.skip:
+        named = [*self.how.skip, *(fused(word) for word in self.how.skip)]
+        for word in dict.fromkeys(named):
             if word.startswith("re:"):
                 words.append(word[3:])
             else:
@@ -70,6 +71,7 @@ class Parts:
     """The blocks of one quantised module."""
 
     module: Module
+    how: Quantization
     matrix: Block
     scales: Block
     zeros: Block | None = None
@@ -110,25 +112,26 @@ def create(card: Allocator, module: Module, how: Quantization, dtype: str) -> Pa
     matrix = card.take(packed_bytes(module, how))
     zeros = zero_bytes(module, how)
     zero_points = card.take(zeros) if zeros else None
-    return Parts(module, matrix, card.take(scale_bytes(module, how, dtype)), zero_points)
+    return Parts(module, how, matrix, card.take(scale_bytes(module, how, dtype)), zero_points)
 
 
-def settle(card: Allocator, parts: Parts, how: Quantization, dtype: str, generation: Generation) -> None:
+def settle(card: Allocator, parts: Parts, dtype: str, generation: Generation) -> None:
     """What the kernels make of it once everything is loaded. Only what stays, or leaves a mark, is played."""
-    if how.method in {"awq", "gptq"} and not parts.module.experts:
-        _settle_integers(card, parts, how, dtype, generation)
+    how = parts.how
+    integers = how.method in {"awq", "gptq"} or (how.method == "compressed-tensors" and how.bits == 4)
+    if integers and not parts.module.experts:
+        _settle_integers(card, parts, dtype, generation)
     elif how.method == "mxfp4" and generation == "hopper":
         _settle_mxfp4(card, parts)
 
 
-def _settle_integers(
-    card: Allocator, parts: Parts, how: Quantization, dtype: str, generation: Generation
-) -> None:
+def _settle_integers(card: Allocator, parts: Parts, dtype: str, generation: Generation) -> None:
     """AWQ's order of bits becomes the usual one, through tensors of 4 bytes a number; then the kernel packs.
 
     Hopper's kernel (Machete) wants zero points as numbers of the model's dtype, the others' (Marlin) packed.
     """
-    module, matrix = parts.module, packed_bytes(parts.module, how)
+    module, how = parts.module, parts.how
+    matrix = packed_bytes(module, how)
     zeros = zero_bytes(module, how)
     if how.method == "awq":
         usual = _reordered(card, 4 * module.numbers, matrix)
@@ -146,7 +149,7 @@ def _settle_integers(
     card.give_back(turned)
     card.give_back(parts.matrix)
     parts.matrix = final
-    if parts.zeros is not None and generation == "hopper" and how.method == "awq":
+    if parts.zeros is not None and generation == "hopper" and how.method != "gptq":
         numbers = zeros * 8 // how.bits
         whole = card.take(4 * numbers)
         steps = [card.take(numbers * bytes_of(dtype)) for _ in range(3)]
@@ -172,7 +175,7 @@ def _settle_mxfp4(card: Allocator, parts: Parts) -> None:
     """Hopper's kernel wants the numbers in another order, and the scales' rows in whole tiles."""
     module = parts.module
     tile = 256
-    numbers = card.take(packed_bytes(module, Quantization("mxfp4", bits=4)))
+    numbers = card.take(packed_bytes(module, parts.how))
     scales = card.take(module.count * -(-module.out // tile) * tile * -(-module.into // MX_GROUP))
     card.give_back(parts.matrix)
     card.give_back(parts.scales)

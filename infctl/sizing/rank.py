@@ -132,7 +132,7 @@ def _cut(weight: Weight, facts: ModelFacts, resolved: Resolved) -> Module:
     elif weight.split != "none" and not (along_inputs and experts):
         out = -(-out // tensor)
     return Module(
-        _fused(weight.name),
+        fused(weight.name),
         out,
         into,
         count,
@@ -143,6 +143,7 @@ def _cut(weight: Weight, facts: ModelFacts, resolved: Resolved) -> Module:
     )
 
 
-def _fused(name: str) -> str:
+def fused(name: str) -> str:
+    """The name of the module that vLLM loads a tensor into."""
     parts = name.split(".")
     return ".".join(_FUSED.get(part, part) for part in parts)

@@ -13,6 +13,7 @@ from infctl.sizing import Card, Resolved
 from infctl.sizing.allocator import MIB, Allocator
 from infctl.sizing.hardware import Generation, generation
 from infctl.sizing.packing import (
+    ONLINE_FP8,
     Parts,
     Skipped,
     bytes_of,
@@ -40,8 +41,10 @@ _BANDS = {
 """Shares. Tensors that are not quantised were found to 0.005 GiB on an H100; the kernels that repack
 quantised ones differ from one vLLM to the next."""
 _OTHER_METHOD = 0.15
+_OTHER_KERNELS = 0.02
+"""More where quantised weights were never measured: on another card than Hopper, or on none we know."""
 _UNKNOWN = 0.25
-_LEAST = 16 * MIB
+_LEAST = 8 * MIB
 """Of every band: scales, counters, and what a kernel keeps for itself."""
 
 
@@ -53,7 +56,7 @@ def weights(facts: ModelFacts, resolved: Resolved, card: Card | None = None) -> 
         _held(facts, resolved, kind, stage, plain=plain)
         for stage in range(max(1, resolved.pipeline_parallel))
     )
-    return _less(_figure(facts, resolved, held), resolved.cpu_offload_bytes)
+    return _less(_figure(facts, resolved, held, kind, sure=card is not None), resolved.cpu_offload_bytes)
 
 
 def stored(facts: ModelFacts) -> int:
@@ -71,22 +74,38 @@ def _held(facts: ModelFacts, resolved: Resolved, kind: Generation, stage: int, *
     how = method(facts, resolved)
     skipped = Skipped(how) if how else ()
     quantised: list[Parts] = []
+    later: list[Module] = []
     for module in modules(facts, resolved, stage):
         if module.table:
             _table(card, module, dtype)
-        elif how is not None and module.packed and module.name not in skipped:
-            quantised.append(create(card, padded(module, how, kind), how, dtype))
-        else:
+        elif how is None or not module.packed or module.name in skipped:
             widened = how is not None and how.method == "mxfp4" and module.experts and kind == "hopper"
             card.take(module.numbers * bytes_of("float32" if widened else module.dtype or dtype))
+        elif how is ONLINE_FP8:
+            later.append(module)
+        else:
+            quantised.append(create(card, padded(module, how, kind), how, dtype))
+    for module in later:
+        _shrink(card, module, dtype)
     for parts in quantised:
-        settle(card, parts, how or _PLAIN, dtype, kind)
-        if parts.module.name.endswith("kv_b_proj.weight"):
-            card.take(parts.module.numbers * bytes_of(dtype))  # MLA multiplies with it unpacked
+        settle(card, parts, dtype, kind)
+        _unpack(card, parts.module, dtype)
     return card.allocated
 
 
-_PLAIN = Quantization("none")
+def _shrink(card: Allocator, module: Module, dtype: str) -> None:
+    """FP8 made of 16 bit while loading, one module after the other; the 16 bit are given back."""
+    whole = card.take(module.numbers * bytes_of(dtype))
+    card.take(packed_bytes(module, ONLINE_FP8))
+    card.take(scale_bytes(module, ONLINE_FP8, dtype))
+    card.give_back(whole)
+    _unpack(card, module, dtype)
+
+
+def _unpack(card: Allocator, module: Module, dtype: str) -> None:
+    """MLA multiplies with this one unpacked, and keeps the packed one too."""
+    if module.name.endswith("kv_b_proj.weight"):
+        card.take(module.numbers * bytes_of(dtype))
 
 
 def _table(card: Allocator, module: Module, dtype: str) -> None:
@@ -102,10 +121,12 @@ def _table(card: Allocator, module: Module, dtype: str) -> None:
         card.give_back(joined)
 
 
-def _figure(facts: ModelFacts, resolved: Resolved, held: int) -> Figure:
+def _figure(facts: ModelFacts, resolved: Resolved, held: int, kind: Generation, *, sure: bool) -> Figure:
     """With its band, and corrected by what the checkpoint really holds where that was looked at."""
     how = method(facts, resolved)
     share = _BANDS.get(how.method if how else "none", _OTHER_METHOD)
+    if how is not None and not (sure and kind == "hopper"):
+        share += _OTHER_KERNELS
     beyond = _beyond(facts, resolved)
     if facts.stored_bytes is None:
         share = max(share, 0.0 if facts.known else _UNKNOWN)
@@ -115,7 +136,7 @@ def _figure(facts: ModelFacts, resolved: Resolved, held: int) -> Figure:
         share, tower = max(share, 0.0 if facts.known else 0.03), 0
     expected = held + beyond
     spread = max(_LEAST, int(expected * share))
-    origin: Origin = "computed" if facts.known or facts.stored_bytes else "assumed"
+    origin: Origin = "computed" if facts.known or facts.stored_bytes is not None else "assumed"
     return Figure(expected, max(0, expected - spread), expected + spread + tower, origin)
 
 

@@ -63,7 +63,8 @@ def _rows(scaling: Mapping[str, Any], facts: ModelFacts, config: Mapping[str, An
     if kind in {"longrope", "su"}:
         short = _whole(config.get("original_max_position_embeddings")) or original
         return positions + short, ""
-    return positions, ""
+    # Pictures take several positions of a kind at once: vLLM keeps room for four times as many.
+    return positions * (4 if "mrope_section" in scaling else 1), ""
 
 
 def _whole(value: object) -> int:
