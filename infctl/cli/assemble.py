@@ -33,10 +33,16 @@ class Built:
 
 
 def assemble(
-    loaded: LoadedProfile, layout: Layout, env: Mapping[str, str], running: Stack | None = None
+    loaded: LoadedProfile,
+    layout: Layout,
+    env: Mapping[str, str],
+    running: Stack | None = None,
+    *,
+    sized: bool = True,
 ) -> Built:
     """`env`: `.env` with the process's environment over it. `running`: what runs now, which stays where it is
-    as good as what would be planned without it.
+    as good as what would be planned without it. `sized` False: by count where that is enough,
+    for looking only.
 
     Raises ProfileError, PlanError.
     """
@@ -48,7 +54,9 @@ def assemble(
 
     profile = loaded.profile
     here = host.look(os.environ)
-    plan, warnings = _plan(loaded, for_profile(profile.gpus, loaded.where), env, running)
+    cards = for_profile(profile.gpus, loaded.where)
+    counted = None if sized else _by_count(loaded, cards)
+    plan, warnings = (counted, ()) if counted is not None else _plan(loaded, cards, env, running)
     # What infctl makes up itself is there by the time anything starts.
     secrets = {*secret_values(loaded, env), *generated_secrets(profile)}
     stack = build(profile, plan, layout, here, secrets=secrets, where=loaded.where)
@@ -57,6 +65,17 @@ def assemble(
     told = tuple(f"{problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in warnings)
     stamped = files.stamped(stack, rendered, layout.rendered)
     return Built(stamped, rendered, notes(profile, plan, here), plan, told)
+
+
+def _by_count(loaded: LoadedProfile, cards: tuple[Gpu, ...]) -> Plan | None:
+    """Quick; None: only bytes say whether it fits."""
+    from infctl.errors import PlanError
+    from infctl.plan import place
+
+    try:
+        return place(loaded.profile, cards, loaded.where)
+    except PlanError:
+        return None
 
 
 def _plan(

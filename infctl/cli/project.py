@@ -171,7 +171,13 @@ class Project(Remains):
 
     def stack(self) -> Stack:
         """What runs, or, where nothing does, what would."""
-        return self.applied() or self.build().stack
+        return self.applied() or self._at_a_glance()
+
+    def _at_a_glance(self) -> Stack:
+        """What would run, to show its names; nothing is sized for it."""
+        from infctl.cli.assemble import assemble
+
+        return assemble(self.loaded, self.layout, self.env, sized=False).stack
 
     def actions(self, built: Built) -> tuple[Action, ...]:
         """What `up` would do. A secret that is not set yet counts as changed, not as an error."""

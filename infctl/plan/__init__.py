@@ -4,9 +4,15 @@ plan()    with the models' facts: bytes, tokens, vLLM's settings and the reason 
 place()   without them: by count alone
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from infctl.plan.model import CardUse, IdleMemory, Plan, Replica, Setting, Where, nowhere
 from infctl.plan.placement import place, service_names
-from infctl.plan.sized import plan
+
+if TYPE_CHECKING:
+    from infctl.plan.sized import plan
 
 __all__ = [
     "CardUse",
@@ -20,3 +26,12 @@ __all__ = [
     "plan",
     "service_names",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`plan` is imported when it is first asked for: `infctl status` has no use for all of sizing."""
+    if name != "plan":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from infctl.plan.sized import plan  # noqa: PLC0415
+
+    return plan
