@@ -20,14 +20,7 @@ from infctl.models.attention import attention, mla_heads
 from infctl.models.checks import check_rest, check_rope
 from infctl.models.context import Beside, context, ropes
 from infctl.models.document import Where, read_config
-from infctl.models.families import (
-    ENCODERS_UNTAUGHT,
-    FAMILIES,
-    UNTAUGHT,
-    UNTAUGHT_ENCODER,
-    Family,
-    canonical,
-)
+from infctl.models.families import FAMILIES, Family, belongs, canonical, rules_of
 from infctl.models.feed_forward import feed_forward
 from infctl.models.inventory import weights
 from infctl.models.layer_kinds import layer_words
@@ -96,8 +89,11 @@ def _read(
     inner = _text_config(outer)
     family_name = canonical(inner.text("model_type") or outer.text("model_type"))
     architecture = next(iter(outer.words("architectures")), "")
-    family = FAMILIES.get(family_name)
-    rules = family or (UNTAUGHT_ENCODER if _sees_both_ways(architecture, family_name) else UNTAUGHT)
+    rules = rules_of(architecture, family_name)
+    # An outer architecture that sees or hears is not asked: what it wraps decides.
+    known = family_name in FAMILIES and (
+        not architecture or inner is not outer or belongs(architecture, family_name)
+    )
     if not architecture and not family_name:
         outer.wrong("architectures", "is missing", 'which code runs the model: ["LlamaForCausalLM"]')
     inner = replace(inner, defaults=rules.defaults)
@@ -125,12 +121,14 @@ def _read(
         dtype=auto_dtype(outer, inner, pooling=pooling, float16=rules.float16),
         quantization=packed,
         tied_embeddings=inner.flag("tie_word_embeddings", default=False),
-        known=family is not None,
+        known=known,
         pooling=pooling,
         multimodal=multimodal,
         scale_logits_soft_cap=inner.get("final_logit_softcapping") is not None,
         mla_heads=mla_heads(inner) if mla else (0, 0, 0, 0),
-        warnings=tuple(remarks(inner, family, said, attentions, packed, tokens, multimodal=multimodal)),
+        warnings=tuple(
+            remarks(inner, said, family_name, attentions, packed, tokens, known=known, multimodal=multimodal)
+        ),
     )
     written = {**inner.defaults, **inner.tree}
     return read, MappingProxyType({key: value for key, value in written.items() if value is not None})
@@ -171,7 +169,3 @@ def _pools(architecture: str, family: Family) -> bool:
     if architecture.endswith(_GENERATES):
         return False
     return architecture.endswith(_POOLS) or family.kinds == "encoder"
-
-
-def _sees_both_ways(architecture: str, family_name: str) -> bool:
-    return family_name in ENCODERS_UNTAUGHT or "Bidirectional" in architecture

@@ -7,7 +7,7 @@ vLLM reads the file with: a hub config often says only what differs from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -159,7 +159,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "qwen2": _family(_QWEN2, kinds="qwen2"),
         "qwen3": _family(_QWEN2 | {"head_dim": 128}, kinds="qwen2"),
         "gemma2": _family(
-            _GEMMA | {"sliding_window": 4096, "max_position_embeddings": 8192},
+            _GEMMA
+            | {"sliding_window": 4096, "max_position_embeddings": 8192, "final_logit_softcapping": 30.0},
             kinds="every",
             pattern=2,
             float16=False,
@@ -178,6 +179,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "max_position_embeddings": 32_768,
                 "vocab_size": 262_400,
                 "num_kv_shared_layers": 15,
+                "final_logit_softcapping": 30.0,
             },
             kinds="every",
             pattern=5,
@@ -350,5 +352,29 @@ ENCODERS_UNTAUGHT = frozenset(
 """Without rules, but known to keep no cache, which decides more than all the rest."""
 
 
+_ALSO: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"kimi_k2": ("deepseekv3",), "bert": ("hfcolbert",), "xlm-roberta": ("bgem3",), "qwen3": ("voyageqwen3",)}
+)
+"""How architectures of a family begin that do not begin with its name."""
+
+
 def canonical(model_type: str) -> str:
     return ALIASES.get(model_type, model_type)
+
+
+def belongs(architecture: str, model_type: str) -> bool:
+    """As `Qwen2ForRewardModel` to qwen2. vLLM goes by the architecture, the rules here by the family."""
+    begins = (_letters(model_type.removesuffix("_text")), *_ALSO.get(model_type, ()))
+    return _letters(architecture).startswith(begins)
+
+
+def rules_of(architecture: str, model_type: str) -> Family:
+    """The family's; for one that is not taught, those that suit the most."""
+    known = FAMILIES.get(model_type)
+    if "Bidirectional" in architecture:
+        return replace(known or UNTAUGHT_ENCODER, kinds="encoder")
+    return known or (UNTAUGHT_ENCODER if model_type in ENCODERS_UNTAUGHT else UNTAUGHT)
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

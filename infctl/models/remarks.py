@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from infctl.models import Attention, Quantization
 from infctl.models.context import Context
-from infctl.models.families import Family
+from infctl.models.families import FAMILIES
 from infctl.models.reader import Reader
 
 SHOWN_MAX = 80
@@ -15,20 +15,21 @@ SHOWN_MAX = 80
 
 def remarks(
     config: Reader,
-    family: Family | None,
     said: str,
+    family_name: str,
     layers: Sequence[Attention],
     packed: Quantization | None,
     tokens: Context,
     *,
+    known: bool,
     multimodal: bool,
 ) -> Iterator[str]:
     """`said`: the architecture, as the config names it."""
     name = said[:SHOWN_MAX]
-    if family is None:
-        what = "an encoder without a cache" if _keeps_nothing(layers) else "a dense GQA model"
-        yield f"no rules for {name}: planned like {what}, with a wide band"
-    elif family.dropped:
+    family = FAMILIES.get(family_name)
+    if not known:
+        yield f"no rules for {name}: planned like {_like(family_name, layers)}, with a wide band"
+    elif family is not None and family.dropped:
         yield f"vLLM runs {name} up to {family.dropped} only"
     if family is not None and family.kinds == "qwen2" and len({layer.kind for layer in layers}) > 1:
         yield f"vLLM does not start {name} with a window in some layers only: set use_sliding_window to false"
@@ -42,5 +43,9 @@ def remarks(
         yield f"no key says how long a request may be: {tokens.most:,} tokens, as vLLM assumes"
 
 
-def _keeps_nothing(layers: Sequence[Attention]) -> bool:
-    return all(layer.kind in {"encoder", "none"} for layer in layers)
+def _like(family_name: str, layers: Sequence[Attention]) -> str:
+    if family_name in FAMILIES:
+        return f"its family, {family_name}"
+    if all(layer.kind in {"encoder", "none"} for layer in layers):
+        return "an encoder without a cache"
+    return "a dense GQA model"

@@ -11,7 +11,6 @@ from infctl.models.config import Beside, facts
 
 def _config(family: str, layers: int, **more: Any) -> dict[str, Any]:
     return {
-        "architectures": ["SomeForCausalLM"],
         "model_type": family,
         "hidden_size": 1024,
         "num_hidden_layers": layers,
@@ -119,7 +118,7 @@ def test_falcon_h1_keeps_a_cache_and_a_state_in_each_layer() -> None:
 def test_bamba_names_its_attention_layers_and_when_vllm_dropped_it() -> None:
     read = _read(_config("bamba", 6, attn_layer_indices=[1, 4], mamba_n_heads=32))
     assert _letters(read) == "lfllfl"
-    assert read.warnings == ("vLLM runs SomeForCausalLM up to 0.23 only",)
+    assert read.warnings == ("vLLM runs bamba up to 0.23 only",)
 
 
 def test_nemotron_h_is_one_thing_a_layer() -> None:
@@ -184,6 +183,21 @@ def test_an_unknown_family_gets_more_cache_rather_than_too_little() -> None:
     config = _config("foo", 3, sliding_window=128)
     assert _letters(_read(config)) == "fff"
     assert _letters(_read(config | {"layer_types": ["sliding_attention", "full_attention", "odd"]})) == "sff"
+
+
+def test_a_strange_architecture_in_a_known_family_is_not_taken_for_known() -> None:
+    read = _read(_config("qwen2", 2, architectures=["FooForCausalLM"]))
+    assert not read.known
+    assert read.warnings[0] == (
+        "no rules for FooForCausalLM: planned like its family, qwen2, with a wide band"
+    )
+    for architecture in ("Qwen2ForCausalLM", "Qwen2ForRewardModel", "Qwen2Model"):
+        assert _read(_config("qwen2", 2, architectures=[architecture])).known
+
+
+def test_a_bidirectional_decoder_keeps_no_cache() -> None:
+    read = _read(_config("llama", 2, architectures=["LlamaBidirectionalModel"]))
+    assert (_letters(read), read.known, read.pooling) == ("ee", True, True)
 
 
 def test_an_unknown_family_with_experts_has_them_everywhere() -> None:
