@@ -98,6 +98,8 @@ def scale_bytes(module: Module, how: Quantization, dtype: str) -> int:
         return 4 * module.count
     if how.method == "bitsandbytes":
         return 4 * (-(-module.numbers // 64) if how.bits == 4 else module.out * module.count)
+    if how.name.endswith("fp4") and how.group_size > 0:
+        return module.count * module.out * groups(module, how)  # of one byte each
     if how.method == "compressed-tensors" and how.bits == 8:
         return 4 * module.count * module.out
     return bytes_of(dtype) * module.count * module.out * groups(module, how)

@@ -6,6 +6,8 @@ allocator (`allocator`) in the order in which vLLM creates them.
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from infctl.figure import Figure, Origin
 from infctl.models import ModelFacts, Quantization, Weight
 from infctl.models.inventory import parameters
@@ -85,21 +87,29 @@ def _held(facts: ModelFacts, resolved: Resolved, kind: Generation, stage: int, *
             later.append(module)
         else:
             quantised.append(create(card, padded(module, how, kind), how, dtype))
-    for module in later:
-        _shrink(card, module, dtype)
+    for _, together in groupby(later, _loaded_with):
+        _shrink(card, list(together), dtype)
     for parts in quantised:
         settle(card, parts, dtype, kind)
         _unpack(card, parts.module, dtype)
     return card.allocated
 
 
-def _shrink(card: Allocator, module: Module, dtype: str) -> None:
+def _loaded_with(module: Module) -> str:
+    """A layer's experts are loaded, and made smaller, all together; other modules one by one."""
+    return module.name.partition(".experts.")[0] if module.experts else module.name
+
+
+def _shrink(card: Allocator, together: list[Module], dtype: str) -> None:
     """FP8 made of 16 bit while loading, one module after the other; the 16 bit are given back."""
-    whole = card.take(module.numbers * bytes_of(dtype))
-    card.take(packed_bytes(module, ONLINE_FP8))
-    card.take(scale_bytes(module, ONLINE_FP8, dtype))
-    card.give_back(whole)
-    _unpack(card, module, dtype)
+    whole = [card.take(module.numbers * bytes_of(dtype)) for module in together]
+    for module in together:
+        card.take(packed_bytes(module, ONLINE_FP8))
+        card.take(scale_bytes(module, ONLINE_FP8, dtype))
+    for block in whole:
+        card.give_back(block)
+    for module in together:
+        _unpack(card, module, dtype)
 
 
 def _unpack(card: Allocator, module: Module, dtype: str) -> None:

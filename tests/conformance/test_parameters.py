@@ -79,8 +79,23 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "qwen3-moe": ("Qwen3MoeForCausalLM", "qwen3_moe", EXPERTS | {"head_dim": 32, "mlp_only_layers": [0]}),
     "qwen3-next": ("Qwen3NextForCausalLM", "qwen3_next", SHARED | DELTA | {"head_dim": 32}),
     "qwen3.5": ("Qwen3_5ForCausalLM", "qwen3_5_text", DELTA | {"head_dim": 32}),
+    "qwen3.5-moe": ("Qwen3_5MoeForCausalLM", "qwen3_5_moe_text", SHARED | DELTA | {"head_dim": 32}),
     "gemma2": ("Gemma2ForCausalLM", "gemma2", {"head_dim": 32}),
     "gemma3": ("Gemma3ForCausalLM", "gemma3_text", {"head_dim": 32}),
+    "gemma3n": (
+        "Gemma3nForCausalLM",
+        "gemma3n_text",
+        {
+            "head_dim": 16,
+            "vocab_size_per_layer_input": 300,
+            "hidden_size_per_layer_input": 8,
+            "laurel_rank": 4,
+            "num_kv_shared_layers": 0,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "activation_sparsity_pattern": [0.0] * 3,
+            "tie_word_embeddings": True,
+        },
+    ),
     "phi3": ("Phi3ForCausalLM", "phi3", {}),
     "phimoe": (
         "PhimoeForCausalLM",
@@ -135,6 +150,7 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "glm4_moe",
         LATENT | {"head_dim": 16, "attention_bias": True, "n_shared_experts": 1},
     ),
+    "ministral3": ("Ministral3ForCausalLM", "ministral3", {"head_dim": 32}),
     "ministral": ("MinistralForCausalLM", "ministral", {"head_dim": 32}),
     "llama4": (
         "Llama4ForCausalLM",
@@ -178,7 +194,7 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 OLD_NAMES = (
     (r"backbone\.", "model."),
-    (r"embed_tokens|embeddings\.weight$", "embed"),
+    (r"embed_tokens(?=\.)|embeddings\.weight$", "embed"),
     (r"block_sparse_moe", "mlp"),
     (r"experts\.\*\.(gate_proj|up_proj|w1|w3)\.weight|input_linear\.weight", "experts.gate_up_proj"),
     (r"experts\.\*\.(down_proj|w2)\.weight|output_linear\.weight", "experts.down_proj"),

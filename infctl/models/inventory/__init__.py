@@ -4,6 +4,7 @@ attention     queries, keys, values; or one latent vector
 feed_forward  one path, or a router and experts
 state         gated delta nets, mambas
 encoder       BERT and its like
+gemma3n       what Gemma 3n has besides
 rotary        tables that vLLM computes
 traits        how the families name things, and their small differences
 shelf         counts alike tensors together
@@ -16,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from infctl.models import Layer, ModelFacts, Weight
-from infctl.models.inventory import encoder, rotary
+from infctl.models.inventory import encoder, gemma3n, rotary
 from infctl.models.inventory.attention import attention, latent_attention
 from infctl.models.inventory.feed_forward import feed_forward
 from infctl.models.inventory.shelf import Shelf
@@ -45,11 +46,14 @@ def _encoder(shelf: Shelf, facts: ModelFacts, config: Mapping[str, Any]) -> None
 
 def _decoder(shelf: Shelf, facts: ModelFacts, config: Mapping[str, Any]) -> None:
     traits = TRAITS.get(facts.family, COMMON)
-    root = "" if facts.architecture.endswith("Model") else traits.root
+    bare = facts.architecture.endswith("Model") and "For" not in facts.architecture
+    root = "" if bare else traits.root
     layers = f"{root}layers.*"
     shelf.put(Weight(f"{root}{traits.embed}.weight", (facts.vocab, facts.hidden), "vocab", "first"))
     if traits.embed_norm:
         shelf.put(Weight(f"{root}{traits.embed_norm}.weight", (facts.hidden,), stage="first"))
+    if facts.family in gemma3n.FAMILIES:
+        shelf.put_all(gemma3n.around(root, facts, config))
     tables = dict(rotary.tables(facts, config))
     for index, layer in enumerate(facts.layers):
         shelf.put_all(_mixer(layers, layer, facts, traits, config), index)
@@ -57,6 +61,8 @@ def _decoder(shelf: Shelf, facts: ModelFacts, config: Mapping[str, Any]) -> None
             shelf.put(tables[index], index)
         shelf.put_all(feed_forward(layers, layer.feed_forward, facts, traits, config), index)
         shelf.put_all(_norms(layers, index, facts, traits), index)
+        if facts.family in gemma3n.FAMILIES:
+            shelf.put_all(gemma3n.layer(layers, facts, config), index)
     shelf.put_all(_end(root, facts, traits, config))
     for index in range(len(facts.layers), len(facts.layers) + _further_layers(facts, config)):
         shelf.put_all(_prediction(layers, index, facts, traits, config), index)

@@ -80,6 +80,7 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
         "qwen3_5_moe_text": _QWEN3_NEXT,
         "gemma2": Traits(norms=_GEMMA_NORMS),
         "gemma3_text": Traits(norms=_GEMMA_NORMS, qk_norm="head"),
+        "gemma3n_text": Traits(norms=_GEMMA_NORMS, qk_norm="head"),
         "phi3": Traits(
             fused_qkv="qkv_proj", qkv_bias="no", output_bias="no", fused_up="gate_up_proj", mlp_bias="no"
         ),
