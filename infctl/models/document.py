@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
@@ -23,6 +24,9 @@ DEPTH_MAX = 32
 """Mappings and lists inside each other; configs are five deep."""
 PROBLEMS_MAX = 20
 """Told at once."""
+
+PLACES_MAX = 100_000
+"""Values whose places are looked up: half a second. What comes after them has the place of what holds it."""
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _ATOM = re.compile(r"[^\s,\]}]+")
@@ -80,7 +84,7 @@ def _places(text: str, file: str) -> Where:
     @cache
     def table() -> dict[str, int]:
         found: dict[str, int] = {}
-        for path, _key, value in _walk(text):
+        for path, _key, value in islice(_walk(text), PLACES_MAX):
             found.setdefault(path, value)
         return found
 
@@ -103,7 +107,7 @@ def _twice(text: str, file: str) -> list[Problem]:
     """The keys that are written twice."""
     problems: list[Problem] = []
     first: dict[str, int] = {}
-    for path, key, _value in _walk(text):
+    for path, key, _value in islice(_walk(text), PLACES_MAX):
         if path in first:
             line = text.count("\n", 0, first[path]) + 1
             problems.append(
@@ -115,7 +119,7 @@ def _twice(text: str, file: str) -> list[Problem]:
                 )
             )
         first.setdefault(path, key)
-    return problems[:PROBLEMS_MAX]
+    return problems[:PROBLEMS_MAX] or [Problem("a key is written twice", where=Location(file, 1, 1))]
 
 
 def _walk(text: str) -> Iterator[tuple[str, int, int]]:
@@ -170,21 +174,25 @@ def _skip(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-_NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_MARKS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 def _too_deep(text: str) -> int | None:
     """The offset of the bracket that is one too many; counted before anything recurses."""
     if text.count("{") + text.count("[") <= DEPTH_MAX:
         return None
-    depth = 0
-    for found in _NESTING.finditer(text):
-        what = found[0]
-        if what in "[{":
+    depth, quoted = 0, False
+    for found in _MARKS.finditer(text):
+        mark = found[0]
+        if mark == '"':
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif mark in "[{":
             depth += 1
             if depth > DEPTH_MAX:
                 return found.start()
-        elif what in "]}":
+        elif mark in "]}":
             depth -= 1
     return None
 

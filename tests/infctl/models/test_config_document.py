@@ -1,6 +1,7 @@
 """The text of a config.json: what is read, what is refused, and where everything stands."""
 
 import json
+import time
 from contextlib import suppress
 
 import pytest
@@ -79,6 +80,19 @@ def test_half_a_surrogate_pair_is_read() -> None:
     tree, where = read_config('{"a\\ud800": "\ud800", "b": 1}', "c.json")
     assert tree["b"] == 1
     assert where("b") == Location("c.json", 1, 23)
+
+
+def test_places_in_a_hostile_file_are_given_up_on_in_time() -> None:
+    _, where = read_config('{"x": [' + "1," * 1_000_000 + '1], "y": 2}', "c.json")
+    start = time.monotonic()
+    assert where("y") == Location("c.json", 1, 1)
+    assert time.monotonic() - start < 10
+
+
+def test_quotes_without_an_end_are_refused_in_time() -> None:
+    start = time.monotonic()
+    _refused('{"a": "' + '\\"' * 1_000_000)
+    assert time.monotonic() - start < 10
 
 
 @settings(max_examples=300, deadline=None)
