@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infctl.models import ModelFacts
 from infctl.sizing import Card, EngineArgs, Resolved
+from infctl.sizing.hardware import capability
 from infctl.sizing.kv_specs import block_size
 
 GIB = 2**30
@@ -22,6 +23,7 @@ def resolve(facts: ModelFacts, args: EngineArgs, card: Card) -> Resolved:
     length = args.max_model_len if args.max_model_len is not None else facts.context
     tokens, seqs = _batch(facts, args, card, length)
     dtype = facts.dtype if args.dtype in {None, "auto"} else _DTYPES.get(str(args.dtype), str(args.dtype))
+    kv_dtype = _kv_dtype(args.kv_cache_dtype, dtype)
     share = args.gpu_memory_utilization
     return Resolved(
         max_model_len=length,
@@ -30,14 +32,21 @@ def resolve(facts: ModelFacts, args: EngineArgs, card: Card) -> Resolved:
         gpu_memory_utilization=UTILIZATION if share is None else share,
         kv_cache_memory_bytes=args.kv_cache_memory_bytes,
         dtype=dtype,
-        kv_dtype=_kv_dtype(args.kv_cache_dtype, dtype),
-        block_size=block_size(facts, args.block_size, args.vllm, cpu=card.cpu),
+        kv_dtype=kv_dtype,
+        block_size=block_size(
+            facts,
+            args.block_size,
+            args.vllm,
+            cpu=card.cpu,
+            capability=capability(card),
+            fp8=kv_dtype == "fp8",
+        ),
         tensor_parallel=args.tensor_parallel,
         pipeline_parallel=args.pipeline_parallel,
         expert_parallel=args.expert_parallel,
         compiled=not args.enforce_eager,
         async_scheduling=_schedules_ahead(facts, args, card),
-        prefix_caching=_chunks(facts, args) if args.prefix_caching is None else args.prefix_caching,
+        prefix_caching=_caches_prefixes(facts, args) if args.prefix_caching is None else args.prefix_caching,
         hybrid_kv_cache=args.hybrid_kv_cache,
         cpu_offload_bytes=args.cpu_offload_bytes,
         quantization=args.quantization or (facts.quantization.name if facts.quantization else None),
@@ -86,10 +95,19 @@ def _by_card(args: EngineArgs, card: Card) -> tuple[int, int]:
 
 
 def _chunks(facts: ModelFacts, args: EngineArgs) -> bool:
-    """Whether a prompt may be cut, and so cached by its prefix: not where later words change earlier ones."""
+    """Whether a prompt may be cut: not where later words change earlier ones."""
     if args.chunked_prefill is not None:
         return args.chunked_prefill
     return not (pools(facts, args) and facts.encoder_only)
+
+
+def _caches_prefixes(facts: ModelFacts, args: EngineArgs) -> bool:
+    """Whether prompts that begin alike are computed once, where nobody says so (0.32: `ModelConfig`)."""
+    if pools(facts, args):
+        return not facts.encoder_only and not facts.hybrid
+    if all(layer.attention.kind in {"state", "none"} for layer in facts.layers):
+        return False
+    return not facts.hybrid or args.vllm != "0.25"
 
 
 def _kv_dtype(asked: str | None, dtype: str) -> str:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from infctl.models import Attention, FeedForward, Layer, ModelFacts
-from infctl.sizing import Card, EngineArgs
+from infctl.models import Attention, FeedForward, Layer, ModelFacts, StateCache
+from infctl.sizing import Card, EngineArgs, Vllm
 from infctl.sizing.defaults import resolve
 
 GIB = 2**30
@@ -113,3 +115,43 @@ def test_dtype(asked, dtype):
 )
 def test_kv_dtype(asked, dtype):
     assert resolve(DECODER, EngineArgs(dtype="float32", kv_cache_dtype=asked), L4).kv_dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "tokens"),
+    [
+        ("H100", "fp8", 64),
+        ("H100", None, 16),
+        ("B200", None, 32),
+        ("RTX PRO 6000", None, 16),
+        ("L4", "fp8", 16),
+    ],
+)
+def test_latent_attention_takes_the_blocks_its_backend_on_that_card_wants(
+    name: str, dtype: str | None, tokens: int
+):
+    latent = Layer(Attention("mla", heads=16, latent=576), FeedForward(dense=64))
+    facts = replace(DECODER, layers=(latent,))
+    found = resolve(facts, EngineArgs(kv_cache_dtype=dtype), Card(name, 80 * GIB))
+    assert found.block_size == tokens
+
+
+STATE = Layer(Attention("state", state=StateCache("mamba2", heads=8, head_dim=64)), FeedForward(64))
+
+
+@pytest.mark.parametrize(
+    ("facts", "vllm", "cached"),
+    [
+        (DECODER, "0.32", True),
+        (replace(DECODER, layers=(*DECODER.layers, STATE)), "0.32", True),
+        (replace(DECODER, layers=(*DECODER.layers, STATE)), "0.25", False),
+        (replace(DECODER, layers=(STATE,)), "0.32", False),
+        (replace(DECODER, pooling=True), "0.32", True),
+        (ENCODER, "0.32", False),
+    ],
+    ids=["decoder", "hybrid", "hybrid-0.25", "states-alone", "decoder-that-embeds", "encoder"],
+)
+def test_prefixes_are_cached_by_default_where_vllm_supports_it(
+    facts: ModelFacts, vllm: Vllm, *, cached: bool
+):
+    assert resolve(facts, EngineArgs(vllm=vllm), L4).prefix_caching is cached
