@@ -1,7 +1,8 @@
 """What a model is, as its files say it: layers, widths, weights, context. Values only.
 
 config     config.json (a tree of plain data) -> ModelFacts
-weights    what a family's layers hold, tensor by tensor -> the `Weight`s of ModelFacts
+inventory  what a family's layers hold, tensor by tensor -> the `Weight`s of ModelFacts
+known      configs of well-known models, for plans without a network
 headers    the headers of safetensors files, local or by range requests: exact bytes instead of computed ones
 source     where a model's files are: a folder, the Hugging Face cache, the hub, a package, built in
 """
