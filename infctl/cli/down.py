@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import platform
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,7 +135,7 @@ def _still_stopping() -> Iterator[None]:
 
 
 def _owner(command: str) -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}: infctl {command}"
+    return f"{getpass.getuser()}@{platform.node()}: infctl {command}"
 
 
 def _doomed(project: Remains) -> tuple[Path, ...]:

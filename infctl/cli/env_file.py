@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +30,8 @@ def add_keys(file: Path, names: Iterable[str]) -> tuple[str, ...]:
 
     Written whole and moved into place, 0600: a crash leaves the old file or the new one.
     """
+    import secrets
+
     there = read(file)
     missing = tuple(name for name in dict.fromkeys(names) if not there.get(name))
     if not missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from infctl.cli import machine
 from infctl.cli.actual import Start
 from infctl.cli.project import open_project
 from infctl.errors import PlanError
-from infctl.sizing import Card, Resolved
+from infctl.sizing import Card, EngineArgs, Measured, Resolved
 
 if TYPE_CHECKING:
     from infctl.calibration import Calibration
@@ -37,26 +37,25 @@ class Planned:
 
 def make(files: list[Path] | None, gpus: str | None, *, offline: bool, actual: bool) -> Planned:
     """Raises ProfileError, PlanError (what does not fit, a config that cannot be read), UsageError."""
-    from infctl.calibration import Calibration, lookup
     from infctl.plan import plan
-    from infctl.plan.asks import UNKNOWN_MEMORY
+    from infctl.plan.asks import UNKNOWN_MEMORY, none
 
     project = open_project(files)
     cards, profile = _cards(project, gpus)
     facts = _facts(project, profile, offline=offline)
-    calibration = Calibration.load(project.layout.calibration)
+    calibration = _calibration(project) if actual or project.layout.calibration.exists() else None
+    known = none if calibration is None else _lookup(calibration, profile, facts)
     where = project.loaded.where
-    known = lookup(calibration, profile.models, facts)
     memory = machine.memory() if not cards else None
     room = memory or UNKNOWN_MEMORY
     made = plan(profile, cards, facts, where=where, measured=known, machine_bytes=room)
     starts: tuple[Start, ...] = ()
-    if actual:
+    if actual and calibration is not None:
         # As it would be had nothing been measured: else a plan is compared with what it was made from.
         blind = plan(profile, cards, facts, where=where, machine_bytes=room)
         pairs = zip(made.replicas, blind.replicas, strict=True)
         starts = tuple(_start(one, other, calibration, profile) for one, other in pairs)
-    warnings = (calibration.warning,) if calibration.warning else ()
+    warnings = (calibration.warning,) if calibration is not None and calibration.warning else ()
     return Planned(profile.name, made, memory, starts, warnings)
 
 
@@ -86,6 +85,20 @@ def _facts(project: Project, profile: Profile, *, offline: bool) -> Mapping[str,
     if found.problems:
         raise PlanError("what the models are could not be read", problems=found.problems)
     return found.facts
+
+
+def _calibration(project: Project) -> Calibration:
+    from infctl.calibration import Calibration
+
+    return Calibration.load(project.layout.calibration)
+
+
+def _lookup(
+    calibration: Calibration, profile: Profile, facts: Mapping[str, ModelFacts]
+) -> Callable[[str, EngineArgs, Card], Measured | None]:
+    from infctl.calibration import lookup
+
+    return lookup(calibration, profile.models, facts)
 
 
 def _start(made: Replica, blind: Replica, calibration: Calibration, profile: Profile) -> Start:

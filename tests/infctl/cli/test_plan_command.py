@@ -252,15 +252,18 @@ def test_it_fits_the_window(columns: str) -> None:
     assert max(len(line) for line in done.stdout.decode().splitlines()) <= int(columns)
 
 
-def seconds() -> float:
+def seconds(compiled: Path) -> float:
     """Of CPU: what a clock shows on a machine that is doing nothing else."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert spawn().returncode == 0
+    done = spawn(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(compiled))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.serial
-def test_a_plan_takes_less_than_half_a_second() -> None:
-    best = min(seconds() for _ in range(5))
+def test_a_plan_takes_less_than_half_a_second(tmp_path: Path) -> None:
+    """As installed: pip compiles what it installs, and so does the first run."""
+    seconds(tmp_path)
+    best = min(seconds(tmp_path) for _ in range(5))
     assert best < LIMIT_S, f"{best:.3f} s"
