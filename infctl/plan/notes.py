@@ -48,6 +48,9 @@ def _of_engine(engine: Engine) -> Iterator[Note]:
             f" when it starts, and it takes {gib(engine.taken.expected)}",
             ONLY_GATE,
         )
+    elif ask.args.kv_cache_memory_bytes is not None and not ask.caches:
+        message = f"{ask.model} is an encoder and keeps no KV cache: this has no effect"
+        yield Note(f"{path}/kv_cache_memory", message, "leave it out")
     elif written is not None and need.kv is not None:
         work = need.activation.expected + need.cudagraphs.expected + need.non_torch.expected
         yield Note(

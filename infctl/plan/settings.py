@@ -21,7 +21,8 @@ class Room:
     """Bytes of the card that the neighbours leave."""
     left: int
     """Bytes for all KV caches on the card that the plan decides."""
-    alone: bool
+    shared: bool
+    """They are of several engines."""
     running: Mapping[str, str]
     """The flags that the engine runs with now; empty: it does not run."""
 
@@ -60,12 +61,10 @@ def _settings(ask: Ask, args: EngineArgs, need: MemoryNeed, kv: int | None, room
         )
     total = need.card.total_bytes
     if kv is not None:
-        if not room.alone:
-            why = f"its part of the {gib(room.left)} that weights, work and headroom leave of {gib(total)}"
-        elif kv < room.left - GIB:
-            why = f"all that it can use of the {gib(room.left)} that there are"
-        else:
-            why = f"what weights, work and headroom leave of {gib(total)}"
+        part = (
+            "its part of" if room.shared else "most that it can use of" if kv < room.left - GIB else "all of"
+        )
+        why = f"{part} the {gib(room.left)} that weights, work and headroom leave of {gib(total)}"
         yield Setting(KV_BYTES, str(kv), why)
     if ask.args.gpu_memory_utilization is None:
         value = gate(ask, need, kv, room.free, room.running)

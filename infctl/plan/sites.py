@@ -107,7 +107,9 @@ def _engine(
         for index, (other, size) in enumerate(zip(asks, shares.kv, strict=True))
         if index != number
     )
-    room = Room(card.total_bytes - others, shares.left, alone=len(asks) == 1, running=flags)
+    room = Room(
+        card.total_bytes - others, shares.left, shared=sum(ask.open for ask in asks) > 1, running=flags
+    )
     decided = settings(ask, args, need, kv, room)
     return Engine(service, ask, args, need, kv, decided)
 

@@ -3,13 +3,16 @@
 vLLM looks at its start whether the share it was told is free, and every neighbour that runs by then has taken
 its own part. An engine whose gate asks for more than it will take must therefore come early: ordered by that
 surplus, largest first, the starts succeed if any order does. The plan's own gates have none. Equal ones: the
-largest first, so that the engine whose plan is tightest meets the emptiest card; then profile order.
+largest first, in whole GiB, so that the engine whose plan is tightest meets the emptiest card; then profile
+order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Starter:
 
 
 def in_order(starters: Sequence[Starter]) -> tuple[Starter, ...]:
-    return tuple(sorted(starters, key=lambda one: (-one.surplus, -one.taken)))
+    return tuple(sorted(starters, key=lambda one: (-one.surplus, -(one.taken // GIB))))
 
 
 def shut_out(starters: Sequence[Starter], total: int) -> tuple[tuple[Starter, int], ...]:

@@ -10,7 +10,8 @@ import pytest
 
 from infctl.gpus import Gpu, for_profile
 from infctl.host import Host
-from infctl.plan import place
+from infctl.models.source import for_profile as for_models
+from infctl.plan import plan
 from infctl.profile.loading import LoadedProfile, load
 from infctl.render import RenderedFile, render
 from infctl.stack import Layout, Stack
@@ -42,8 +43,12 @@ def render_profile(*profiles: Path) -> Rendered:
     layout = Layout(Path("/srv/platform"), Path("/srv/platform/.infctl") / name)
     gpus = loaded.profile.gpus
     there = (ONE_CARD,) if gpus.kind == "detect" else for_profile(gpus)
-    plan = place(loaded.profile, there, loaded.where)
-    stack = build(loaded.profile, plan, layout, HOST, secrets=SECRETS, where=loaded.where)
+    # Carried by infctl, whatever caches and networks there are.
+    env = {"HOME": "/nonexistent", "HF_HOME": "/nonexistent/hf"}
+    where = loaded.where
+    facts = for_models(loaded.profile, folder=ROOT / "profiles", env=env, where=where, offline=True).facts
+    made = plan(loaded.profile, there, facts, where=loaded.where)
+    stack = build(loaded.profile, made, layout, HOST, secrets=SECRETS, where=loaded.where)
     http3 = serves_http3(loaded.profile, HOST)
     files = render(stack, loaded.profile, layout, http3=http3, where=loaded.where)
     return Rendered(loaded, stack, files)
