@@ -26,9 +26,16 @@ def gib(count: int) -> str:
 
 
 def gib_band(figure: Figure) -> str:
-    """`4.3 ± 0.2`; no band where it would be less than what is shown."""
-    spread = max(figure.high - figure.expected, figure.expected - figure.low) / GIB
-    return gib(figure.expected) if spread < 0.05 else f"{gib(figure.expected)} ± {spread:.1f}"
+    """`4.3 ± 0.2`, `3.9 -0.2 +1.0`; no band where it would be less than what is shown."""
+    down = round((figure.expected - figure.low) / GIB, 1)
+    up = round((figure.high - figure.expected) / GIB, 1)
+    if not down and not up:
+        return gib(figure.expected)
+    return (
+        f"{gib(figure.expected)} ± {up:.1f}"
+        if down == up
+        else f"{gib(figure.expected)} -{down:.1f} +{up:.1f}"
+    )
 
 
 def doubt(figure: Figure) -> str:

@@ -19,7 +19,7 @@ from infctl.sizing import MemoryNeed
 
 BAR_LEAST = 10
 BAR_MOST = 28
-WIDE = 80
+WIDE = 100
 """Columns from which a figure of less interest shows its doubt too."""
 Paint = Callable[[str, str], str]
 
@@ -84,7 +84,8 @@ def says(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "idle", idle.says
     yield from (("start", text) for text in _start_order(plan))
     for problem in plan.notes:
-        yield "note", _told(problem)
+        place = f"{problem.where}  " if problem.where else ""
+        yield "note", f"{place}{problem.message}" + (f" ({problem.hint})" if problem.hint else "")
     yield from (("note", text) for text in notes(plan))
     told = []
     for problem in plan.warnings:

@@ -6,6 +6,7 @@ heading · where the card's bytes go · the verdict, tokens, longest context · 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from infctl.cli.figures import GIB, as_is, doubt, labelled, plain, shortened, source
 from infctl.cli.text import Column, number, table
@@ -71,7 +72,9 @@ def says(
 ) -> Iterable[tuple[str, str]]:
     """(label, sentence) below the verdict."""
     resolved = need.resolved
-    if need.max_model_len_that_fits > 0:
+    if need.fate in {"weights", "start"}:
+        pass  # no length would help
+    elif need.max_model_len_that_fits > 0:
         yield "longest", f"a context of {need.max_model_len_that_fits:,} tokens fits"
     elif need.kv is not None:
         yield "longest", "not even one token fits"
@@ -96,39 +99,58 @@ def _other(need: MemoryNeed, other: MemoryNeed) -> str:
     return f"vLLM {vllm} {why}: {figure}; --vllm-version {vllm}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    size: str
+    band: str
+    source: str
+
+
 def _columns(need: MemoryNeed) -> tuple[Column, ...]:
-    resolved, card = need.resolved, need.card
-    rows: list[tuple[str, Figure]] = [
-        ("weights", need.weights),
-        ("activation", need.activation),
-        ("CUDA graphs", need.cudagraphs),
-        ("libraries (non-torch)", need.non_torch),
-        ("CUDA context", need.context),
-    ]
-    if card.cpu:
-        rows = [row for row in rows if row[1].high > 0]
-    if need.kv is not None:
-        rows.append(("KV cache" if need.kv_bytes.expected >= 0 else "missing", need.kv_bytes))
-    names = [name for name, _ in rows]
-    sizes = [f"{abs(figure.expected) / GIB:.2f}" for _, figure in rows]
-    bands = [_band(figure) for _, figure in rows]
-    sources = [source(figure).partition(",")[0] if figure.high or figure.low else "" for _, figure in rows]
-    if not card.cpu:
-        share = (
-            "with --kv-cache-memory-bytes"
-            if resolved.kv_cache_memory_bytes is not None
-            else f"{resolved.gpu_memory_utilization:g} of the card; the context comes on top"
-        )
-        names.append("vLLM's budget")
-        sizes.append(f"{need.budget_bytes / GIB:.2f}")
-        bands.append("")
-        sources.append(share)
+    rows = _rows(need)
+    ranks = need.resolved.tensor_parallel * need.resolved.pipeline_parallel
     return (
-        Column("a GPU" if resolved.tensor_parallel * resolved.pipeline_parallel > 1 else "", tuple(names)),
-        Column("GiB", tuple(sizes), right=True),
-        Column("between", tuple(bands), right=True, sacrifice=1),
-        Column("from", tuple(sources), sacrifice=2),
+        Column("a GPU" if ranks > 1 else "", tuple(row.name for row in rows)),
+        Column("GiB", tuple(row.size for row in rows), right=True),
+        Column("between", tuple(row.band for row in rows), right=True, sacrifice=1),
+        Column("from", tuple(row.source for row in rows), sacrifice=2),
     )
+
+
+def _rows(need: MemoryNeed) -> list[_Row]:
+    """What sums up to vLLM's budget, the budget, then what the card loses beside it."""
+    graphs = _row("CUDA graphs", need.cudagraphs)
+    context = _row("CUDA context", need.context)
+    counted = _counts_graphs(need)
+    inside = [
+        _row("weights", need.weights),
+        _row("activation", need.activation),
+        *([graphs] if counted else []),
+        _row("libraries (non-torch)", need.non_torch),
+    ]
+    if need.kv is not None:
+        inside.append(_row("KV cache" if need.kv_bytes.expected >= 0 else "missing", need.kv_bytes))
+    if need.card.cpu:
+        return [row for row in inside if row.size != "0.00"]
+    given = need.resolved.kv_cache_memory_bytes is not None and need.kv is not None
+    share = "what these sum up to" if given else f"{need.resolved.gpu_memory_utilization:g} of the card"
+    budget = _Row("vLLM's budget", f"{need.budget_bytes / GIB:.2f}", "", share)
+    outside = [
+        replace(row, source=f"{row.source}, beside it") for row in ([] if counted else [graphs]) + [context]
+    ]
+    return [*inside, budget, *outside]
+
+
+def _row(name: str, figure: Figure) -> _Row:
+    known = source(figure).partition(",")[0] if figure.high or figure.low else ""
+    return _Row(name, f"{abs(figure.expected) / GIB:.2f}", _band(figure), known)
+
+
+def _counts_graphs(need: MemoryNeed) -> bool:
+    """Whether the KV cache gave way to the graphs: the sum says so. Encoders: nothing gives way."""
+    rest = need.weights.expected + need.activation.expected + need.non_torch.expected + need.kv_bytes.expected
+    return need.kv is None or need.budget_bytes - rest > need.cudagraphs.expected // 2
 
 
 def _band(figure: Figure) -> str:

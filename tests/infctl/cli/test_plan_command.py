@@ -25,7 +25,7 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "plan"
 PROFILES = Path(__file__).resolve().parents[3] / "profiles"
 GIB = 2**30
 LIMIT_S = 0.5
-CARDS = {"l4x4": "4xL4", "one-gpu": "L40S", "local": None}
+CARDS = {"l4x4": "4xL4", "one-gpu": "1xL4", "local": None}
 
 
 def same_keys(told: Any, shape: Any) -> bool:

@@ -246,7 +246,7 @@ def test_a_shared_card_shows_each_engine_where_it_lies_and_the_other_as_such() -
 
 def test_the_two_usual_misreadings_are_corrected_in_words() -> None:
     told = " ".join(" ".join(drawn("l4x4", 400)).split())
-    assert "note l4x4.yaml:22:29 models/chat/gpu_memory_utilization: chat takes 19.8 GiB" in told
+    assert "note l4x4.yaml:22:29 chat takes 19.8 GiB" in told
     assert "embed is an encoder and keeps no KV cache" in told
     assert "rerank keeps no KV cache (encoders)" in told, "of which the plan itself said nothing"
 
