@@ -50,9 +50,9 @@ def _gddr_ecc(name: str, gib: int, capability: tuple[int, int], *aliases: str) -
 CARDS: tuple[CatalogueCard, ...] = (
     # Data centre, Blackwell and Hopper.
     _hbm("B300", 268, (10, 3), "B300 SXM6 AC", "GB300"),
-    _seen("B200", 178.35, (10, 0)),  # pytorch/ao pull 4002: device query
+    _seen("B200", 178.35, (10, 0)),  # pytorch/ao#4002: a device query
     _hbm("GB200", 185, (10, 0)),
-    _seen("H200", 139.72, (9, 0), "H200 SXM", "H200 141GB", "H200 141GB HBM3e"),  # vllm issue 23192
+    _seen("H200", 139.72, (9, 0), "H200 SXM", "H200 141GB", "H200 141GB HBM3e"),  # vllm#23192
     _hbm("H200 NVL", 140, (9, 0)),
     _hbm("GH200 144GB", 141, (9, 0), "GH200 144G HBM3e"),
     _hbm("GH200 96GB", 95, (9, 0), "GH200", "GH200 480GB"),
@@ -66,27 +66,27 @@ CARDS: tuple[CatalogueCard, ...] = (
     _hbm("H800", 80, (9, 0), "H800 80GB HBM3", "H800 PCIe"),
     _hbm("H20", 95, (9, 0), "H20 96GB", "H20-3e 96GB"),
     # Ampere, Volta, Turing.
-    _seen(  # vllm issue 276 of vllm-omni: 79.32; HiDream-ai/VAREdit issue 6: 79.25; older drivers: 79.15
+    _seen(  # vllm-omni#276: 79.32; HiDream-ai/VAREdit#6: 79.25; older drivers: 79.15
         "A100 80GB", 79.15, (8, 0), "A100-SXM4-80GB", "A100 80GB PCIe", "A100 PCIe 80GB", "A100-SXM-80GB",
     ),
     _hbm("A100 40GB", 40, (8, 0), "A100-SXM4-40GB", "A100-PCIE-40GB", "A100-SXM-40GB"),
     _hbm("A800 80GB", 80, (8, 0), "A800-SXM4-80GB", "A800 80GB PCIe", "A800"),
-    _seen("A30", 23.53, (8, 0), "A30 24GB"),  # google/RB-Modulation issue 5
+    _seen("A30", 23.53, (8, 0), "A30 24GB"),  # google/RB-Modulation#5
     _gddr_ecc("A40", 48, (8, 6), "A40 48GB"),
     _gddr_ecc("A10G", 24, (8, 6), "A10G 24GB"),
-    _seen("A10", 21.99, (8, 6), "A10 24GB"),  # zai-org/CogVLM issue 236
+    _seen("A10", 21.99, (8, 6), "A10 24GB"),  # zai-org/CogVLM#236
     _gddr_ecc("A16", 16, (8, 6)),  # one of its four GPUs
     _gddr_ecc("A2", 16, (8, 6)),
-    _seen("V100 32GB", 31.74, (7, 0), "V100-SXM2-32GB", "V100-PCIE-32GB"),  # ChatGLM-Finetuning issue 73
+    _seen("V100 32GB", 31.74, (7, 0), "V100-SXM2-32GB", "V100-PCIE-32GB"),  # ChatGLM-Finetuning#73
     _hbm("V100 16GB", 16, (7, 0), "V100-SXM2-16GB", "V100-PCIE-16GB"),
-    _seen("T4", 14.56, (7, 5), "T4 16GB"),  # CatVTON issue 133: 14.56; others 14.57, 14.58, 14.75
+    _seen("T4", 14.56, (7, 5), "T4 16GB"),  # CatVTON#133: 14.56; others 14.57, 14.58, 14.75
     # Ada.
-    _seen("L4", 22.05, (8, 9), "L4 24GB"),  # vLLM's start-up line; also pytorch issue 175666
-    _seen("L40", 44.40, (8, 9), "L40 48GB"),  # Qwen3-VL issue 2097
-    _seen("L40S", 44.42, (8, 9), "L40S 48GB"),  # Step-Video-T2V issue 8: 44.42; Wan2.1 issue 205: 44.53
+    _seen("L4", 22.05, (8, 9), "L4 24GB"),  # vLLM's start-up line; also pytorch#175666
+    _seen("L40", 44.40, (8, 9), "L40 48GB"),  # Qwen3-VL#2097
+    _seen("L40S", 44.42, (8, 9), "L40S 48GB"),  # Step-Video-T2V#8: 44.42; Wan2.1#205: 44.53
     _gddr_ecc("L20", 48, (8, 9), "L20 48GB"),
     # Workstations.
-    _seen(  # antirez/ds4 issue 431
+    _seen(  # antirez/ds4#431
         "RTX PRO 6000", 94.97, (12, 0),
         "RTX PRO 6000 Blackwell", "RTX PRO 6000 Blackwell Workstation Edition",
         "RTX PRO 6000 Blackwell Server Edition", "RTX PRO 6000 Blackwell Max-Q Workstation Edition",
@@ -94,7 +94,7 @@ CARDS: tuple[CatalogueCard, ...] = (
     _gddr("RTX PRO 5000", 48, (12, 0), "RTX PRO 5000 Blackwell"),
     _gddr("RTX PRO 4500", 32, (12, 0), "RTX PRO 4500 Blackwell"),
     _gddr("RTX PRO 4000", 24, (12, 0), "RTX PRO 4000 Blackwell"),
-    # MTVCrafter issue 21, with ECC on (nvidia-smi then says 46,068 MiB, without it 49,140).
+    # MTVCrafter#21, with ECC on (nvidia-smi then says 46,068 MiB, without it 49,140).
     _seen("RTX 6000 Ada", 44.43, (8, 9), "RTX 6000 Ada Generation"),
     _gddr("RTX 5000 Ada", 32, (8, 9), "RTX 5000 Ada Generation"),
     _gddr("RTX 4500 Ada", 24, (8, 9), "RTX 4500 Ada Generation"),
@@ -102,23 +102,23 @@ CARDS: tuple[CatalogueCard, ...] = (
     _gddr("RTX 2000 Ada", 16, (8, 9), "RTX 2000 Ada Generation"),
     _gddr("RTX A6000", 48, (8, 6), "A6000"),
     _gddr("RTX A5500", 24, (8, 6), "A5500"),
-    _seen("RTX A5000", 23.68, (8, 6), "A5000"),  # zai-org/GLM-4 issue 730
+    _seen("RTX A5000", 23.68, (8, 6), "A5000"),  # zai-org/GLM-4#730
     _gddr("RTX A4500", 20, (8, 6), "A4500"),
-    _seen("RTX A4000", 15.61, (8, 6), "A4000"),  # VGGT-Long issue 6
-    _seen("RTX A2000 12GB", 11.53, (8, 6), "RTX A2000", "A2000"),  # vllm issue 12030
+    _seen("RTX A4000", 15.61, (8, 6), "A4000"),  # VGGT-Long#6
+    _seen("RTX A2000 12GB", 11.53, (8, 6), "RTX A2000", "A2000"),  # vllm#12030
     # Desktops.
-    _seen("RTX 5090", 31.36, (12, 0)),  # TrajectoryCrafter issue 20: 31.36; Wan2.1 issue 465: 31.37
+    _seen("RTX 5090", 31.36, (12, 0)),  # TrajectoryCrafter#20: 31.36; Wan2.1#465: 31.37
     _gddr("RTX 5080", 16, (12, 0)),
     _gddr("RTX 5070 Ti", 16, (12, 0)),
-    _seen("RTX 5060 Ti 16GB", 15_816 / 1024, (12, 0), "RTX 5060 Ti"),  # lucebox issue 407: 15,816 MiB
-    _seen("RTX 4090", 23.52, (8, 9)),  # vllm issue 42049 (driver 580); 23.64 and 23.65 with older ones
+    _seen("RTX 5060 Ti 16GB", 15_816 / 1024, (12, 0), "RTX 5060 Ti"),  # lucebox#407: 15,816 MiB
+    _seen("RTX 4090", 23.52, (8, 9)),  # vllm#42049 (driver 580); 23.64 and 23.65 with older ones
     _gddr("RTX 4080", 16, (8, 9), "RTX 4080 SUPER"),
     _gddr("RTX 4070 Ti SUPER", 16, (8, 9)),
     _gddr("RTX 4060 Ti 16GB", 16, (8, 9)),
-    _seen("RTX 3090", 23.68, (8, 6), "RTX 3090 24GB"),  # vllm issue 16343 (driver 550)
+    _seen("RTX 3090", 23.68, (8, 6), "RTX 3090 24GB"),  # vllm#16343 (driver 550)
     _gddr("RTX 3090 Ti", 24, (8, 6)),
     _gddr("RTX 3080 12GB", 12, (8, 6)),
-    _seen("RTX 3080", 9.78, (8, 6), "RTX 3080 10GB"),  # zai-org/CogVideo issue 34
+    _seen("RTX 3080", 9.78, (8, 6), "RTX 3080 10GB"),  # zai-org/CogVideo#34
     _gddr("RTX 3060 12GB", 12, (8, 6), "RTX 3060"),
 )  # fmt: skip
 """`A100` alone, or `V100`, is not here: two sizes carry that name, and a guess could cost half the memory."""

@@ -46,10 +46,7 @@ def read_list(text: str, name: str) -> tuple[Gpu, ...] | None:
         raise _wrong(name, [_moved(problem, moved) for problem in problems])
     if gpus.kind != "listed":
         return () if gpus.kind == "cpu" else None
-    indexes = [device.index for device in gpus.devices if device.index is not None]
-    for number in sorted(set(indexes)):
-        if indexes.count(number) > 1:
-            raise PlanError(f"{name} lists GPU {number} twice", hint="leave index out, or give each its own")
+    _no_twins([device.index for device in gpus.devices if device.index is not None], name)
     return listed(gpus.devices, lambda path: moved(data.where(path)))
 
 
@@ -60,9 +57,16 @@ def _from_smi(text: str, name: str) -> tuple[Gpu, ...]:
     unsized = [card.name for card in cards if not card.memory_bytes and lookup(card.name) is None]
     if unsized:
         raise PlanError("the GPUs cannot be planned", problems=[unknown(unsized[0])])
-    if len({card.index for card in cards}) < len(cards) or len(cards) > GPUS_MAX:
-        raise PlanError(f"{name} lists a GPU twice, or more than {GPUS_MAX}")
+    if len(cards) > GPUS_MAX:
+        raise _wrong(name, [Problem(f"{len(cards)} GPUs are listed", hint=f"at most {GPUS_MAX}")])
+    _no_twins([card.index for card in cards], name)
     return tuple(as_measured(card) for card in cards)
+
+
+def _no_twins(indexes: list[int], name: str) -> None:
+    for number in sorted(set(indexes)):
+        if indexes.count(number) > 1:
+            raise PlanError(f"{name} lists GPU {number} twice", hint="give each an index of its own")
 
 
 def _as_profile(text: str) -> tuple[str, Moved]:

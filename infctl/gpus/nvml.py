@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from infctl.errors import PlanError
@@ -34,7 +35,8 @@ def cards(library: Any) -> tuple[Gpu, ...]:
     except library.NVMLError as error:
         raise NoNvml(str(error)) from None
     finally:
-        library.nvmlShutdown()
+        with contextlib.suppress(library.NVMLError):
+            library.nvmlShutdown()
 
 
 def _bus(library: Any, number: int) -> tuple[str, int]:

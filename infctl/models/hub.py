@@ -6,7 +6,6 @@ time, and the token goes to the hub alone, never to the host it redirects to.
 
 from __future__ import annotations
 
-import concurrent.futures
 import re
 import time
 from collections.abc import Mapping
@@ -187,7 +186,9 @@ class _Repo:
         return index.total_bytes, "weights from the index" if index.total_bytes else "weights computed"
 
     def _sharded(self, names: tuple[str, ...]) -> int:
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only a large model needs it
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             found = list(pool.map(self.header, names))
         missing = [name for name, one in zip(names, found, strict=True) if one is None]
         if missing:

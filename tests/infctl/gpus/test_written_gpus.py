@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from infctl.errors import PlanError, UsageError
-from infctl.gpus import Gpu, lookup, parse
-from infctl.gpus.listing import BYTES_MAX
+from infctl.gpus import GPUS_MAX, Gpu, lookup, parse
+from infctl.gpus.listing import BYTES_MAX, read_list
+from tests.examples import examples
 
 
 def names(text: str) -> list[str]:
@@ -157,3 +160,28 @@ def test_a_file_of_bytes_is_no_list(tmp_path: Path) -> None:
     file.write_bytes(bytes(range(256)))
     with pytest.raises(PlanError, match="no GPUs that can be planned"):
         parse(str(file))
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(st.text(max_size=30) | st.from_regex(r"([0-9]{0,3}x?[A-Za-z0-9 :]{1,6},?){1,4}", fullmatch=True))
+def test_no_text_makes_anything_but_cards_or_an_error(text: str) -> None:
+    assume(text.strip() != "detect")
+    try:
+        assert len(parse(text)) <= GPUS_MAX
+    except (UsageError, PlanError) as error:
+        assert error.hint or error.problems  # noqa: PT017 - either outcome is right
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(
+    st.text(max_size=60)
+    | st.from_regex(r"(gpus: ?)?(\[?\{(name|index|memory): ?[A-Z0-9\[]{0,4}\}?,?\]?\n?){0,3}", fullmatch=True)
+    | st.from_regex(r"([0-9]{1,2}, GPU-a, NVIDIA [A-Z0-9]{1,3}, [0-9]{0,6}( MiB)?\n){1,3}", fullmatch=True)
+)
+def test_no_file_makes_anything_but_cards_or_a_plan_error(text: str) -> None:
+    try:
+        cards = read_list(text, "cards.yaml")
+    except PlanError as error:
+        assert error.hint or error.problems  # noqa: PT017 - either outcome is right
+    else:
+        assert cards is None or len({card.index for card in cards}) == len(cards)

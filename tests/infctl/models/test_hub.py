@@ -260,7 +260,10 @@ def test_a_config_of_a_gigabyte_is_not_taken(hub: Hub, fake_hub: Any, patience: 
 
 
 def test_a_compressed_answer_is_refused_for_its_size_is_unknown(hub: Hub, fake_hub: Any) -> None:
+    accepted = []
+
     def packed(handler: BaseHTTPRequestHandler) -> None:
+        accepted.append(handler.headers["accept-encoding"])
         handler.send_response(200)
         handler.send_header("Content-Encoding", "gzip")
         handler.send_header("Content-Length", "3")
@@ -269,6 +272,7 @@ def test_a_compressed_answer_is_refused_for_its_size_is_unknown(hub: Hub, fake_h
 
     fake_hub.answers[f"/{MODEL}/resolve/main/config.json"] = packed
     assert refused(hub).why == "answer"
+    assert accepted == ["identity"]
 
 
 @pytest.mark.parametrize("told", ["bytes 5-131076/9999999", "bytes 0-999999/9999999", "0-4/5", ""])

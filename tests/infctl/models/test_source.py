@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infctl import packaged
 from infctl.errors import Location, PlanError
 from infctl.models import ModelFacts, cache, headers, source
 from infctl.models.known import known
 from infctl.profile.schema import Profile
+from tests.examples import examples
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -174,10 +177,13 @@ def test_a_branch_with_a_slash_is_a_reference_too(env: dict[str, str], builders:
     assert source.of("org/name@refs/pr/1", env=env).hidden == 64
 
 
-@pytest.mark.parametrize("reference", ["../../..", "", "x" * 500, "\0", "/etc"])
+@pytest.mark.parametrize("reference", ["../../elsewhere", "{}/elsewhere", "", "x" * 500, "\0"])
 def test_a_reference_that_leads_elsewhere_is_none(env: dict[str, str], builders: Any, reference: str) -> None:
     snapshot = put_snapshot(env, "org/name", {"config.json": builders.config_bytes})
-    (snapshot.parent.parent / "refs" / "main").write_text(reference)
+    elsewhere = cache.hub_folder(env) / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "config.json").write_bytes(builders.config_bytes)
+    (snapshot.parent.parent / "refs" / "main").write_text(reference.format(cache.hub_folder(env)))
     assert cache.snapshot("org/name", "main", env) is None
 
 
@@ -216,7 +222,10 @@ def test_what_the_hub_gave_is_kept_and_not_asked_for_again(fake_hub: Any, online
         b"{]",
         b"[]",
         b"{}",
-        b'{"version": 9}',
+        (
+            b'{"version": 9, "config": "{}", "stored_bytes": null,'
+            b' "beside": {"max_seq_length": null, "tokenizer_max_length": null, "pooling": null}}'
+        ),
         b'{"version": 1, "config": 1, "beside": {}, "stored_bytes": null}',
         b'{"version": 1, "config": "{}", "beside": null, "stored_bytes": null}',
         b"\xff\xfe",
@@ -421,3 +430,12 @@ def test_a_package_is_planned_as_unpacked_or_else_as_its_model_is_known(
 
 def layout(facts: ModelFacts) -> tuple[Any, ...]:
     return facts.layers, facts.hidden, facts.vocab, facts.tied_embeddings, facts.dtype
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(st.text(max_size=40) | st.from_regex(r"[./~a-z@]{1,12}(\.json)?", fullmatch=True))
+def test_no_text_makes_anything_but_facts_or_a_plan_error(text: str) -> None:
+    try:
+        source.of(text, env={"HOME": "/nonexistent"}, offline=True)
+    except PlanError as error:
+        assert error.hint  # noqa: PT017 - either outcome is right
