@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
+from infctl import calibration
 from infctl.cli import plan_screen, planning, shapes
 from infctl.profile.builtin import builtin_profiles
+from infctl.sizing import Measured
 
 from .conftest import Run
 
@@ -159,6 +161,64 @@ def test_why_shows_each_flag_with_its_reason(run: Run) -> None:
     told = run("plan", "-f", str(PROFILES / "one-gpu.yaml"), "--gpus", "L40S", "--offline", "--why").stdout
     assert "--kv-cache-memory-bytes" in told
     assert "--gpu-memory-utilization" in told
+
+
+# What was measured
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> str:
+    """A profile of one model and what its engine measured when it started: a little less than planned."""
+    config(tmp_path / "small")
+    file = profile(
+        tmp_path,
+        {"small": {"source": {"path": "small"}, "task": "chat", "gpu_memory_utilization": 0.5}},
+        gpus="1xL4",
+    )
+    found = planning.make([Path(file)], None, offline=True, actual=False)
+    need = found.plan.replicas[0].need
+    assert need is not None
+    assert need.kv is not None
+    key = calibration.key("path:small", need.resolved, need.card, "0.32.0")
+    measured = Measured(
+        weights_bytes=need.weights.expected,
+        activation_bytes=need.activation.expected,
+        kv_available_bytes=need.kv_bytes.expected * 98 // 100,
+        num_gpu_blocks=need.kv.num_blocks * 98 // 100,
+        kv_tokens=need.kv_tokens.expected * 98 // 100,
+        starts=2,
+    )
+    book = calibration.Calibration().record(key, measured, 1e9, vllm="0.32.0")
+    calibration.save(tmp_path / ".infctl" / "calibration.json", book)
+    return file
+
+
+def test_what_was_measured_is_planned_with_and_says_so(run: Run, started: str) -> None:
+    need = planned(run, "-f", started)["engines"][0]["need"]
+    assert need["bands"]["kv_tokens"]["origin"] == "measured"
+    assert need["bands"]["kv_tokens"]["low"] == need["kv_tokens"]
+    assert "measured here" in run("plan", "-f", started, "--offline").stdout
+
+
+def test_actual_compares_with_the_plan_as_it_was_before_the_start(run: Run, started: str) -> None:
+    row = planned(run, "-f", started, "--actual")["actual"][0]
+    assert row["service"] == "small"
+    assert row["planned_kv_tokens"] > row["actual_kv_tokens"]
+    assert row["difference_percent"] == pytest.approx(-2, abs=0.01)
+    told = run("plan", "-f", started, "--offline", "--actual").stdout
+    assert "-2.0 %" in told
+    assert f"{row['actual_kv_tokens']:,}" in told
+
+
+def test_other_settings_than_those_that_started_have_no_actual(run: Run, started: str) -> None:
+    Path(started).write_text(Path(started).read_text().replace("0.5", "0.6"))
+    row = planned(run, "-f", started, "--actual")["actual"][0]
+    assert (row["actual_kv_tokens"], row["starts"]) == (None, 0)
+    assert "has not started here" in run("plan", "-f", started, "--offline", "--actual").stdout
+
+
+def test_without_actual_there_is_no_such_part(run: Run, started: str) -> None:
+    assert planned(run, "-f", started)["actual"] is None
 
 
 # Errors
