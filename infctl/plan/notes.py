@@ -106,11 +106,12 @@ def _tight(site: Site, engines: Sequence[Engine], total: int, headroom: int) -> 
 
 
 def _moved_in(site: Site) -> Iterator[Note]:
-    hosts = [service for service, model in site.services if model not in site.moved_in]
-    for model in site.moved_in:
+    hosts = [service for service, _ in site.services if service not in site.moved_in]
+    models = dict(site.services)
+    for service in site.moved_in:
         yield Note(
-            f"models/{model}/gpu",
-            f"no card is left for {model} alone: the plan puts it beside {names(hosts)}"
+            f"models/{models[service]}/gpu",
+            f"no card is left for {service} alone: the plan puts it beside {names(hosts)}"
             f" on {cards(site.gpus)}",
             "gpu: {share: NAME} on both says so in the profile",
             warns=True,

@@ -23,6 +23,17 @@ from infctl.plan.placement import Group, groups_of, pinned_cards, service_names,
 from infctl.profile.schema import Profile
 
 
+class TooFewCards(PlanError):  # noqa: N818 - it is what there is
+    """Every place needs cards of its own, and they are not there."""
+
+    def __init__(self, problems: Sequence[Problem], model: str, needed: int) -> None:
+        super().__init__("the models do not go onto the GPUs", problems=problems)
+        self.model = model
+        """The one that asks for most."""
+        self.needed = needed
+        """Cards in all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """The cards of one or several engines, which all of these engines use."""
@@ -31,7 +42,7 @@ class Site:
     services: tuple[tuple[str, str], ...]
     """(service, its model), in profile order."""
     moved_in: tuple[str, ...] = ()
-    """Models that the plan put beside others, which the profile does not ask for."""
+    """Services that the plan put beside others, which the profile does not ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +77,9 @@ def pack(profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, where: Where) ->
     else:
         together = _together(units, free, sizer)
         if together is None:
-            problems = too_many(profile, groups, gpus, where)
-            raise PlanError("the models do not go onto the GPUs", problems=problems)
+            worst = max(groups, key=lambda group: group.need).models[0]
+            needed = sum(group.need for group in groups)
+            raise TooFewCards(too_many(profile, groups, gpus, where), worst, needed)
         sites += together
     order = {service: number for number, service in enumerate(_all_services(profile))}
     sites = [replace(s, services=tuple(sorted(s.services, key=order.__getitem__))) for s in sites]
@@ -167,7 +179,7 @@ def _together(units: Sequence[_Unit], free: tuple[Gpu, ...], sizer: Sizer) -> li
         site = _host(unit, sites, sizer)
         if site is None:
             return None
-        moved = tuple(dict.fromkeys(model for _, model in unit.services))
+        moved = tuple(service for service, _ in unit.services)
         joined = Site(site.gpus, site.services + unit.services, site.moved_in + moved)
         sites = [joined if other is site else other for other in sites]
     return sites

@@ -6,7 +6,7 @@ once, fewer replicas, a card of its own, smaller weights, more cards, larger car
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -56,7 +56,33 @@ def hint(failure: Failure, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer
             break
     if not lines:
         return "no single change makes it fit: infctl size MODEL --gpu NAME shows what would"
-    return "\n".join(["would fit: " + lines[0], *("or " + line for line in lines[1:])])
+    return _listed(lines)
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"{'or' if number else 'would fit:'} {line}" for number, line in enumerate(lines))
+
+
+def hint_for_cards(name: str, needed: int, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer) -> str:
+    """There are fewer cards than places. Empty: nothing is known that would fit."""
+
+    def works(change: Change) -> Draft | None:
+        then = tried(change, profile, gpus, sizer)
+        return None if then is None or then.failures else then
+
+    lines = []
+    fewer = range((profile.models[name].replicas or 1) - 1, 0, -1)
+    for change, then in _first(works, *(Change(f"{n}", name, {"replicas": n}) for n in fewer)):
+        count = int(change.says)
+        lines.append(_said(replace(change, says=f"replicas: {count}, as it is"), then))
+    if sizer.knows(name):
+        small = _small_weights(name, profile.models[name], sizer, gpus, works)
+        lines += [f"{name}: {_said(*found)}" for found in small]
+    if len({(gpu.name, gpu.memory_bytes) for gpu in gpus}) == 1 and gpus[0].name:
+        more = tuple(replace(gpus[0], index=n, uuid="") for n in range(needed))
+        change = Change(f"gpus: {needed}x{gpus[0].name}", name, gpus=more)
+        lines += [_said(*found) for found in _first(works, change)]
+    return _listed(lines)
 
 
 def _said(change: Change, then: Draft) -> str:

@@ -22,7 +22,8 @@ from infctl.plan.draft import draft
 from infctl.plan.idle import idle_memory
 from infctl.plan.kept import NOTHING_RUNS, Running
 from infctl.plan.model import Plan, Where, nowhere
-from infctl.plan.remedies import hint
+from infctl.plan.packing import TooFewCards
+from infctl.plan.remedies import hint, hint_for_cards
 from infctl.profile.schema import Profile
 from infctl.sizing import Vllm
 
@@ -47,7 +48,12 @@ def plan(
     Raises PlanError with every problem: its place, by how much it does not fit, and what would.
     """
     sizer = Sizer(profile.models, facts, measured, vllm, machine_bytes)
-    found = draft(profile, gpus, sizer, where, running)
+    try:
+        found = draft(profile, gpus, sizer, where, running)
+    except TooFewCards as short:
+        more = hint_for_cards(short.model, short.needed, profile, gpus, sizer)
+        problems = [replace(problem, hint=more or problem.hint) for problem in short.problems]
+        raise PlanError(short.message, problems=problems) from None
     if found.failures:
         problems = [
             Problem(f.message, f.path, where(f.path), hint(f, profile, gpus, sizer, found))

@@ -61,8 +61,9 @@ def facts_of(kind: str) -> ModelFacts:
 
 
 def cards(text: str) -> tuple[Gpu, ...]:
-    """`4xL4`, `1xH100 2xL4`."""
-    names = [name for part in text.split() for name in [part.partition("x")[2]] * int(part.partition("x")[0])]
+    """`4xL4`, `1xH100, 2xL4`."""
+    parts = [part.partition("x") for part in text.replace(", ", ",").split(",")]
+    names = [name.strip() for count, _, name in parts for _ in range(int(count))]
     return tuple(Gpu(n, name, f"GPU-{n:08d}", CATALOGUE[name]) for n, name in enumerate(names))
 
 

@@ -1,0 +1,163 @@
+"""What does not fit: which key is to blame, by how much, and what would fit instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from infctl.errors import Location, PlanError, Problem
+from infctl.gpus import CATALOGUE, Gpu
+from infctl.plan import Plan
+
+Planned = Callable[..., Plan]
+SHARED = {"gpu": {"share": "one"}}
+LONG = {"source": "llama-8b", "max_model_len": 131072}
+
+
+def refused(planned: Planned, models: dict[str, Any], gpus: str) -> list[Problem]:
+    with pytest.raises(PlanError) as caught:
+        planned(models, gpus, where=lambda path: Location(path, 1, 1))
+    assert caught.value.exit_code == 4
+    for problem in caught.value.problems:
+        assert problem.where == Location(problem.path, 1, 1)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("models", "gpus", "path", "message"),
+    [
+        (
+            {"chat": LONG}, "1xL4", "models/chat/max_model_len",
+            r"chat needs 16\.0 GiB of KV cache for one request of 131,072 tokens, 4\.\d GiB are there",
+        ),
+        (
+            {"chat": {"max_model_len": 65536}}, "1xL4", "models/chat/max_model_len",
+            r"chat takes 32,768 tokens at most, 65,536 are asked for",
+        ),
+        (
+            {"chat": {"gpu_memory_utilization": 0.5}}, "1xL4", "models/chat/gpu_memory_utilization",
+            r"0\.50 of the card are 11\.0 GiB, weights and work take 15\.\d GiB: .* \d\.\d GiB are missing",
+        ),
+        (
+            {"chat": {"gpu_memory_utilization": 1.0}}, "1xL4", "models/chat/gpu_memory_utilization",
+            r"1\.00 of GPU 0 and the CUDA context are 22\.\d GiB, the card has 22\.\d GiB",
+        ),
+        (
+            {"chat": {"kv_cache_memory": "9GiB"}}, "1xL4", "models/chat/kv_cache_memory",
+            r"9\.0 GiB of KV cache are asked for, \d\.\d GiB are there",
+        ),
+        (
+            {"chat": {"kv_cache_memory": "256MiB", "max_model_len": 8192}}, "1xL4",
+            "models/chat/max_model_len",
+            r"chat needs 0\.4 GiB of KV cache for one request of 8,192 tokens, 0\.2 GiB are there",
+        ),
+        (
+            {"a": SHARED, "b": SHARED}, "1xL4", "models/a/gpu",
+            r"a and b share GPU 0 and need 3\d\.\d GiB at least \(a 1\d\.\d GiB, b .*\), .* too much",
+        ),
+        (
+            {"a": SHARED | {"gpu_memory_utilization": 0.9}, "b": SHARED}, "1xL4",
+            "models/a/gpu_memory_utilization", r"a and b share GPU 0 .* too much",
+        ),
+        (
+            {"chat": {}}, "1xA2", "models/chat/source",
+            r"chat needs 1\d\.\d GiB of GPU 0 before its KV cache gets any .* too little",
+        ),
+        ({"chat": {"gpu": 7}}, "1xL4", "models/chat/gpu", r"chat asks for GPU 7, which does not exist"),
+    ],
+)  # fmt: skip
+def test_it_says_which_key_and_by_how_much(
+    planned: Planned, models: dict[str, Any], gpus: str, path: str, message: str
+) -> None:
+    (problem,) = refused(planned, models, gpus)
+    assert problem.path == path
+    assert re.search(message, problem.message), problem.message
+
+
+def test_neighbours_that_leave_less_than_a_written_share_shut_it_out(planned: Planned) -> None:
+    models = {
+        "chat": SHARED | {"source": "qwen-0.5b", "gpu_memory_utilization": 0.85},
+        "embed": SHARED | {"source": "xlm-r", "gpu_memory_utilization": 0.9},
+        "more": SHARED | {"source": "xlm-r", "gpu_memory_utilization": 0.9},
+    }
+    problems = refused(planned, models, "1xL4")
+    assert problems[0].path.endswith("gpu_memory_utilization")
+
+
+def test_the_longest_context_that_fits_is_proposed_and_is_the_longest(planned: Planned) -> None:
+    (problem,) = refused(planned, {"chat": LONG}, "1xL4")
+    found = re.search(r"max_model_len: (\d+)", problem.hint)
+    assert found is not None
+    length = int(found[1])
+    planned({"chat": LONG | {"max_model_len": length}}, "1xL4")
+    refused(planned, {"chat": LONG | {"max_model_len": length + 1024}}, "1xL4")
+
+
+PROPOSALS = (
+    (r"^max_model_len: (\d+)", lambda found: {"max_model_len": int(found[1])}),
+    (r"^no gpu_memory_utilization", lambda _: {"gpu_memory_utilization": None}),
+    (r"^no kv_cache_memory", lambda _: {"kv_cache_memory": None}),
+    (r"^kv_cache_dtype: fp8", lambda _: {"kv_cache_dtype": "fp8"}),
+    (r"^max_num_seqs: (\d+)", lambda found: {"max_num_seqs": int(found[1])}),
+    (r"^replicas: (\d+)", lambda found: {"replicas": int(found[1])}),
+    (r"^gpu: auto", lambda _: {"gpu": "auto"}),
+    (r"^tensor_parallel: (\d+)", lambda found: {"tensor_parallel": int(found[1])}),
+)
+
+
+@pytest.mark.parametrize(
+    ("models", "gpus"),
+    [
+        ({"chat": LONG}, "1xL4"),
+        ({"chat": LONG}, "2xL4"),
+        ({"chat": {"gpu_memory_utilization": 0.5}}, "2xL4"),
+        ({"chat": {"kv_cache_memory": "9GiB"}}, "1xL4"),
+        ({"chat": {"source": "llama-8b", "max_model_len": 45056}}, "1xL4"),
+        ({"a": SHARED, "b": SHARED}, "2xL4"),
+        ({"chat": {"replicas": 5}, "sql": {}}, "4xL4"),
+        ({"chat": SHARED | {"source": "qwen-0.5b", "replicas": 40}}, "1xL4"),
+    ],
+)
+def test_every_proposal_fits_when_it_is_planned(planned: Planned, models: dict[str, Any], gpus: str) -> None:
+    (problem,) = refused(planned, models, gpus)
+    lines = [line.removeprefix("would fit: ").removeprefix("or ") for line in problem.hint.splitlines()]
+    assert 1 <= len(lines) <= 4
+    tried = 0
+    for line in lines:
+        head, _, rest = line.partition(": ")
+        name, says = (head, rest) if head in models else (problem.path.split("/")[1], line)
+        if (cards := re.match(r"gpus: (\d+)x([^(]+)", says)) is not None:
+            assert planned(models, f"{cards[1]}x{cards[2].strip()}").replicas
+            tried += 1
+        for pattern, change in PROPOSALS:
+            if (found := re.match(pattern, says)) is not None:
+                fields = {**models[name], **change(found)}
+                assert planned({**models, name: fields}, gpus).replicas
+                tried += 1
+    assert tried + sum("4-bit" in line for line in lines) == len(lines)
+
+
+def test_fp8_is_proposed_where_it_is_what_is_missing(planned: Planned) -> None:
+    (problem,) = refused(planned, {"chat": {"source": "llama-8b", "max_model_len": 45056}}, "1xL4")
+    assert "kv_cache_dtype: fp8" in problem.hint
+
+
+def test_a_model_without_facts_is_placed_and_told(planned: Planned) -> None:
+    plan = planned({"a": {"source": "nobody-knows"}, "b": {}}, "2xL4", where=lambda p: Location(p, 3, 1))
+    assert [(r.service, [g.index for g in r.gpus]) for r in plan.replicas] == [("a", [0]), ("b", [1])]
+    assert [r.need is None for r in plan.replicas] == [True, False]
+    (warning,) = plan.warnings
+    assert (warning.path, warning.where) == ("models/a/source", Location("models/a/source", 3, 1))
+
+
+def test_a_card_of_unknown_memory_is_placed_by_count(builders: Any) -> None:
+    from infctl.plan import plan
+
+    profile, _, facts_for = builders
+    found = profile({"a": {}, "b": {"gpu": 1}})
+    made = plan(found, (Gpu(0, "Mystery"), Gpu(1, "L4", memory_bytes=CATALOGUE["L4"])), facts_for(found))
+    assert [r.need is None for r in made.replicas] == [True, False]
+    assert [w.path for w in made.warnings] == ["gpus"]
