@@ -220,6 +220,16 @@ def test_auto_dtype_cuts_32_bits_to_16(stored: str | None, runs: str, *, pooling
         assert _read(config | {key: stored}, beside=Beside(pooling=pooling)).dtype == runs
 
 
+def test_a_family_that_is_not_stable_in_float16_pools_in_bfloat16() -> None:
+    config = _dense("gemma2", "Gemma2Model", 512, 2, 8, head_dim=64, torch_dtype="float32")
+    assert (_read(config).pooling, _read(config).dtype) == (True, "bfloat16")
+
+
+def test_null_is_no_value() -> None:
+    config = _dense("bert", "BertModel", 384, 6, 12, max_position_embeddings=512)
+    assert _read(config | {"type_vocab_size": None}) == _read(config)
+
+
 def test_an_architecture_nobody_taught_us_is_planned_with_a_warning() -> None:
     read = _read(_dense("foo", "FooForCausalLM", 4096, 32, 32, num_key_value_heads=8))
     assert not read.known

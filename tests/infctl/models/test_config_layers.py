@@ -128,8 +128,9 @@ def test_nemotron_h_is_one_thing_a_layer() -> None:
     assert read.layers[1].feed_forward == FeedForward(2048, gated=False)
     assert read.layers[4].feed_forward == FeedForward(7688, False, 8, 2, 7688)
     assert read.layers[0].feed_forward == read.layers[3].feed_forward == FeedForward()
-    assert read.layers[0].attention.state is not None
-    assert read.layers[0].attention.state.dtype == "float32"
+    assert read.layers[0].attention.state == StateCache(
+        "mamba2", conv_kernel=4, heads=128, head_dim=64, groups=8, state=128, inner=8192, dtype="float32"
+    )
     listed = _config("nemotron_h", 5, layers_block_type=["mamba", "mlp", "mamba", "attention", "moe"])
     del listed["num_hidden_layers"]
     assert _read(listed).layers == read.layers
