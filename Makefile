@@ -15,7 +15,7 @@ export TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format lock wheel bench-gateway proof-properties setup setup-dev setup-local clean
+.PHONY: help up down test check format lock wheel bench-gateway proof-properties proof-kv-blocks setup setup-dev setup-local clean
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -29,6 +29,7 @@ help:
 	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
 	@echo "make bench-gateway     the gateway's cost a request beside nginx's"
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
+	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
 
@@ -65,6 +66,9 @@ PROOF ?= 20
 proof-properties: setup-dev
 	@INFCTL_PROOF=$(PROOF) $(BIN)/python -m pytest -q -n 2 --timeout 1800 \
 	  $$(grep -rl --include='test_*.py' 'import examples' tests) $(ARGS)
+
+proof-kv-blocks: setup-dev setup-local
+	@$(BIN)/python -m pytest -v tests/e2e/proof_kv_blocks.py $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base

@@ -12,8 +12,15 @@ import pytest
 
 from tests.e2e.local import UP_WITHIN_S, Platform, has_local_stack, make
 
-ORDER = ("test_main_job", "test_killed_processes", "test_changes", "test_down")
-"""One platform lives through all files here, and the last one ends it."""
+ORDER = (
+    "test_main_job",
+    "test_planned_kv",
+    "test_killed_processes",
+    "test_changes",
+    "test_down",
+    "proof_kv_blocks",
+)
+"""One platform lives through all files here, and the last one ends it; a proof is run by itself."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -179,7 +179,10 @@ def reported(platform: Platform) -> Blocks:
         line = next(line for line in page.splitlines() if line.startswith("vllm:cache_config_info{"))
         said = dict(re.findall(r'(\w+)="([^"]*)"', line))
         tokens = said["kv_cache_size_tokens"]
-        found[backend["id"]] = (int(said["num_gpu_blocks"]), None if tokens == "None" else int(tokens))
+        found[backend["id"].removeprefix("vllm-")] = (
+            int(said["num_gpu_blocks"]),
+            None if tokens == "None" else int(tokens),
+        )
     return found
 
 
