@@ -119,12 +119,14 @@ CARDS: tuple[CatalogueCard, ...] = (
     _gddr("RTX 3090 Ti", 24, (8, 6)),
     _gddr("RTX 3080 12GB", 12, (8, 6)),
     _seen("RTX 3080", 9.78, (8, 6), "RTX 3080 10GB"),  # zai-org/CogVideo#34
-    _gddr("RTX 3060 12GB", 12, (8, 6), "RTX 3060"),
+    _gddr("RTX 3060", 12, (8, 6), "RTX 3060 12GB"),
 )  # fmt: skip
 """`A100` alone, or `V100`, is not here: two sizes carry that name, and a guess could cost half the memory."""
 
-CATALOGUE: Mapping[str, int] = MappingProxyType({card.name: card.memory_bytes for card in CARDS})
-"""Name -> memory in bytes."""
+CATALOGUE: Mapping[str, int] = MappingProxyType(
+    {name: card.memory_bytes for card in CARDS for name in (card.name, *card.aliases)}
+)
+"""Name or alias, exactly as written above -> memory in bytes."""
 
 _MAKER = re.compile(r"\b(nvidia|tesla|geforce|quadro|graphics|gpu)\b|[^a-z0-9]+")
 
