@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infctl.cli import machine
 from infctl.cli.actual import Start
+from infctl.cli.figures import GIB
 from infctl.cli.project import open_project
-from infctl.errors import PlanError
+from infctl.errors import PlanError, Problem
 from infctl.sizing import Card, EngineArgs, Measured, Resolved
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def make(files: list[Path] | None, gpus: str | None, *, offline: bool, actual: b
         pairs = zip(made.replicas, blind.replicas, strict=True)
         starts = tuple(_start(one, other, calibration, profile) for one, other in pairs)
     warnings = (calibration.warning,) if calibration is not None and calibration.warning else ()
+    if memory is not None:
+        made = replace(made, warnings=(*made.warnings, *_overfull(made, memory, project)))
     return Planned(profile.name, made, memory, starts, warnings)
 
 
@@ -69,6 +72,16 @@ def _cards(project: Project, written: str | None) -> tuple[tuple[Gpu, ...], Prof
     cards = parse(written)
     kind = "listed" if cards else "cpu"
     return cards, profile.model_copy(update={"gpus": profile.gpus.model_copy(update={"kind": kind})})
+
+
+def _overfull(plan: Plan, memory: int, project: Project) -> Iterator[Problem]:
+    """On a CPU every engine fits by itself; together they may not."""
+    taken = sum(replica.need.footprint.expected for replica in plan.replicas if replica.need is not None)
+    if taken > memory:
+        told = f"the engines take {taken / GIB:.1f} GiB together, and this machine has {memory / GIB:.1f} GiB"
+        yield Problem(
+            told, "models", project.loaded.where("models"), "fewer or smaller models, or fewer replicas"
+        )
 
 
 def _facts(project: Project, profile: Profile, *, offline: bool) -> Mapping[str, ModelFacts]:

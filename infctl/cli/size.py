@@ -143,6 +143,9 @@ def size(
       infctl size Qwen/Qwen2.5-7B-Instruct --gpu L4 --max-model-len 8192
       infctl size ./my-model --gpu H100 --tensor-parallel-size 2 --json
     """
+    from dataclasses import replace
+
+    from infctl.cli.quantized import as_asked
     from infctl.sizing import EngineArgs
     from infctl.sizing.need import need
 
@@ -166,8 +169,10 @@ def size(
         vllm="0.32" if version == "0.32" else "0.25",
     )
     card = _card(gpu, checked_size("--gpu-total-bytes", gpu_total_bytes))
-    facts = _facts(model, offline=offline)
+    facts, odd = as_asked(_facts(model, offline=offline), quantization)
     found = need(facts, args, card)
+    if odd:
+        found = replace(found, warnings=(*found.warnings, *odd))
     if json_output:
         console.data(_data(model, found, facts, card))
     else:

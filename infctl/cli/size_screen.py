@@ -78,7 +78,7 @@ def says(
         yield "longest", f"a context of {need.max_model_len_that_fits:,} tokens fits"
     elif need.kv is not None:
         yield "longest", "not even one token fits"
-    if other is not None and other.kv is not None and other.kv_tokens.expected != need.kv_tokens.expected:
+    if other is not None and _differs(need, other):
         yield "note", _other(need, other)
     cache = f" KV cache in {resolved.kv_dtype}," if need.kv is not None else ""
     tokens, seqs = resolved.max_num_batched_tokens, resolved.max_num_seqs
@@ -88,6 +88,13 @@ def says(
     if origin:
         yield "facts", f"of the model: {origin}"
     yield from (("warning", text) for text in dict.fromkeys((*need.warnings, *warnings)))
+
+
+def _differs(need: MemoryNeed, other: MemoryNeed) -> bool:
+    """Worth a line: other tokens, or another verdict."""
+    if need.kv is None or not (need.fits or other.fits):
+        return False
+    return other.fits != need.fits or other.kv_tokens.expected != need.kv_tokens.expected
 
 
 def _other(need: MemoryNeed, other: MemoryNeed) -> str:

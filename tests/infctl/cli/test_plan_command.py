@@ -157,6 +157,14 @@ def test_a_laptop_without_a_gpu_has_one_line_for_its_memory(run: Run) -> None:
     assert sum(line.startswith("CPU ") for line in told.splitlines()) == 1
 
 
+def test_engines_that_do_not_fit_a_machine_together_are_warned_of(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infctl.cli.machine.memory", lambda: 4 * GIB)
+    data = planned(run, "-f", str(PROFILES / "local.yaml"))
+    assert any("this machine has 4.0 GiB" in warning["message"] for warning in data["warnings"])
+
+
 def test_why_shows_each_flag_with_its_reason(run: Run) -> None:
     told = run("plan", "-f", str(PROFILES / "one-gpu.yaml"), "--gpus", "L40S", "--offline", "--why").stdout
     assert "--kv-cache-memory-bytes" in told

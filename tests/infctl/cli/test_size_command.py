@@ -164,6 +164,24 @@ def test_every_argument_reaches_the_sizing(run: Run, qwen: str) -> None:
     }.items() <= told.items()
 
 
+def test_a_quantisation_that_the_weights_lack_is_sized_and_said(run: Run, qwen: str) -> None:
+    plain = sized(run, qwen, "--gpu", "L4")
+    packed = sized(run, qwen, "--gpu", "L4", "--quantization", "awq")
+    assert packed["weights_bytes"] < 0.45 * plain["weights_bytes"]
+    assert any("4-bit checkpoint" in text for text in packed["warnings"])
+    online = sized(run, qwen, "--gpu", "L4", "--quantization", "fp8")
+    assert online["weights_bytes"] < 0.65 * plain["weights_bytes"]
+    assert online["warnings"] == []
+
+
+def test_a_packed_checkpoint_takes_its_own_word_and_no_other(run: Run, tmp_path: Path) -> None:
+    awq = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}
+    folder = written(tmp_path / "awq", QWEN7B | {"quantization_config": awq})
+    assert sized(run, folder, "--gpu", "L4", "--quantization", "awq_marlin")["warnings"] == []
+    refused = sized(run, folder, "--gpu", "L4", "--quantization", "fp8")["warnings"]
+    assert any("already" in text for text in refused)
+
+
 # The screen
 
 
@@ -201,6 +219,11 @@ def test_the_other_vllm_is_one_line_where_it_differs() -> None:
         " --vllm-version 0.32"
     ) in told
     assert "--vllm-version" not in words(size_screen.lines("qwen", found(), 100, other=found()))
+
+
+def test_where_both_say_no_the_other_vllm_is_no_news() -> None:
+    told = words(size_screen.lines("qwen", found(total=12), 100, other=found(total=12, vllm="0.32")))
+    assert "--vllm-version" not in told
 
 
 def test_a_no_says_by_how_much() -> None:
@@ -249,6 +272,7 @@ def test_a_warning_is_said_once() -> None:
         ("--gpu-total-bytes", "9" * 5000),
         ("--kv-cache-memory-bytes", "-1GiB"),
         ("--dtype", "int4"),
+        ("--quantization", "zork"),
         ("--kv-cache-dtype", "fp3"),
         ("--runner", "walker"),
         ("--vllm-version", "0.31"),
