@@ -147,6 +147,9 @@ class MemoryNeed:
     """ceil(total x utilization); with kv_cache_memory_bytes: what the parts sum up to."""
     weights: Figure
     activation: Figure
+    """The peak of the profile run."""
+    serving: Figure
+    """The same once everything is compiled. Compiling is over before KV cache and graphs get their memory."""
     cudagraphs: Figure
     non_torch: Figure
     context: Figure

@@ -6,6 +6,8 @@ T: max_num_batched_tokens. S: rows that are sampled. H: hidden. V: vocabulary.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from infctl.figure import ZERO, Figure
 from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
@@ -18,24 +20,32 @@ GIB = 2**30
 
 
 def activation(facts: ModelFacts, resolved: Resolved, card: Card) -> Figure:
-    """Bytes a rank, inside vLLM's budget."""
+    """Bytes a rank, inside vLLM's budget: what its profile run sees."""
+    warm = serving(facts, resolved, card)
+    cold = _compiling(facts, resolved)
+    if card.cpu or cold <= warm.expected:
+        return warm
+    # Low: a start that finds its kernels compiled, in vLLM's cache, compiles nothing and so times nothing.
+    doubt = _spread(cold, _doubt(facts)) - _spread(warm.expected, _doubt(facts))
+    return replace(warm, expected=cold, high=cold + warm.high - warm.expected + doubt)
+
+
+def serving(facts: ModelFacts, resolved: Resolved, card: Card) -> Figure:
+    """Bytes a rank for the same batch once everything is compiled: what serving needs beside the KV cache.
+
+    Compiling is over before the KV cache and the graphs get their memory: its peak and theirs never meet.
+    """
     if card.cpu:
         return ZERO
     warm = max(_layers(facts, resolved, card), _sampling(facts, resolved, card))
-    cold = max(warm, _compiling(facts, resolved))
-    share = _doubt(facts)
+    spread = _spread(warm, _doubt(facts))
     # Pictures and sound go through encoders that the text model's facts know nothing about.
     more = GIB if facts.multimodal else 0
-    # Low: a start that finds its kernels compiled, in vLLM's cache, compiles nothing and so times nothing.
-    return Figure(
-        cold,
-        max(warm - _spread(warm, share), 0),
-        cold + _spread(cold, share) + more,
-        "fitted" if facts.known else "assumed",
-    )
+    return Figure(warm, max(warm - spread, 0), warm + spread + more, "fitted" if facts.known else "assumed")
 
 
 def _doubt(facts: ModelFacts) -> float:
+    """The share by which a formula may be off, either way."""
     if not facts.known:
         return 0.5
     if facts.hybrid or facts.encoder_only:

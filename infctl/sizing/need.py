@@ -9,7 +9,7 @@ from math import ceil
 from infctl.figure import ZERO, Figure, exactly, within
 from infctl.models import ModelFacts
 from infctl.sizing import Card, EngineArgs, KvCapacity, Measured, MemoryNeed, Resolved
-from infctl.sizing.activation import activation
+from infctl.sizing.activation import activation, serving
 from infctl.sizing.defaults import CPU_KV_BYTES, pools, resolve
 from infctl.sizing.graphs import counts_graphs, cudagraphs
 from infctl.sizing.kv import capacity, longest
@@ -28,6 +28,7 @@ LOG_ROUNDING = 0.005
 class _Parts:
     weights: Figure
     activation: Figure
+    serving: Figure
     cudagraphs: Figure
     non_torch: Figure
     context: Figure
@@ -56,6 +57,7 @@ def need(facts: ModelFacts, args: EngineArgs, card: Card, *, measured: Measured 
         budget_bytes=budget,
         weights=parts.weights,
         activation=parts.activation,
+        serving=parts.serving,
         cudagraphs=parts.cudagraphs,
         non_torch=parts.non_torch,
         context=parts.context,
@@ -72,9 +74,13 @@ def need(facts: ModelFacts, args: EngineArgs, card: Card, *, measured: Measured 
 
 
 def _parts(facts: ModelFacts, resolved: Resolved, card: Card, seen: Measured) -> _Parts:
+    peak = _preferred(seen.activation_bytes, activation(facts, resolved, card))
+    served = serving(facts, resolved, card)
     return _Parts(
         _preferred(seen.weights_bytes, _weights(facts, _cut(resolved), card)),
-        _preferred(seen.activation_bytes, activation(facts, resolved, card)),
+        peak,
+        # A start that found everything compiled reports no more than serving needs.
+        peak if peak.expected < served.expected else served,
         _preferred(seen.cudagraph_bytes, cudagraphs(facts, resolved, card)),
         _preferred(seen.non_torch_bytes, non_torch(resolved, card)),
         context(card),

@@ -52,6 +52,7 @@ def need(tokens: int, blocks: int) -> MemoryNeed:
         budget_bytes=GIB,
         weights=ZERO,
         activation=ZERO,
+        serving=ZERO,
         cudagraphs=ZERO,
         non_torch=ZERO,
         context=ZERO,

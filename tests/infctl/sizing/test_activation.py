@@ -6,7 +6,7 @@ import pytest
 
 from infctl.models import Attention, FeedForward, Layer, ModelFacts, Quantization, StateCache
 from infctl.sizing import Card, EngineArgs
-from infctl.sizing.activation import activation
+from infctl.sizing.activation import activation, serving
 from infctl.sizing.defaults import resolve
 from infctl.sizing.graphs import capture_sizes, counts_graphs, cudagraphs, runner_v2
 from infctl.sizing.hardware import generation
@@ -257,3 +257,17 @@ def test_nccl_takes_more_with_two_ranks():
     assert one.expected / GIB == pytest.approx(0.22, abs=0.01)
     assert two.low > one.high
     assert two.origin == "assumed"
+
+
+def test_serving_needs_no_copy_of_the_embedding_that_compiling_does():
+    resolved = resolve(QWEN_7B, EngineArgs(max_model_len=8192), L4)
+    compiling, warm = activation(QWEN_7B, resolved, L4), serving(QWEN_7B, resolved, L4)
+    table = QWEN_7B.vocab * QWEN_7B.hidden * 2
+    assert compiling.expected >= table
+    assert warm.expected < table / 2
+    assert compiling.low == warm.low
+
+
+def test_without_compiling_the_profile_run_sees_what_serving_needs():
+    resolved = resolve(QWEN_7B, EngineArgs(max_model_len=8192, enforce_eager=True), L4)
+    assert activation(QWEN_7B, resolved, L4) == serving(QWEN_7B, resolved, L4)
