@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infctl.calibration import Calibration, key, lookup, model_name, save, store
@@ -19,6 +19,7 @@ from infctl.profile.schema import Model
 from infctl.profile.schema.models import Source
 from infctl.sizing import Card, EngineArgs, Measured, Resolved
 from infctl.sizing.need import need
+from tests.examples import examples
 
 L4 = Card("NVIDIA L4", 23_676_000_000)
 RESOLVED = Resolved(
@@ -201,6 +202,7 @@ def file(tmp_path: Path) -> Path:
 maybe = st.none() | st.integers(0, 2**50)
 
 
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.tuples(

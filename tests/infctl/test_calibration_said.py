@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infctl.calibration.said import from_log, from_metrics, joined
 from infctl.sizing import Measured
+from tests.examples import examples
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vllm"
 GIB = 2**30
@@ -138,6 +139,7 @@ def test_without_metrics_the_log_speaks_alone_and_fills_what_they_lack() -> None
     assert (both.num_gpu_blocks, both.kv_tokens, both.kv_available_bytes) == (5684, 90_944, gib(4.86))
 
 
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=200), st.lists(st.sampled_from(log("gpu-share-0.32") + log("gpu-0.25")), max_size=9))
 def test_nothing_in_a_page_or_a_log_is_an_error(text: str, lines: list[str]) -> None:
     from_metrics(f"vllm:cache_config_info{{{text}")
