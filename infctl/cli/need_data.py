@@ -23,6 +23,7 @@ def need_data(need: MemoryNeed) -> dict[str, Any]:
         "kv_available_bytes": need.kv_bytes if kv is not None else None,
         "kv_tokens": need.kv_tokens if kv is not None else None,
     }
+    others = {**figures, "serving_bytes": need.serving, "context_bytes": need.context}
     return {
         "fits": need.fits,
         "reason": need.reason,
@@ -32,13 +33,10 @@ def need_data(need: MemoryNeed) -> dict[str, Any]:
         "max_model_len_that_fits": need.max_model_len_that_fits,
         "fate": need.fate,
         "block_size": kv.block_size if kv is not None else None,
+        "serving_bytes": need.serving.expected,
         "context_bytes": need.context.expected,
         "budget_bytes": need.budget_bytes,
-        "bands": {
-            name: figure_data(figure)
-            for name, figure in {**figures, "context_bytes": need.context}.items()
-            if figure is not None
-        },
+        "bands": {name: figure_data(figure) for name, figure in others.items() if figure is not None},
         "arguments": asdict(need.resolved),
         "warnings": list(need.warnings),
     }

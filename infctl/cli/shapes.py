@@ -62,6 +62,7 @@ _NEED = {
     "max_model_len_that_fits": "integer: the longest context, up to what the model takes",
     "fate": "string: fits, weights, kv, context, start",
     "block_size": "integer?: tokens",
+    "serving_bytes": "integer: the activation once everything is compiled",
     "context_bytes": "integer: the CUDA context, beside vLLM's budget",
     "budget_bytes": "integer",
     "bands": "object: key above -> {expected, low, high, origin: computed, measured, fitted, assumed}",

@@ -46,6 +46,9 @@ XLM_R = {
     "pad_token_id": 1,
     "torch_dtype": "float32",
 }
+STARTS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).resolve().parents[2] / "golden" / "vllm" / "h100_starts.json").read_text()
+)
 THE_CONTRACT = (
     "fits", "reason", "weights_bytes", "activation_bytes", "cudagraph_bytes", "non_torch_bytes",
     "kv_available_bytes", "kv_tokens", "num_gpu_blocks", "max_concurrency", "max_model_len_that_fits",
@@ -180,6 +183,34 @@ def test_a_packed_checkpoint_takes_its_own_word_and_no_other(run: Run, tmp_path:
     assert sized(run, folder, "--gpu", "L4", "--quantization", "awq_marlin")["warnings"] == []
     refused = sized(run, folder, "--gpu", "L4", "--quantization", "fp8")["warnings"]
     assert any("already" in text for text in refused)
+
+
+# Held to real starts
+
+
+def as_options(start: dict[str, Any]) -> list[str]:
+    """A start's arguments as the command takes them; made in-process, one batch is in flight."""
+    observed, told = start["observed"], ["--no-async-scheduling"]
+    args = {name: observed[name] for name in ("max_num_batched_tokens", "max_num_seqs") if observed[name]}
+    for name, value in {**args, **start["args"]}.items():
+        if value is True:
+            told.append(f"--{name.replace('_', '-')}")
+        elif value is not False:
+            told += [f"--{name.replace('_', '-')}", str(value)]
+    return told
+
+
+@pytest.mark.parametrize("start", STARTS, ids=[start["case"] for start in STARTS])
+def test_the_command_meets_real_starts_on_an_h100(run: Run, tmp_path: Path, start: dict[str, Any]) -> None:
+    folder = written(tmp_path / "model", start["hf_config"])
+    told = sized(run, folder, "--gpu-total-bytes", str(start["total_bytes"]), *as_options(start))
+    observed = start["observed"]
+    assert told["fits"] == (observed["error"] is None)
+    if observed["kv_tokens"]:
+        assert told["kv_tokens"] == pytest.approx(observed["kv_tokens"], rel=0.03)
+        assert told["max_concurrency"] == pytest.approx(observed["max_concurrency"], rel=0.03)
+    else:
+        assert observed["error"] or (told["kv_tokens"], told["num_gpu_blocks"]) == (None, 1)
 
 
 # The screen
