@@ -124,7 +124,7 @@ class Weight:
     """Where it differs from the model's."""
     only: Literal["", "file", "card"] = ""
     """file: in the checkpoint, but vLLM leaves it there. card: vLLM computes it when it loads the model, once
-    a pipeline stage; all layers from the first of `layers` on share it (rotary embeddings' tables)."""
+    a pipeline stage, and all `layers` share it (rotary embeddings' tables)."""
 
 
 @dataclass(frozen=True, slots=True)

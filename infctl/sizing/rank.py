@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from infctl.models import ModelFacts, Stage, Weight
+from infctl.models import Attention, ModelFacts, Stage, Weight
 from infctl.sizing import Resolved
 
 VOCAB_PADDING = 64
@@ -26,6 +26,33 @@ _FUSED = {
 }
 _ALONG_INPUTS = ("o_proj", "down_proj", "w2", "out_proj", "output_linear", "c_proj", "output.dense", "Wo")
 """Cut along their inputs; all others along their outputs."""
+
+
+_EMBEDS_ON_EVERY_STAGE = frozenset(
+    {
+        "cohere",
+        "cohere2",
+        "gemma2",
+        "gemma3",
+        "gemma3_text",
+        "gemma3n",
+        "gemma3n_text",
+        "gpt_oss",
+        "granitemoe",
+        "granitemoehybrid",
+        "mamba",
+        "mamba2",
+        "mixtral",
+        "nemotron_h",
+        "phimoe",
+        "qwen2_moe",
+        "qwen3_5_moe_text",
+        "qwen3_5_text",
+        "qwen3_moe",
+        "qwen3_next",
+    }
+)
+"""Families whose code in vLLM creates the embeddings without asking which pipeline stage it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +87,23 @@ def stages(layers: int, pipeline: int) -> list[range]:
 def modules(facts: ModelFacts, resolved: Resolved, stage: int) -> list[Module]:
     """In the order in which vLLM creates them: embeddings, layer by layer, the end."""
     layers = stages(len(facts.layers), resolved.pipeline_parallel)[stage]
-    found = _modules(facts, resolved, _outside(facts, "first")) if stage == 0 else []
+    last = stage == max(1, resolved.pipeline_parallel) - 1
+    first = _outside(facts, "first")
+    if stage > 0:
+        # A tied head needs the embeddings on the last stage as well.
+        again = facts.family in _EMBEDS_ON_EVERY_STAGE or (facts.tied_embeddings and last)
+        first = [weight for weight in first if weight.split == "vocab"][:1] if again else []
+    found = _modules(facts, resolved, first)
     shapes: dict[tuple[Weight, ...], list[Module]] = {}
     for layer, weights in _inside(facts, layers).items():
         alike = tuple(weights)
         if alike not in shapes:
             shapes[alike] = _modules(facts, resolved, alike)
         found += [replace(module, name=module.name.replace("*", str(layer), 1)) for module in shapes[alike]]
-    if stage == max(1, resolved.pipeline_parallel) - 1:
+    if last:
         end = _outside(facts, "last")
         if facts.pooling:
             end = [weight for weight in end if not weight.name.startswith("lm_head")]
-        elif facts.tied_embeddings and stage > 0:
-            # What the first stage embeds with, the last needs a copy of as its head.
-            end += [weight for weight in _outside(facts, "first") if weight.split == "vocab"][:1]
         found += _modules(facts, resolved, end)
     return found
 
@@ -86,8 +116,10 @@ def _inside(facts: ModelFacts, layers: range) -> dict[int, list[Weight]]:
     """Layer -> its tensors. A table is computed once, for the first layer of a stage that uses it."""
     found: dict[int, list[Weight]] = {layer: [] for layer in layers}
     for weight in facts.weights:
-        if weight.only == "card" and layers:
-            found[max(layers.start, min(layers.stop - 1, weight.layers[0]))].append(weight)
+        if weight.only == "card":
+            user = next((layer for layer in weight.layers if layer in found), None)
+            if user is not None:
+                found[user].append(weight)
         elif not weight.only:
             for layer in weight.layers:
                 if layer in found:
@@ -120,17 +152,18 @@ def _cut(weight: Weight, facts: ModelFacts, resolved: Resolved) -> Module:
     experts = weight.split == "experts"
     if len(weight.shape) == 2 and experts and weight.name.endswith("_bias"):
         count, out, into = weight.shape[0], weight.shape[1], 1
+    layer = facts.layers[weight.layers[0]].attention if weight.layers else None
     if experts and resolved.expert_parallel:
         count = -(-count // tensor)
-    elif weight.split == "kv_heads":
-        heads = max(1, facts.layers[weight.layers[0]].attention.kv_heads)
-        out = out // heads * -(-heads // tensor)
+    elif weight.split == "kv_heads" and layer is not None:
+        out = out // max(1, layer.kv_heads) * -(-layer.kv_heads // tensor)
     elif weight.split == "vocab":
         out = -(-(-(-out // VOCAB_PADDING) * VOCAB_PADDING) // tensor)
     elif weight.split != "none" and along_inputs and into > 1:
         into = -(-into // tensor)
     elif weight.split != "none" and not (along_inputs and experts):
-        out = -(-out // tensor)
+        copied = _copied(stem, layer) if layer is not None else (0, 1)
+        out = -(-(out - copied[0]) // tensor) + copied[0] // copied[1] * -(-copied[1] // tensor)
     return Module(
         fused(weight.name),
         out,
@@ -141,6 +174,15 @@ def _cut(weight: Weight, facts: ModelFacts, resolved: Resolved) -> Module:
         experts=experts,
         table=weight.only == "card",
     )
+
+
+def _copied(stem: str, layer: Attention) -> tuple[int, int]:
+    """(outputs that come in groups, groups): what the ranks cut no further than into single groups."""
+    if stem.endswith(("qkv_proj", "Wqkv")) and layer.kv_heads:
+        return layer.kv_heads * (layer.head_dim + (layer.value_dim or layer.head_dim)), layer.kv_heads
+    if layer.state is not None and layer.state.kind == "mamba2" and stem.endswith((".in_proj", ".conv1d")):
+        return 2 * layer.state.groups * layer.state.state, layer.state.groups
+    return 0, 1
 
 
 def fused(name: str) -> str:

@@ -54,11 +54,9 @@ def _decoder(shelf: Shelf, facts: ModelFacts, config: Mapping[str, Any]) -> None
         shelf.put(Weight(f"{root}{traits.embed_norm}.weight", (facts.hidden,), stage="first"))
     if facts.family in gemma3n.FAMILIES:
         shelf.put_all(gemma3n.around(root, facts, config))
-    tables = dict(rotary.tables(facts, config))
     for index, layer in enumerate(facts.layers):
         shelf.put_all(_mixer(layers, layer, facts, traits, config), index)
-        if index in tables:
-            shelf.put(tables[index], index)
+        shelf.put_all(rotary.table(index, facts, config), index)
         shelf.put_all(feed_forward(layers, layer.feed_forward, facts, traits, config), index)
         shelf.put_all(_norms(layers, index, facts, traits), index)
         if facts.family in gemma3n.FAMILIES:

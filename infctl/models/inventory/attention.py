@@ -45,8 +45,8 @@ def attention(
         yield Weight(f"{at}.q_norm.weight", (layer.head_dim,))
         yield Weight(f"{at}.k_norm.weight", (layer.head_dim,))
     elif traits.qk_norm == "whole":
-        yield Weight(f"{at}.q_norm.weight", (queries,), "even")
-        yield Weight(f"{at}.k_norm.weight", (keys,), "kv_heads")
+        yield Weight(f"{at}.q_norm.weight", (queries,))
+        yield Weight(f"{at}.k_norm.weight", (keys,))
 
 
 def latent_attention(at: str, facts: ModelFacts, config: Mapping[str, Any]) -> Iterator[Weight]:

@@ -10,27 +10,41 @@ from infctl.models import ModelFacts, Weight
 TABLE = "rotary_emb.cos_sin_cache"
 
 
-def tables(facts: ModelFacts, config: Mapping[str, Any]) -> Iterator[tuple[int, Weight]]:
-    """(the first layer that uses it, the table): rows are positions, columns sines and cosines."""
-    seen: set[str] = set()
-    for index, layer in enumerate(facts.layers):
-        part = layer.attention
-        if part.kind in {"state", "none"} or config.get("position_embedding_type") in {"absolute", "nope"}:
-            continue
-        if facts.family in {"bert", "roberta", "xlm-roberta"}:
-            return
-        own = facts.family in _TWO_ROTATIONS
-        turn = ("sliding" if part.kind == "sliding" else "full") if own else "one"
-        if turn in seen:
-            continue
-        seen.add(turn)
-        scaling = _scaling(config, part.kind if own else "")
-        width = facts.mla_heads[3] if part.kind == "mla" else part.head_dim
-        share = scaling.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
-        width = int(width * share) if part.kind != "mla" and isinstance(share, float) else width
-        local = own and part.kind == "sliding" and "rope_parameters" not in config
-        rows, dtype = _rows({} if local else scaling, facts, config)
-        yield index, Weight(f"{facts.family}.{turn}.{TABLE}", (rows, width), dtype=dtype, only="card")
+_SHARES = {
+    "qwen3_next": 0.25,
+    "qwen3_5_text": 0.25,
+    "qwen3_5_moe_text": 0.25,
+    "glm": 0.5,
+    "glm4": 0.5,
+    "glm4_moe": 0.5,
+}
+"""How much of a head turns, where the config does not say."""
+
+
+def table(index: int, facts: ModelFacts, config: Mapping[str, Any]) -> Iterator[Weight]:
+    """The one a layer uses, if any: rows are positions, columns sines and cosines."""
+    part = facts.layers[index].attention
+    if part.kind in {"state", "none"} or not part.heads or not _turns(facts, config):
+        return
+    own = facts.family in _TWO_ROTATIONS
+    turn = ("sliding" if part.kind == "sliding" else "full") if own else "one"
+    scaling = _scaling(config, part.kind if own else "")
+    share = scaling.get(
+        "partial_rotary_factor", config.get("partial_rotary_factor", _SHARES.get(facts.family))
+    )
+    width = facts.mla_heads[3] if part.kind == "mla" else part.head_dim
+    if part.kind != "mla" and isinstance(share, float) and 0 < share < 1:
+        width = int(width * share)
+    local = own and part.kind == "sliding" and "rope_parameters" not in config
+    rows, dtype = _rows({} if local else scaling, facts, config)
+    yield Weight(f"{facts.family}.{turn}.{TABLE}", (rows, width), dtype=dtype, only="card")
+
+
+def _turns(facts: ModelFacts, config: Mapping[str, Any]) -> bool:
+    """Some models know positions by other means, or by none."""
+    if facts.family == "granitemoehybrid":
+        return config.get("position_embedding_type") == "rope"
+    return config.get("position_embedding_type") not in {"absolute", "nope"}
 
 
 _TWO_ROTATIONS = frozenset({"gemma3_text", "gemma3", "gemma3n_text", "gemma3n", "modernbert"})
@@ -54,7 +68,7 @@ def _rows(scaling: Mapping[str, Any], facts: ModelFacts, config: Mapping[str, An
     factor = scaling.get("factor", 1.0)
     factor = factor if isinstance(factor, int | float) and factor > 0 else 1.0
     if facts.family == "gpt_oss":
-        return int((original if scaling else positions) * factor), "float32"
+        return int(original * factor) if scaling else 131_072, "float32"
     if kind in {"yarn", "deepseek_yarn"}:
         # MLA's rotation goes through FlashInfer, which wants float32.
         return int(original * factor), "float32" if any(facts.mla_heads) else ""
