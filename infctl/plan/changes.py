@@ -24,6 +24,8 @@ class Change:
     model: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Of the model, as the schema keeps them."""
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Fields of other models."""
     gpus: tuple[Gpu, ...] | None = None
     """Other cards instead of those that are there."""
     facts: ModelFacts | None = None
@@ -32,8 +34,9 @@ class Change:
 
 def tried(change: Change, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer) -> Draft | None:
     """The draft of the changed profile, with whatever still fails in it; None: it cannot even be placed."""
-    model = profile.models[change.model].model_copy(update=dict(change.fields))
-    models = {**profile.models, change.model: model}
+    models = dict(profile.models)
+    for name, fields in {**change.beside, change.model: change.fields}.items():
+        models[name] = models[name].model_copy(update=dict(fields))
     changed = profile.model_copy(update={"models": models})
     facts = dict(sizer.facts) if change.facts is None else {**sizer.facts, change.model: change.facts}
     # What is known of one model with the same arguments holds in the changed profile too.

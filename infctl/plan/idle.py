@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infctl.gpus import Gpu
@@ -10,7 +10,7 @@ from infctl.plan.asks import GIB, Sizer, card_of
 from infctl.plan.changes import Change, tried
 from infctl.plan.draft import Draft
 from infctl.plan.model import CardUse, IdleMemory
-from infctl.plan.words import gib, ordinal
+from infctl.plan.words import gib, names, ordinal
 from infctl.profile.schema import Model, Placement, Profile
 
 LEAST_SHARE = 0.2
@@ -49,7 +49,8 @@ def _best(
     for name in _worth_it(profile.models, found):
         model = profile.models[name]
         replicas = (model.replicas or 1) + proposed.get(name, 0) + 1
-        for change in _changes(name, model, replicas):
+        neighbours = [r.model for r in found.replicas if use.gpu in r.gpus]
+        for change in _changes(name, model, replicas, neighbours, profile.models):
             then = tried(change, profile, gpus, sizer)
             if then is None or then.failures or not _gains(found, then, name):
                 continue
@@ -69,8 +70,10 @@ def _worth_it(models: Mapping[str, Model], found: Draft) -> Iterator[str]:
     yield from sorted(generating, key=rank)
 
 
-def _changes(name: str, model: Model, replicas: int) -> Iterator[Change]:
-    """From the smallest: one more replica; where its place or share is written, without those."""
+def _changes(
+    name: str, model: Model, replicas: int, neighbours: Sequence[str], models: Mapping[str, Model]
+) -> Iterator[Change]:
+    """From the smallest: one more; without its written place and share; without CUDA graphs."""
     more: dict[str, Any] = {"replicas": replicas}
     pinned, shared = not model.gpu.auto, model.gpu_memory_utilization is not None
     yield Change(f"replicas: {replicas}", name, more)
@@ -79,9 +82,20 @@ def _changes(name: str, model: Model, replicas: int) -> Iterator[Change]:
     without = {"gpu_memory_utilization": None}
     if shared:
         yield Change(f"replicas: {replicas}, no gpu_memory_utilization", name, more | without)
+    freed = more | (without if shared else {}) | ({"gpu": Placement()} if pinned else {})
+    says = f"replicas: {replicas}" + ", gpu: auto" * pinned + ", no gpu_memory_utilization" * shared
     if pinned and shared:
-        says = f"replicas: {replicas}, gpu: auto, no gpu_memory_utilization"
-        yield Change(says, name, more | without | {"gpu": Placement()})
+        yield Change(says, name, freed)
+    eager = {"enforce_eager": True}
+    slow = [other for other in dict.fromkeys(neighbours) if other != name and not models[other].enforce_eager]
+    if not slow:
+        return
+    beside = dict.fromkeys(slow, eager)
+    yield Change(f"{says}, enforce_eager: true on {names(slow)} (slower)", name, freed, beside)
+    if not model.enforce_eager:
+        yield Change(
+            f"{says}, enforce_eager: true on {names([name, *slow])} (slower)", name, freed | eager, beside
+        )
 
 
 def _gains(now: Draft, then: Draft, name: str) -> bool:
@@ -99,9 +113,19 @@ def _told(use: CardUse, change: Change, then: Draft, name: str, replicas: int) -
         f"{_head(use)} A {ordinal(replicas)} {name} replica"
         f" fits{' there' if there else ''} with {_round(tokens):,} tokens: {change.says}"
     )
-    written = ", ".join(f"models/{name}/{part}" for part in change.says.split(", "))
-    written = written.replace(f"models/{name}/no ", f"without models/{name}/")
+    fields = {name: change.fields, **change.beside}
+    written = ", ".join(
+        _written(model, key, value) for model, own in fields.items() for key, value in own.items()
+    )
     return IdleMemory(use.gpu, use.free_bytes, name, tokens, written, says)
+
+
+def _written(model: str, key: str, value: Any) -> str:
+    path = f"models/{model}/{key}"
+    if value is None:
+        return f"without {path}"
+    said = "auto" if isinstance(value, Placement) else str(value).lower()
+    return f"{path}: {said}"
 
 
 def _why_not(sizer: Sizer, found: Draft, use: CardUse) -> str:

@@ -65,6 +65,14 @@ def test_engines_that_take_all_they_get_do_not_share_unasked(planned: Planned) -
     assert problem.hint.startswith("would fit: ")
 
 
+def test_where_the_small_ones_do_not_fit_beside_it_cards_are_missing(planned: Planned) -> None:
+    with pytest.raises(PlanError) as caught:
+        planned({"c": CHAT, "e": EMBED, "r": RERANK}, "1xL4")
+    (problem,) = caught.value.problems
+    assert problem.message == "c needs 1 GPU, 1 exists and 2 are taken by e, r"
+    assert "gpus: 3xL4" in problem.hint
+
+
 def test_sharers_of_a_card_that_keep_a_cache_split_what_is_left(planned: Planned) -> None:
     share = {"gpu": {"share": "one"}}
     plan = planned({"t": TINY | share, "u": TINY | share, "e": EMBED | share}, "1xL4")

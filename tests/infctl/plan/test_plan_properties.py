@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -127,12 +128,12 @@ def test_every_proposal_for_idle_memory_is_one_that_fits(
         if idle.model is None:
             assert idle.change == ""
             continue
-        changed = dict(models[idle.model])
-        for part in idle.says.rpartition(": replicas: ")[2].split(", "):
-            if part == "gpu: auto":
-                changed.pop("gpu")
-            elif part == "no gpu_memory_utilization":
-                changed.pop("gpu_memory_utilization")
+        changed = {name: dict(model) for name, model in models.items()}
+        for part in idle.change.split(", "):
+            path, _, value = part.removeprefix("without ").partition(": ")
+            _, name, field = path.split("/")
+            if part.startswith("without "):
+                changed[name].pop(field)
             else:
-                changed["replicas"] = int(part)
-        assert attempt({**models, idle.model: changed}, cards_of(names)) is not None
+                changed[name][field] = yaml.safe_load(value)
+        assert attempt(changed, cards_of(names)) is not None
