@@ -53,6 +53,9 @@ _EMBEDS_ON_EVERY_STAGE = frozenset(
     }
 )
 """Families whose code in vLLM creates the embeddings without asking which pipeline stage it is."""
+_ENDS_ON_THE_LAST_STAGE = frozenset({"gemma3n", "gemma3n_text", "qwen3_5_moe_text", "qwen3_5_text"})
+"""Those of them that ask before they create the head; the others' head and last norm are everywhere too."""
+_NORMS_ON_THE_LAST_STAGE = frozenset({"qwen3_next"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,19 @@ def modules(facts: ModelFacts, resolved: Resolved, stage: int) -> list[Module]:
         if alike not in shapes:
             shapes[alike] = _modules(facts, resolved, alike)
         found += [replace(module, name=module.name.replace("*", str(layer), 1)) for module in shapes[alike]]
+    return found + _modules(facts, resolved, _end(facts, last=last))
+
+
+def _end(facts: ModelFacts, *, last: bool) -> list[Weight]:
+    """The last norm and the head; what pools has no head."""
+    family, end = facts.family, _outside(facts, "last")
+    if facts.pooling:
+        end = [weight for weight in end if not weight.name.startswith("lm_head")]
     if last:
-        end = _outside(facts, "last")
-        if facts.pooling:
-            end = [weight for weight in end if not weight.name.startswith("lm_head")]
-        found += _modules(facts, resolved, end)
-    return found
+        return end
+    if family not in _EMBEDS_ON_EVERY_STAGE - _ENDS_ON_THE_LAST_STAGE:
+        return []
+    return [weight for weight in end if weight.split == "vocab" or family not in _NORMS_ON_THE_LAST_STAGE]
 
 
 def _outside(facts: ModelFacts, stage: Stage) -> list[Weight]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from infctl.models import Attention, ModelFacts, Split, Weight
@@ -50,7 +51,15 @@ def attention(
 
 
 def latent_attention(at: str, facts: ModelFacts, config: Mapping[str, Any]) -> Iterator[Weight]:
-    """MLA: keys and values, and with q_lora_rank queries too, go through a narrow vector all ranks hold."""
+    """MLA: keys and values, and with q_lora_rank queries too, go through a narrow vector all ranks hold.
+
+    vLLM knows no biases here.
+    """
+    for weight in _latent(at, facts, config):
+        yield replace(weight, only="file") if weight.name.endswith(".bias") else weight
+
+
+def _latent(at: str, facts: ModelFacts, config: Mapping[str, Any]) -> Iterator[Weight]:
     heads, plain, values, rotary = facts.mla_heads
     queries, low = heads * (plain + rotary), config.get("q_lora_rank")
     rank = next(layer.attention.latent for layer in facts.layers if layer.attention.kind == "mla") - rotary
