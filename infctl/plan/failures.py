@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infctl.models import ModelFacts
 from infctl.plan.allot import Allotment
-from infctl.plan.asks import Ask
+from infctl.plan.asks import LEAST_CONTEXT, Ask
 from infctl.plan.packing import Site
 from infctl.plan.words import cards, gib, names, share
+from infctl.profile.check.arguments import OWNED_FLAGS
 from infctl.profile.schema import Model
 from infctl.sizing import MemoryNeed
 from infctl.sizing.kv import bytes_for
@@ -18,6 +20,14 @@ from infctl.sizing.kv_specs import specs
 
 if TYPE_CHECKING:
     from infctl.plan.sites import Engine
+
+
+_TO_BLAME = {
+    "--tensor-parallel-size": "tensor_parallel",
+    "--pipeline-parallel-size": "pipeline_parallel",
+    "--max-num-batched-tokens": "max_num_batched_tokens",
+}
+"""A flag that sizing names in its reason -> the field of the model that writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +60,11 @@ def too_little(site: Site, asks: Sequence[Ask], found: Allotment, models: Mappin
     least = [ask.taken(ask.least if ask.open else None).high for ask in asks]
     worst = asks[max(range(len(asks)), key=least.__getitem__)]
     key = "gpu" if worst.budget is None else "gpu_memory_utilization"
-    parts = [f"{service} {gib(size)}" for (service, _), size in zip(site.services, least, strict=True)]
+    each = dict(zip((ask.model for ask in asks), least, strict=True))
+    copies = Counter(ask.model for ask in asks)
+    parts = [f"{name} {f'{copies[name]} x ' * (copies[name] > 1)}{gib(size)}" for name, size in each.items()]
     message = (
-        f"{names([service for service, _ in site.services])} share {where} and need {gib(sum(least))}"
+        f"{names(list(each))} share{'s' * (len(each) == 1)} {where} and need {gib(sum(least))}"
         f" at least ({', '.join(parts)}), {gib(total - found.headroom)} of {gib(total)} can be given:"
         f" {gib(found.missing)} too much"
     )
@@ -83,7 +95,10 @@ def _alone(ask: Ask, found: Allotment, where: str, total: int, model: Model) -> 
     if ask.given is not None:
         message = f"{gib(ask.given)} of KV cache are asked for, {gib(max(there - bare, 0))} are there"
         return Failure(told, f"{path}/kv_cache_memory", message)
-    return Failure(told, f"{path}/max_model_len", _one_request(ask, ask.least, there - bare))
+    shortest = ask.need.resolved.max_model_len
+    if ask.args.max_model_len is None:
+        shortest = min(shortest, LEAST_CONTEXT)
+    return Failure(told, f"{path}/max_model_len", _one_request(ask, ask.least, there - bare, shortest))
 
 
 def unfit(ask: Ask, need: MemoryNeed, facts: ModelFacts) -> Failure | None:
@@ -111,13 +126,14 @@ def unfit(ask: Ask, need: MemoryNeed, facts: ModelFacts) -> Failure | None:
         key = (
             "kv_cache_memory" if ask.given is not None and ask.args.max_model_len is None else "max_model_len"
         )
-        return Failure(told, f"{path}/{key}", _one_request(ask, one, need.kv_bytes.expected))
-    key = "gpu_memory_utilization" if written else "source"
+        length = need.resolved.max_model_len
+        return Failure(told, f"{path}/{key}", _one_request(ask, one, need.kv_bytes.expected, length))
+    key = next((field for flag, field in _TO_BLAME.items() if flag in need.reason), "source")
+    key = "gpu_memory_utilization" if written else key
     return Failure(told, f"{path}/{key}", _plain(need.reason))
 
 
-def _one_request(ask: Ask, needed: int, there: int) -> str:
-    length = ask.need.resolved.max_model_len
+def _one_request(ask: Ask, needed: int, there: int, length: int) -> str:
     return (
         f"{ask.model} needs {gib(needed)} of KV cache for one request of {length:,} tokens,"
         f" {gib(max(there, 0))} are there"
@@ -143,4 +159,7 @@ def states(ask: Ask, most: int) -> Failure:
 
 
 def _plain(sentence: str) -> str:
+    """What sizing says, with the profile's words for vLLM's flags."""
+    for flag, field in OWNED_FLAGS.items():
+        sentence = sentence.replace(f"{flag} ", f"{field} ")
     return sentence.removesuffix(".")

@@ -1,7 +1,7 @@
 """What would make a model fit: the cheapest changes, each of them planned before it is proposed. Pure.
 
 In order of what they cost: less context, the plan's own share, a smaller KV cache a token, fewer requests at
-once, fewer replicas, a card of its own, smaller weights, more cards, larger cards.
+once, fewer replicas, a card of its own, smaller weights, a replica on more cards, larger cards.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from infctl.gpus import CARDS, Gpu
+from infctl.gpus import CARDS, GPUS_MAX, Gpu
 from infctl.models import ModelFacts, Quantization
 from infctl.plan.asks import Sizer, card_of
 from infctl.plan.changes import Change, tried
 from infctl.plan.draft import Draft
 from infctl.plan.engine_args import engine_args
 from infctl.plan.failures import Failure
-from infctl.plan.lengths import STEP
+from infctl.plan.lengths import STEP, USEFUL
 from infctl.plan.words import gib
 from infctl.profile.schema import Model, Placement, Profile
 from infctl.sizing.defaults import resolve
@@ -39,10 +39,10 @@ def hint(failure: Failure, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer
 
     def works(change: Change) -> Draft | None:
         then = tried(change, profile, gpus, sizer)
-        good = (
-            then is not None and not then.failed.intersection(failure.models) and then.failed <= found.failed
-        )
-        return then if good else None
+        if then is None or not then.failed <= found.failed:
+            return None
+        # Placed, that is: a neighbour's own failure on the same card would leave the change unproven.
+        return then if {replica.model for replica in then.replicas}.issuperset(failure.models) else None
 
     several = len(failure.models) > 1
     lines: list[str] = []
@@ -112,7 +112,9 @@ def _candidates(
         for model in failure.models:
             yield partial(kind, model, profile.models[model], sizer, gpus)
     if profile.gpus.kind != "cpu":
-        yield partial(_larger_cards, failure.models[0], gpus)
+        first = failure.models[0]
+        yield partial(_more_cards, first, profile.models[first], sizer, gpus)
+        yield partial(_larger_cards, first, gpus)
 
 
 def _first(works: Works, *changes: Change) -> Iterator[tuple[Change, Draft]]:
@@ -120,6 +122,12 @@ def _first(works: Works, *changes: Change) -> Iterator[tuple[Change, Draft]]:
         if (then := works(change)) is not None:
             yield change, then
             return
+
+
+def _useful(then: Draft, name: str) -> bool:
+    """Cards that hold the weights and next to no cache are no proposal."""
+    needs = [replica.need for replica in then.replicas if replica.model == name]
+    return all(n is None or n.kv is None or n.kv_tokens.expected >= USEFUL for n in needs)
 
 
 def _shorter(
@@ -209,7 +217,9 @@ def _wider(
 ) -> Iterator[tuple[Change, Draft]]:
     heads = _heads(sizer.facts[name])
     now = model.tensor_parallel
-    widths = [n for n in (2, 4, 8) if now < n <= min(WIDEST, len(gpus)) and heads % n == 0]
+    even = [n for n in (2, 4, 8) if n <= min(WIDEST, len(gpus)) and heads % n == 0]
+    # Wider first holds more; narrower only helps where the heads cannot be cut as asked.
+    widths = [n for n in even if n > now] + ([n for n in even if n < now] + [1] if heads % now else [])
     yield from _first(works, *(Change(f"tensor_parallel: {n}", name, {"tensor_parallel": n}) for n in widths))
 
 
@@ -229,6 +239,25 @@ def _larger_cards(name: str, gpus: tuple[Gpu, ...], works: Works) -> Iterator[tu
             replace(gpu, name=card.name, memory_bytes=card.memory_bytes, nominal=card.nominal) for gpu in gpus
         )
         change = Change(f"gpus: {len(gpus)}x{card.name}", name, gpus=cards)
-        if (then := works(change)) is not None:
+        if (then := works(change)) is not None and _useful(then, name):
+            yield change, then
+            return
+
+
+def _more_cards(
+    name: str, model: Model, sizer: Sizer, gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    """Each replica cut across more cards of the kind that is there, and those cards with it."""
+    if len({(gpu.name, gpu.memory_bytes) for gpu in gpus}) > 1 or not gpus[0].name:
+        return
+    now, heads = model.tensor_parallel, _heads(sizer.facts[name])
+    for width in (2, 4, 8):
+        count = len(gpus) + (width - now) * (model.replicas or 1) * model.pipeline_parallel
+        if width <= now or heads % width or count > GPUS_MAX:
+            continue
+        cards = tuple(replace(gpus[0], index=n, uuid="") for n in range(count))
+        says = f"gpus: {count}x{gpus[0].name} and tensor_parallel: {width}"
+        change = Change(says, name, {"tensor_parallel": width}, gpus=cards)
+        if (then := works(change)) is not None and _useful(then, name):
             yield change, then
             return

@@ -66,6 +66,14 @@ def refused(planned: Planned, models: dict[str, Any], gpus: str) -> list[Problem
             {"chat": {}}, "1xA2", "models/chat/source",
             r"chat needs 1\d\.\d GiB of GPU 0 before its KV cache gets any .* too little",
         ),
+        (
+            {"chat": {"source": "llama-8b", "kv_cache_memory": "100MiB"}}, "1xL4",
+            "models/chat/kv_cache_memory", r"one request of 131,072 tokens, 0\.1 GiB are there",
+        ),
+        (
+            {"chat": {"source": "qwen-0.5b", "tensor_parallel": 4}}, "4xL4", "models/chat/tensor_parallel",
+            r"14 attention heads cannot be cut into 4 equal parts",
+        ),
         ({"chat": {"gpu": 7}}, "1xL4", "models/chat/gpu", r"chat asks for GPU 7, which does not exist"),
     ],
 )  # fmt: skip
@@ -117,6 +125,8 @@ PROPOSALS = (
         ({"chat": {"kv_cache_memory": "9GiB"}}, "1xL4"),
         ({"chat": {"source": "llama-8b", "max_model_len": 45056}}, "1xL4"),
         ({"a": SHARED, "b": SHARED}, "2xL4"),
+        ({"chat": {"source": "qwen-0.5b", "tensor_parallel": 4}}, "4xL4"),
+        ({"chat": {}}, "1xA2"),
         ({"chat": {"replicas": 5}, "sql": {}}, "4xL4"),
         ({"chat": SHARED | {"source": "qwen-0.5b", "replicas": 40}}, "1xL4"),
     ],
@@ -129,8 +139,9 @@ def test_every_proposal_fits_when_it_is_planned(planned: Planned, models: dict[s
     for line in lines:
         head, _, rest = line.partition(": ")
         name, says = (head, rest) if head in models else (problem.path.split("/")[1], line)
-        if (cards := re.match(r"gpus: (\d+)x([^(]+)", says)) is not None:
-            assert planned(models, f"{cards[1]}x{cards[2].strip()}").replicas
+        if (cards := re.match(r"gpus: (\d+)x([^(]+?) (?:and tensor_parallel: (\d+) )?\(", says)) is not None:
+            wide = {name: models[name] | {"tensor_parallel": int(cards[3])}} if cards[3] else {}
+            assert planned({**models, **wide}, f"{cards[1]}x{cards[2]}").replicas
             tried += 1
         for pattern, change in PROPOSALS:
             if (found := re.match(pattern, says)) is not None:
