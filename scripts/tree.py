@@ -18,6 +18,12 @@ FOLDERS = {
     "infctl/profile/schema": "what a profile may say",
     "infctl/profile/check": "what no single field can see",
     "infctl/packaged": "models that ship as Python packages",
+    "infctl/models": "what a model is, as its files say it",
+    "infctl/models/inventory": "every tensor of a checkpoint, from its config alone",
+    "infctl/gpus": "which cards there are, and how large",
+    "infctl/sizing": "how much memory an engine needs, and what its KV cache holds. Pure",
+    "infctl/calibration": "what engines measured here, for the next plan",
+    "infctl/plan": "what fits where, in bytes and tokens. Pure",
     "infctl/stack": "the platform as data",
     "infctl/render": "a stack as files a person can read",
     "infctl/engine": "what runs a stack",
@@ -35,7 +41,7 @@ OTHERS = {
     "profiles": "reference.yaml (every field, explained) · l4x4 · one-gpu · local · their JSON Schema",
     "monitoring": "room for dashboards, alert rules and their tests",
     "requirements": "the locks: names, versions, hashes",
-    "docs": "cli.md, made from --help",
+    "docs": "planning.md (how a plan is made and how sure it is) · cli.md, made from --help",
     "tests": "mirrors the packages, and golden/ hazards/ conformance/ packaging/ e2e/",
 }
 WIDTH = 150
