@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from infctl.errors import PlanError
+from infctl.errors import Location, PlanError, Problem
 from infctl.models import ModelFacts, headers
 from infctl.models.config import Beside, facts, read_config
 from infctl.models.document import BYTES_MAX as CONFIG_BYTES_MAX
@@ -86,11 +89,33 @@ def read_folder(folder: Path, origin: str) -> Files:
 def read_text(file: Path) -> str:
     """A config.json, bounded. Raises PlanError."""
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(CONFIG_BYTES_MAX + 1)
+        raw = read_bytes(file, CONFIG_BYTES_MAX)
     except (OSError, ValueError) as error:
         raise _no_config(file, error) from None
-    return raw.decode("utf-8-sig", errors="replace")
+    return decoded(raw, str(file))
+
+
+def read_bytes(file: Path, most: int) -> bytes:
+    """One byte more than `most` where the file is longer. Raises OSError, for a pipe or a device as well."""
+    # Whoever opens a pipe waits for its writer, unless told not to.
+    opened = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(opened, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not a file, but a folder, a pipe or a device")
+        return stream.read(most + 1)
+
+
+def decoded(raw: bytes, place: str) -> str:
+    """As UTF-8, which alone vLLM reads: with anything else the engine would not start. Raises PlanError."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if len(raw) > CONFIG_BYTES_MAX:  # cut inside a character, perhaps; its length is told instead
+            return raw.decode("utf-8-sig", errors="replace")
+        before = raw[: error.start]
+        where = Location(place, before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+        problem = Problem(f"not UTF-8: byte 0x{raw[error.start]:02x}", where=where, hint="save it as UTF-8")
+        raise PlanError(f"{place} is not a model config", problems=[problem]) from None
 
 
 def stored_bytes(folder: Path) -> tuple[int | None, str]:
@@ -115,8 +140,7 @@ def stored_bytes(folder: Path) -> tuple[int | None, str]:
 def local(folder: Path) -> Fetch:
     def fetch(name: str, most: int) -> bytes | None:
         try:
-            with (folder / name).open("rb") as stream:
-                return stream.read(most + 1)
+            return read_bytes(folder / name, most)
         except OSError:
             return None
 
@@ -165,8 +189,8 @@ def _length(value: Any) -> int | None:
 def _no_config(file: Path, error: Exception) -> PlanError:
     folder = file.parent
     why = getattr(error, "strerror", None) or str(error)
-    if not file.exists() and folder.is_dir():
-        there = {entry.suffix for entry in folder.iterdir() if entry.is_file()} if folder.is_dir() else set()
+    if isinstance(error, FileNotFoundError) and folder.is_dir():
+        there = {entry.suffix for entry in folder.iterdir() if entry.is_file()}
         if ".gguf" in there:
             return PlanError(
                 f"{folder} holds a GGUF file and no {CONFIG}",

@@ -17,7 +17,7 @@ from infctl.errors import PlanError
 from infctl.in_time import answer
 from infctl.models import headers
 from infctl.models.document import BYTES_MAX as CONFIG_BYTES_MAX
-from infctl.models.files import CONFIG, Files, beside
+from infctl.models.files import CONFIG, Files, beside, decoded
 
 if TYPE_CHECKING:
     import httpx
@@ -83,9 +83,10 @@ class Hub:
 
     def _model(self, hub_id: str, revision: str) -> Files:
         repo = _Repo(self, hub_id, revision, time.monotonic() + self.timeout_s)
-        config = repo.need(CONFIG, CONFIG_BYTES_MAX).decode("utf-8-sig", errors="replace")
+        place = f"{hub_id}@{revision}/{CONFIG}"
+        config = decoded(repo.need(CONFIG, CONFIG_BYTES_MAX), place)
         warnings: list[str] = []
-        found = Files(config, f"{hub_id}@{revision}/{CONFIG}", "")
+        found = Files(config, place, "")
         try:
             found = Files(config, found.place, "", beside(repo.maybe, config))
         except HubError as error:

@@ -12,6 +12,9 @@ from infctl.sizing.kv_specs import Ranks
 
 GIB = 2**30
 
+BLOCK_STEP = 16
+"""Tokens; the block sizes that attention backends on a GPU take are multiples of it."""
+
 
 def verdict(facts: ModelFacts, ranks: Ranks, found: MemoryNeed) -> tuple[Fate, str]:
     """Of a MemoryNeed whose own fate is not known yet."""
@@ -62,7 +65,18 @@ def _refused(facts: ModelFacts, found: MemoryNeed) -> str:
             f"--pipeline-parallel-size {resolved.pipeline_parallel} is more than the model's "
             f"{len(facts.layers)} layers."
         )
+    size = resolved.block_size
+    if size % BLOCK_STEP and found.kv is not None and not found.card.cpu and _attends(facts):
+        return (
+            f"--block-size {size} is no multiple of {BLOCK_STEP}, which no attention backend of vLLM takes "
+            f"on a GPU: --block-size {max(size // BLOCK_STEP, 1) * BLOCK_STEP} would do."
+        )
     return ""
+
+
+def _attends(facts: ModelFacts) -> bool:
+    """Whether any layer keeps tokens in blocks, and not only a state a request."""
+    return any(layer.attention.kind in {"full", "mla", "sliding", "chunked"} for layer in facts.layers)
 
 
 def _gate(found: MemoryNeed) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -122,6 +123,40 @@ def test_what_holds_no_config_is_a_plan_error(
         source.of(f"{tmp_path}{text}", env=env)
     assert message in caught.value.message
     assert caught.value.hint or caught.value.problems
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+def test_a_pipe_in_a_models_folder_is_refused_and_not_waited_for(
+    tmp_path: Path, env: dict[str, str], builders: Any
+) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    for written in (str(tmp_path), str(tmp_path / "config.json")):
+        with pytest.raises(PlanError, match=r"config\.json cannot be read: not a file, but a folder, a pipe"):
+            source.of(written, env=env)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_bytes(builders.config_bytes)
+    os.mkfifo(tmp_path / "modules.json")
+    assert not source.of(str(tmp_path), env=env).pooling
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_that_leads_to_itself_is_not_called_missing(tmp_path: Path, env: dict[str, str]) -> None:
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    with pytest.raises(PlanError, match="Too many levels of symbolic links"):
+        source.of(str(tmp_path / "loop.json"), env=env)
+
+
+def test_a_config_that_is_not_utf_8_is_refused_at_its_first_such_byte(
+    tmp_path: Path, env: dict[str, str], builders: Any
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(b'{"_name": "\xc3\xa9",\n "_of": "caf\xe9"}')
+    with pytest.raises(PlanError) as caught:
+        source.of(str(file), env=env)
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.where) == ("not UTF-8: byte 0xe9", Location(str(file), 2, 13))
+    file.write_bytes(b"\xef\xbb\xbf" + builders.config_bytes.replace(b"\n", b"\r\n"))
+    assert source.of(str(file), env=env).architecture == "Qwen2ForCausalLM"
 
 
 def test_a_folder_with_damaged_weights_says_which_file(

@@ -203,8 +203,10 @@ def test_more_cards_a_replica_need_less_of_each(ranks):
         (ARCTIC, EngineArgs(max_num_batched_tokens=512), "--max-num-batched-tokens 8194 is the least"),
         (QWEN_7B, EngineArgs(tensor_parallel=3), "28 attention heads cannot be cut into 3"),
         (QWEN_7B, EngineArgs(pipeline_parallel=64), "more than the model's 28 layers"),
+        (QWEN_7B, EngineArgs(block_size=40), "40 is no multiple of 16, which no attention backend"),
+        (QWEN_7B, EngineArgs(block_size=1), "--block-size 16 would do"),
     ],
-    ids=["sequences", "prompt", "heads", "stages"],
+    ids=["sequences", "prompt", "heads", "stages", "blocks", "small-blocks"],
 )
 def test_arguments_that_vllm_refuses_together_are_named(model, args, says):
     found = need(model, args, L4)
