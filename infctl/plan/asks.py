@@ -50,7 +50,7 @@ class Ask:
     need: MemoryNeed
     """With those arguments alone on the card."""
     fixed: Figure
-    """Bytes without the KV cache, context included."""
+    """Bytes without the KV cache, context included: compiling is over before the cache gets its memory."""
     least: int
     """Bytes of KV cache for one request; 0: none is kept, or it is not the plan's to decide."""
     wish: int
@@ -140,7 +140,7 @@ class Sizer:
             model=model,
             args=args,
             need=found,
-            fixed=found.weights + found.activation + found.cudagraphs + found.non_torch + found.context,
+            fixed=found.weights + found.work(least if args.kv_cache_memory_bytes is None else 0),
             least=least,
             wish=max(wish, least),
             headroom=runtime_headroom(facts, found.resolved),

@@ -15,7 +15,7 @@ kv         bytes -> blocks -> tokens -> concurrency, by vLLM's own grouping (kv_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from infctl.figure import Figure
@@ -137,6 +137,13 @@ class KvCapacity:
     """The longest max_model_len that fits, at most the one asked for; 0: not one token."""
 
 
+def later(before: Figure, after: Figure, more: int) -> Figure:
+    """What has to be kept free beside `more` bytes that come only after `before` is over."""
+    pairs = ((before.low, after.low), (before.expected, after.expected), (before.high, after.high))
+    low, expected, high = (max(first - more, second) for first, second in pairs)
+    return replace(before + after, low=low, expected=expected, high=high)
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
     """One replica on its card, a rank: the rank that needs most where they differ."""
@@ -170,9 +177,16 @@ class MemoryNeed:
     def fits(self) -> bool:
         return self.fate == "fits"
 
+    def work(self, kv: int) -> Figure:
+        """What the card loses beside weights and `kv` bytes of KV cache that were given, context included.
+
+        The larger of two moments: compiling, before there is a KV cache, and serving, with graphs and cache.
+        """
+        return later(self.activation, self.serving + self.cudagraphs, kv) + self.non_torch + self.context
+
     @property
     def footprint(self) -> Figure:
-        """What the card loses to this engine, context included."""
+        """What the card loses to this engine where vLLM itself measures and divides, context included."""
         return (
             self.weights + self.activation + self.cudagraphs + self.non_torch + self.context + self.kv_bytes
         )

@@ -82,7 +82,8 @@ def _sampling(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
     logits = rows * facts.vocab
     size = number_bytes(resolved)
     states = (resolved.max_num_batched_tokens + rows) * facts.hidden * size
-    parts = logits * size // resolved.tensor_parallel if resolved.tensor_parallel > 1 else 0
+    # Each rank has the logits of its part of the vocabulary: gathered, then brought into one order.
+    gathered = logits * size * 2 + logits * size // resolved.tensor_parallel
     if not runner_v2(facts, resolved):
         sampler = logits * (size + 12) + 132 * facts.vocab * 4 + rows * facts.hidden * size
     elif resolved.vllm == "0.25":
@@ -90,7 +91,9 @@ def _sampling(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
     else:
         sampler = logits * size * (2 if facts.scale_logits_soft_cap else 1)
     held = max((kept(layer.feed_forward, facts, resolved, card) for layer in set(facts.layers)), default=0)
-    return sampler + parts + states + held + _product_workspace(card)
+    if resolved.tensor_parallel > 1:
+        sampler = max(sampler, gathered)
+    return sampler + states + held + _product_workspace(card)
 
 
 def _compiling(facts: ModelFacts, resolved: Resolved) -> int:

@@ -11,7 +11,7 @@ from infctl.models import ModelFacts
 from infctl.sizing import Card, EngineArgs, KvCapacity, Measured, MemoryNeed, Resolved
 from infctl.sizing.activation import activation, serving
 from infctl.sizing.defaults import CPU_KV_BYTES, pools, resolve
-from infctl.sizing.graphs import counts_graphs, cudagraphs
+from infctl.sizing.graphs import counts_graphs, cudagraphs, left_by_profiling
 from infctl.sizing.kv import capacity, longest
 from infctl.sizing.kv_specs import Ranks, specs
 from infctl.sizing.overheads import context, non_torch
@@ -82,7 +82,9 @@ def _parts(facts: ModelFacts, resolved: Resolved, card: Card, seen: Measured) ->
         # A start that found everything compiled reports no more than serving needs.
         peak if peak.expected < served.expected else served,
         _preferred(seen.cudagraph_bytes, cudagraphs(facts, resolved, card)),
-        _preferred(seen.non_torch_bytes, non_torch(resolved, card)),
+        _preferred(
+            seen.non_torch_bytes, non_torch(resolved, card) + left_by_profiling(facts, resolved, card)
+        ),
         context(card),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infctl.figure import ZERO, Figure
 from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
-from infctl.sizing.activation import activation
+from infctl.sizing.activation import serving
 
 MIB = 2**20
 GIB = 2**30
@@ -47,7 +47,7 @@ def runtime_headroom(facts: ModelFacts, resolved: Resolved, card: Card = _ANY_CA
     """Bytes that vLLM takes once it serves and has not reserved at its start.
 
     Sampling with top-k and top-p leaves twelve bytes a logit in PyTorch's cache (S rows times V; seen in all
-    measured starts), of which the profile run's peak, free by then, covers a part; four of them are float32
+    measured starts), of which the work of a batch, over by then, covers a part; four of them are float32
     copies that 0.32's profile run never makes.
     """
     if card.cpu:
@@ -56,5 +56,5 @@ def runtime_headroom(facts: ModelFacts, resolved: Resolved, card: Card = _ANY_CA
     if facts.pooling:
         return LATE_KERNELS + scratch
     logits = min(resolved.max_num_seqs, resolved.max_num_batched_tokens) * facts.vocab
-    reserved = activation(facts, resolved, card).expected
+    reserved = serving(facts, resolved, card).expected
     return LATE_KERNELS + scratch + max(4 * logits, 12 * logits - reserved)

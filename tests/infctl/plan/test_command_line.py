@@ -55,7 +55,7 @@ def test_a_cache_that_was_written_is_passed_as_it_is(stacked: Any) -> None:
 
 
 def test_a_context_that_does_not_fit_is_shortened(stacked: Any) -> None:
-    assert flags(stacked({"chat": {"source": "llama-8b"}}, "1xL4"), "chat")["--max-model-len"] == "8192"
+    assert flags(stacked({"chat": {"source": "llama-8b"}}, "1xL4"), "chat")["--max-model-len"] == "9216"
     assert "--max-model-len" not in flags(stacked({"chat": {"source": "llama-8b"}}, "1xH100"), "chat")
 
 

@@ -18,7 +18,10 @@ def flags(plan: Plan) -> dict[str, str]:
 
 
 def moved(flags: dict[str, str], mib: int, share: float = 0.0) -> dict[str, str]:
-    return {KV_BYTES: str(int(flags[KV_BYTES]) + mib * MIB), GATE: f"{float(flags[GATE]) + share:.3f}"}
+    return {
+        KV_BYTES: str(int(flags[KV_BYTES]) + mib * MIB),
+        GATE: f"{round(float(flags[GATE]) + share, 3):g}",
+    }
 
 
 def test_what_runs_stays_where_it_is_as_good(planned: Planned) -> None:

@@ -37,7 +37,7 @@ def placed(plan: Plan) -> dict[str, list[int]]:
             {"s": [3], "p": [2], "w": [0, 1]}),
         # The biggest need gets the biggest card.
         ({"t": TINY, "c": CHAT}, "1xL4, 1xH100", {"t": [0], "c": [1]}),
-        ({"e": EMBED, "c": CHAT, "t": TINY}, "1xH100, 2xL4", {"e": [1], "c": [0], "t": [2]}),
+        ({"e": EMBED, "c": CHAT, "t": TINY}, "1xH100, 2xL4", {"e": [2], "c": [0], "t": [1]}),
         ({"w": CHAT | {"tensor_parallel": 2}, "e": EMBED}, "1xH100, 2xL4", {"w": [1, 2], "e": [0]}),
         # Fewer cards than places: the small ones move together, then in with somebody.
         ({"c": CHAT, "e": EMBED, "r": RERANK}, "2xL4", {"c": [0], "e": [1], "r": [1]}),

@@ -212,3 +212,17 @@ def test_arguments_that_vllm_refuses_together_are_named(model, args, says):
     found = need(model, args, L4)
     assert found.fate == "start"
     assert says in found.reason
+
+
+def test_with_kv_bytes_given_the_larger_of_compiling_and_serving_has_to_be_free():
+    found = need(QWEN_7B, EngineArgs(max_model_len=8192), L4)
+    outside = found.non_torch + found.context
+    serving = found.serving + found.cudagraphs + outside
+    assert found.activation.expected > found.serving.expected
+    # With plenty of KV cache serving is the larger moment, with none compiling is.
+    assert found.work(2 * GIB).expected == serving.expected
+    assert found.work(0).expected == max((found.activation + outside).expected, serving.expected)
+    for kv in (0, 64 << 20, 2 * GIB):
+        at_once = found.weights + found.work(kv)
+        assert at_once.high + kv >= (found.weights + found.activation + outside).high
+        assert at_once.high + kv >= (found.weights + serving).high + kv
