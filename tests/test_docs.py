@@ -30,7 +30,9 @@ def test_every_python_file_is_in_the_annotated_tree() -> None:
     assert page.count("\n") > 100
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/planning.md"]
+)
 def test_every_file_a_page_links_to_or_names_exists(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     links = re.findall(r"\]\(([^)#:]+)\)", text)
@@ -45,3 +47,12 @@ def test_every_make_target_the_readme_names_exists() -> None:
     targets = re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text("utf-8"))
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
+
+
+def test_the_plan_in_the_readme_is_what_the_command_prints() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    printed = (ROOT / "tests/golden/plan/profile-l4x4.txt").read_text("utf-8")
+    _, _, rest = readme.partition("$ infctl plan -f profiles/l4x4.yaml --gpus 4xL4\n")
+    shown, _, _ = rest.partition("```")
+    assert len(shown) > 1000
+    assert printed.startswith(shown)
