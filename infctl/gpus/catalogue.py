@@ -128,7 +128,7 @@ CATALOGUE: Mapping[str, int] = MappingProxyType(
 )
 """Name or alias, exactly as written above -> memory in bytes."""
 
-_MAKER = re.compile(r"\b(nvidia|tesla|geforce|quadro|graphics|gpu)\b|[^a-z0-9]+")
+_MAKER = re.compile(r"\b(nvidia|tesla|geforce|quadro|graphics|gpu)\b|[\W_]+")
 
 
 def lookup(name: str) -> CatalogueCard | None:

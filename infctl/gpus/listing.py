@@ -74,7 +74,14 @@ def _as_profile(text: str) -> tuple[str, Moved]:
     if _UNDER_GPUS.match(text):
         return text, lambda where: where
     if not re.match(r"\s*\[", text):
-        return f"gpus:\n{text}", lambda where: where and replace(where, line=max(1, where.line - 1))
+        # Indented, so that a bare `4xL4` is a value too.
+        inside = "".join(f" {line}" for line in text.splitlines(keepends=True))
+        return (
+            f"gpus:\n{inside}",
+            lambda where: (
+                where and replace(where, line=max(1, where.line - 1), column=max(1, where.column - 1))
+            ),
+        )
     start = len(text) - len(text.lstrip())
     line = text.count("\n", 0, start) + 1
 

@@ -14,8 +14,9 @@ from infctl.profile.values import shown
 
 FORMS = "4xL4, h100:2, L4, 2xL4,1xH100, cpu, detect, or a file with a list of cards"
 
-_BEFORE = re.compile(r"(?P<count>[0-9]{1,9})\s*[xX*]\s*(?P<name>[^:]+)")
-_AFTER = re.compile(r"(?P<name>[^:]+?)\s*:\s*(?P<count>[0-9]{1,9})")
+_BEFORE = re.compile(r"(?P<count>[0-9]{1,18})\s*[xX*]\s*(?P<name>[^:]+)")
+_AFTER = re.compile(r"(?P<name>[^:]+?)\s*:\s*(?P<count>[0-9]{1,18})")
+_ONLY_COUNT = re.compile(r"[0-9]{1,2}|[0-9]+\s*[xX*]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _FILE = re.compile(r"[/\\]|\.(ya?ml|json|csv|txt)$")
 
@@ -23,9 +24,9 @@ _FILE = re.compile(r"[/\\]|\.(ya?ml|json|csv|txt)$")
 def parse(text: str) -> tuple[Gpu, ...]:
     """Empty for `cpu`. Raises UsageError where the text says nothing, PlanError for a card nobody knows."""
     text = text.strip()
-    if text in {"cpu", "none"}:
+    if text.lower() in {"cpu", "none"}:
         return ()
-    if text == "detect":
+    if text.lower() == "detect":
         return detect()
     if _FILE.search(text) or _is_file(text):
         return _from_file(text)
@@ -45,7 +46,7 @@ def _names(part: str, text: str) -> list[str]:
     match = _BEFORE.fullmatch(part) or _AFTER.fullmatch(part)
     count = int(match["count"]) if match else 1
     name = (match["name"] if match else part).strip()
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or _ONLY_COUNT.fullmatch(part):
         raise UsageError(f"--gpus {shown(text)} names no GPUs", hint=f"write {FORMS}")
     if not 1 <= count <= GPUS_MAX:
         raise UsageError(f"--gpus {shown(text)}: {count} GPUs", hint=f"1 to {GPUS_MAX}; for none write cpu")

@@ -48,7 +48,7 @@ def test_a_card_is_found_as_the_driver_and_as_people_write_it(written: str, card
     assert found.name == card
 
 
-@pytest.mark.parametrize("name", ["", "A100", "V100", "L5", "Radeon", "x" * 1000, "NVIDIA", "GeForce"])
+@pytest.mark.parametrize("name", ["", "A100", "V100", "L5", "Radeon", "x" * 1000, "NVIDIA", "GeForce", "L4é"])
 def test_what_is_not_one_card_is_none(name: str) -> None:
     assert lookup(name) is None
 

@@ -32,6 +32,8 @@ def names(text: str) -> list[str]:
         ("L4, H100:2", ["L4", "H100", "H100"]),
         ("64xL4", ["L4"] * 64),
         ("cpu", []),
+        ("CPU", []),
+        ("None", []),
     ],
 )
 def test_cards_are_named_with_a_count_before_or_after(text: str, cards: list[str]) -> None:
@@ -46,7 +48,22 @@ def test_a_named_card_has_its_catalogue_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "4xL4;ls", "0xL4", "65xL4", "L4:0", "60xL4,5xT4", "L4,,L4", ":", "9" * 400 + "xL4"]
+    "text",
+    [
+        "",
+        "4xL4;ls",
+        "0xL4",
+        "65xL4",
+        "L4:0",
+        "60xL4,5xT4",
+        "L4,,L4",
+        ":",
+        "9" * 400 + "xL4",
+        "4x",
+        "4",
+        "12 *",
+        "9" * 11 + "xL4",
+    ],
 )
 def test_what_means_nothing_is_a_usage_error_that_says_what_would(text: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -97,10 +114,27 @@ def test_what_nvidia_smi_printed_is_a_list_of_cards(tmp_path: Path) -> None:
     assert (second.name, second.memory_bytes) == ("Odd", 24 * 2**30)
 
 
-def test_a_file_may_say_cpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["gpus: cpu\n", "cpu\n", "# none\ncpu"])
+def test_a_file_may_say_cpu(tmp_path: Path, text: str) -> None:
     file = tmp_path / "cards.yaml"
-    file.write_text("gpus: cpu\n")
+    file.write_text(text)
     assert parse(str(file)) == ()
+
+
+def test_a_file_may_hold_a_count_and_a_name_as_a_profile_does(tmp_path: Path) -> None:
+    file = tmp_path / "cards.txt"
+    file.write_text("2xL4\n")
+    assert [card.name for card in parse(str(file))] == ["L4", "L4"]
+
+
+def test_what_a_terminal_would_obey_is_taken_out_of_names(tmp_path: Path) -> None:
+    file = tmp_path / "cards.csv"
+    file.write_text("0, GPU-1, \x1b[31mOdd, 24576 MiB\n1, GPU-2, Odd\x07, [N/A]\n")
+    with pytest.raises(PlanError) as caught:
+        parse(str(file))
+    assert caught.value.problems[0].message == "no card called Odd is in the catalogue"
+    file.write_text("0, GPU-1, \x1b[31mOdd, 24576 MiB\n")
+    assert parse(str(file))[0].name == "[31mOdd"
 
 
 @pytest.mark.parametrize(
