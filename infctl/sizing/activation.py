@@ -58,10 +58,16 @@ def _spread(peak: int, share: float) -> int:
     return max(int(peak * share), 32 * MIB)
 
 
+COMPILED_CODE = 48 * MIB
+"""What compiled code allocates beside its tensors: the same in starts of 8,192 and of 16,384 tokens, and with
+keys of 512, 1,024 and 4,096 numbers."""
+
+
 def _layers(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
     # Quantised products bring their own kernels; mxfp4 is for experts only.
     plain = method(facts, resolved) in {"none", "mxfp4"}
-    return forward(facts, resolved, card) + (_product_workspace(card) if plain else 0)
+    compiled = COMPILED_CODE if resolved.compiled else 0
+    return forward(facts, resolved, card) + compiled + (_product_workspace(card) if plain else 0)
 
 
 def _product_workspace(card: Card) -> int:

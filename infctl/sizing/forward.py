@@ -101,13 +101,13 @@ def _dense(facts: ModelFacts, resolved: Resolved, layer: Layer) -> int:
 
     Eager code holds the layer's input, the residual, the normed states and, while the last product still
     holds its first operand's source, the result. Gemma's norms write a residual of their own. Compiled code
-    frees the result's place earlier, but holds part of the attention's tensors across the pieces.
+    frees the result's place earlier.
     """
     part = layer.feed_forward
     width = part.dense // resolved.tensor_parallel
     inner = 3 * width if part.gated else 2 * width
     if resolved.compiled:
-        return inner + 3 * facts.hidden + 3 * _kv_width(layer.attention, resolved)
+        return inner + 3 * facts.hidden
     if _eight_bit_inputs(facts, resolved):
         inner += width // 2
     states = 3 if facts.family in _REUSES_NAME else 4

@@ -28,7 +28,7 @@ SPLIT_REQUESTS = 992
 """The most requests of a batch that it cuts so."""
 
 FIRST_PIECES = 98 * MIB
-"""What the first capture costs beside a layer's tensors: a stream's workspaces, pieces of the driver's own."""
+"""What the first capture costs beside a layer's tensors: workspaces of its stream, the driver's own."""
 
 FIRST_RUN = 96 * MIB
 """Encoders are captured without a profile run before, so kernels and workspaces are loaded meanwhile."""
@@ -69,7 +69,8 @@ def left_by_profiling(facts: ModelFacts, resolved: Resolved, card: Card) -> Figu
     The others skip attention until the KV cache has its memory. Public starts of one model on one card report
     0.13 GiB of non-torch memory before vLLM profiled graphs and 0.25 GiB ever since.
     """
-    if card.cpu or not resolved.compiled or not _estimates_first(facts, resolved):
+    several = resolved.tensor_parallel * resolved.pipeline_parallel > 1  # reported as a whole, kernels too
+    if card.cpu or several or not _estimates_first(facts, resolved):
         return ZERO
     return Figure(120 * MIB, 0, 160 * MIB, "assumed")
 

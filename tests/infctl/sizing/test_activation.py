@@ -88,7 +88,7 @@ def test_compiling_holds_a_second_embedding_table_once():
     args = EngineArgs(vllm="0.25", max_num_batched_tokens=2048, max_num_seqs=256)
     figure = activation(QWEN_7B, resolve(QWEN_7B, args, H100), H100)
     assert figure.expected / GIB == pytest.approx(1.04, abs=0.01)
-    assert figure.low < peak(QWEN_7B, max_num_batched_tokens=2048, max_num_seqs=256, enforce_eager=True) * GIB
+    assert figure.low < figure.expected / 3
 
 
 def test_the_first_runner_draws_with_three_float32_copies_of_the_logits():
