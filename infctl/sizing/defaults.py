@@ -20,7 +20,7 @@ _DTYPES = {"half": "float16", "float": "float32"}
 
 def resolve(facts: ModelFacts, args: EngineArgs, card: Card) -> Resolved:
     """`args` with nothing left open, as vLLM's server would run them on `card`."""
-    length = args.max_model_len if args.max_model_len is not None else facts.context
+    length = args.max_model_len or facts.default_context or facts.context
     tokens, seqs = _batch(facts, args, card, length)
     dtype = facts.dtype if args.dtype in {None, "auto"} else _DTYPES.get(str(args.dtype), str(args.dtype))
     kv_dtype = _kv_dtype(args.kv_cache_dtype, dtype)

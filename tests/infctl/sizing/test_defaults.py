@@ -68,6 +68,14 @@ def test_what_is_written_stays():
     assert found.gpu_memory_utilization == 0.5
 
 
+def test_an_open_length_is_what_the_model_takes_unless_vllm_takes_less_by_itself():
+    """LongRoPE models start with their short context, whose tokens are as good as they were trained."""
+    long = replace(DECODER, default_context=4096)
+    assert resolve(DECODER, EngineArgs(), L4).max_model_len == 131_072
+    assert resolve(long, EngineArgs(), L4).max_model_len == 4096
+    assert resolve(long, EngineArgs(max_model_len=65_536), L4).max_model_len == 65_536
+
+
 def test_default_sequences_are_no_more_than_the_tokens_of_a_batch():
     assert resolve(DECODER, EngineArgs(max_num_batched_tokens=64), L4).max_num_seqs == 64
 
