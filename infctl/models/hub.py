@@ -82,6 +82,7 @@ class Hub:
             raise
 
     def _model(self, hub_id: str, revision: str) -> Files:
+        self._open()  # what has to be imported for it is not the hub's time
         repo = _Repo(self, hub_id, revision, time.monotonic() + self.timeout_s)
         place = f"{hub_id}@{revision}/{CONFIG}"
         config = decoded(repo.need(CONFIG, CONFIG_BYTES_MAX), place)

@@ -196,7 +196,7 @@ def test_a_file_of_bytes_is_no_list(tmp_path: Path) -> None:
         parse(str(file))
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=30) | st.from_regex(r"([0-9]{0,3}x?[A-Za-z0-9 :]{1,6},?){1,4}", fullmatch=True))
 def test_no_text_makes_anything_but_cards_or_an_error(text: str) -> None:
     assume(text.strip() != "detect")
@@ -206,7 +206,7 @@ def test_no_text_makes_anything_but_cards_or_an_error(text: str) -> None:
         assert error.hint or error.problems  # noqa: PT017 - either outcome is right
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.text(max_size=60)
     | st.from_regex(r"(gpus: ?)?(\[?\{(name|index|memory): ?[A-Z0-9\[]{0,4}\}?,?\]?\n?){0,3}", fullmatch=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from infctl.errors import Location, PlanError, Problem
 from infctl.models.document import BYTES_MAX, DEPTH_MAX, read_config
+from tests.examples import examples
 
 
 def _refused(text: str) -> tuple[Problem, ...]:
@@ -95,7 +96,7 @@ def test_quotes_without_an_end_are_refused_in_time() -> None:
     assert time.monotonic() - start < 10
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(text=st.text(max_size=60))
 def test_no_text_raises_anything_else(text: str) -> None:
     with suppress(PlanError):
@@ -110,7 +111,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     tree=st.dictionaries(
         st.text(min_size=1, max_size=5).filter(lambda key: "/" not in key), VALUES, max_size=4

@@ -186,11 +186,11 @@ def patience() -> Iterator[threading.Event]:
 def test_a_silent_hub_is_given_up_in_time(fake_hub: Any, patience: threading.Event) -> None:
     fake_hub.answers[f"/{MODEL}/resolve/main/config.json"] = lambda _: patience.wait(30)
     began = time.monotonic()
-    hub = Hub(fake_hub.url, 0.2)
+    hub = Hub(fake_hub.url, 0.5)
     error = refused(hub)
     hub.close()
-    assert (error.why, str(error)) == ("unreachable", "127.0.0.1 did not answer within 0.2 s")
-    assert time.monotonic() - began < 3
+    assert (error.why, str(error)) == ("unreachable", "127.0.0.1 did not answer within 0.5 s")
+    assert time.monotonic() - began < 5
 
 
 def test_a_hub_that_drips_is_given_up_in_time(fake_hub: Any, patience: threading.Event) -> None:
@@ -203,7 +203,7 @@ def test_a_hub_that_drips_is_given_up_in_time(fake_hub: Any, patience: threading
             handler.wfile.flush()
 
     fake_hub.answers[f"/{MODEL}/resolve/main/config.json"] = drip
-    hub = Hub(fake_hub.url, 0.3)
+    hub = Hub(fake_hub.url, 1.0)
     error = refused(hub)
     hub.close()
     assert (error.why, str(error)) == ("unreachable", "127.0.0.1 answers too slowly")

@@ -17,7 +17,7 @@ from tests.examples import examples
 GIB = 2**30
 NAMES = ("a", "b", "c", "d")
 CARDS = ("L4", "A10", "L40S", "RTX 4090", "H100", "A100 40GB")
-QUICK = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def written(**fields: Any) -> st.SearchStrategy[dict[str, Any]]:
@@ -96,7 +96,7 @@ def test_no_card_is_given_more_than_it_has(attempt: Any, models: dict[str, Any],
         assert sum(map(float, gates.values())) <= 1.0
 
 
-@QUICK
+@settings(QUICK, max_examples=examples(10))
 @given(models=PROFILES, names=GPUS)
 def test_a_plan_follows_from_its_inputs_alone(attempt: Any, models: dict[str, Any], names: list[str]) -> None:
     assert attempt(models, cards_of(names)) == attempt(models, cards_of(names))
