@@ -10,6 +10,9 @@ Origin = Literal["computed", "measured", "fitted", "assumed"]
 here with these settings. fitted: a formula with a reason, its constants from measured starts elsewhere.
 assumed: nothing better is known."""
 
+MIB = 2**20
+GIB = 2**30
+
 _WORST_FIRST: tuple[Origin, ...] = ("assumed", "fitted", "computed", "measured")
 
 
@@ -45,3 +48,8 @@ def within(value: int, share: float, origin: Origin) -> Figure:
     """`share` 0.05: five per cent either way."""
     spread = int(value * share)
     return Figure(value, value - spread, value + spread, origin)
+
+
+def gib(size: int, places: int = 1) -> str:
+    """Bytes in a sentence: `4.3 GiB`."""
+    return f"{size / GIB:.{places}f} GiB"

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from infctl.figure import GIB
 from infctl.sizing import Measured
 
-GIB = 2**30
 LINE_CHARS_MAX = 2000
 WHOLE_MAX = 2**50
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from infctl.cli.text import Column, fitted
-from infctl.figure import Figure
+from infctl.figure import GIB, Figure
 
-GIB = 2**30
 NAME_LEAST = 8
 
 _ORIGINS = {

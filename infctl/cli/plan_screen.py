@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from infctl.cli.bars import ASCII, UNICODE
-from infctl.cli.figures import GIB, as_is, doubt, labelled, plain, shortened
+from infctl.cli.figures import as_is, doubt, labelled, plain, shortened
 from infctl.cli.plan_tables import card_rows, first_replicas, machine_rows, memory_table, model_columns
 from infctl.cli.text import plural, table
 from infctl.errors import Problem
+from infctl.figure import gib
 from infctl.plan import Plan, Replica, Setting
 
 Paint = Callable[[str, str], str]
@@ -48,9 +49,9 @@ def heading(name: str, plan: Plan, memory_bytes: int | None = None) -> str:
     cards = []
     for (card, size), count in kinds.items():
         each = " each" if count > 1 else ""
-        cards.append(f"{count} x {card}" + (f" ({size / GIB:.2f} GiB{each})" if size else ""))
+        cards.append(f"{count} x {card}" + (f" ({gib(size, 2)}{each})" if size else ""))
     if any(not replica.gpus for replica in plan.replicas):
-        cards.append("the CPU" + (f" ({memory_bytes / GIB:.1f} GiB of memory)" if memory_bytes else ""))
+        cards.append("the CPU" + (f" ({gib(memory_bytes)} of memory)" if memory_bytes else ""))
     return f"{name} · {plural(len(plan.replicas), 'engine')} on {', '.join(cards)}"
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from infctl.cli import machine
 from infctl.cli.actual import Start
-from infctl.cli.figures import GIB
 from infctl.cli.project import open_project
 from infctl.errors import PlanError, Problem
+from infctl.figure import gib
 from infctl.sizing import Card, EngineArgs, Measured, Resolved
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _overfull(plan: Plan, memory: int, project: Project) -> Iterator[Problem]:
     """On a CPU every engine fits by itself; together they may not."""
     taken = sum(replica.need.footprint.expected for replica in plan.replicas if replica.need is not None)
     if taken > memory:
-        told = f"the engines take {taken / GIB:.1f} GiB together, and this machine has {memory / GIB:.1f} GiB"
+        told = f"the engines take {gib(taken)} together, and this machine has {gib(memory)}"
         yield Problem(
             told, "models", project.loaded.where("models"), "fewer or smaller models, or fewer replicas"
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from infctl.cli.figures import GIB, as_is, doubt, labelled, plain, shortened, source
+from infctl.cli.figures import as_is, doubt, labelled, plain, shortened, source
 from infctl.cli.text import Column, number, table
-from infctl.figure import Figure
+from infctl.figure import GIB, Figure, gib
 from infctl.sizing import MemoryNeed
 
 Paint = Callable[[str, str], str]
@@ -44,7 +44,7 @@ def lines(
 def heading(model: str, need: MemoryNeed) -> str:
     """`Qwen/Qwen2.5-7B-Instruct on L4 (22.05 GiB) · vLLM 0.25`."""
     card, resolved = need.card, need.resolved
-    total = f"{card.total_bytes / GIB:.2f} GiB" + (", nominal" if card.nominal else "")
+    total = gib(card.total_bytes, 2) + (", nominal" if card.nominal else "")
     ranks = resolved.tensor_parallel * resolved.pipeline_parallel
     cards = f"{ranks} x {card.name}" if ranks > 1 else card.name
     return f"{model} on {cards} ({total}{' each' if ranks > 1 else ''}) · vLLM {resolved.vllm}"

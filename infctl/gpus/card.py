@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GIB = 2**30
 GPUS_MAX = 64
 """Of one machine; what a profile may list, too."""
 

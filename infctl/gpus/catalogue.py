@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from infctl.gpus.card import GIB
+from infctl.figure import GIB
 
 
 @dataclass(frozen=True, slots=True)

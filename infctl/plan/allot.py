@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infctl.plan.asks import MIB, Ask
+from infctl.figure import MIB
+from infctl.plan.asks import Ask
 
 CARD_MARGIN = 256 * MIB
 """Kept free on each card: fragments of PyTorch's allocator, and kernels that are loaded by the first request

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from infctl.figure import Figure, exactly
+from infctl.figure import MIB, Figure, exactly
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
 from infctl.plan.engine_args import engine_args
@@ -19,9 +19,6 @@ from infctl.sizing.kv import bytes_for, refusal
 from infctl.sizing.kv_specs import specs
 from infctl.sizing.need import need
 from infctl.sizing.overheads import runtime_headroom
-
-MIB = 2**20
-GIB = 2**30
 
 USUAL_AT_ONCE = 32
 """Requests of full length; few engines ever compute as many as vLLM's own limit of 256 or 1,024."""

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infctl.figure import gib
 from infctl.models import ModelFacts
 from infctl.plan.allot import Allotment
 from infctl.plan.asks import LEAST_CONTEXT, Ask
 from infctl.plan.packing import Site
-from infctl.plan.words import cards, gib, names, share
+from infctl.plan.words import cards, names, share
 from infctl.profile.check.arguments import OWNED_FLAGS
 from infctl.profile.schema import Model
 from infctl.sizing import MemoryNeed

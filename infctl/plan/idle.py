@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from infctl.figure import GIB, gib
 from infctl.gpus import Gpu
-from infctl.plan.asks import GIB, Sizer, card_of
+from infctl.plan.asks import Sizer, card_of
 from infctl.plan.changes import Change, tried
 from infctl.plan.draft import Draft
 from infctl.plan.model import CardUse, IdleMemory
-from infctl.plan.words import gib, names, ordinal
+from infctl.plan.words import names, ordinal
 from infctl.profile.schema import Model, Placement, Profile
 
 LEAST_SHARE = 0.2

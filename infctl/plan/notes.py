@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infctl.figure import gib
 from infctl.gpus import Gpu
 from infctl.plan.packing import Site
-from infctl.plan.words import cards, gib, names, share
+from infctl.plan.words import cards, names, share
 
 if TYPE_CHECKING:
     from infctl.plan.sites import Engine

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from infctl.figure import gib
 from infctl.gpus import CARDS, GPUS_MAX, Gpu
 from infctl.models import ModelFacts, Quantization
 from infctl.plan.asks import Sizer, card_of
@@ -18,7 +19,7 @@ from infctl.plan.draft import Draft
 from infctl.plan.engine_args import engine_args
 from infctl.plan.failures import Failure
 from infctl.plan.lengths import STEP, USEFUL
-from infctl.plan.words import gib
+
 from infctl.profile.schema import Model, Placement, Profile
 from infctl.sizing.defaults import resolve
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from infctl.figure import GIB, gib
 from infctl.plan import kept
 from infctl.plan.asks import Ask
 from infctl.plan.model import GATE, KV_BYTES, LENGTH, SEQS, Setting
-from infctl.plan.words import GIB, gib, share
+from infctl.plan.words import share
 from infctl.sizing import EngineArgs, MemoryNeed
 
 

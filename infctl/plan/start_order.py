@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-GIB = 2**30
+from infctl.figure import GIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,6 @@ from collections.abc import Sequence
 
 from infctl.gpus import Gpu
 
-GIB = 2**30
-
-
-def gib(size: int) -> str:
-    """`4.3 GiB`."""
-    return f"{size / GIB:.1f} GiB"
-
 
 def share(value: float) -> str:
     """`0.90`, `0.845`."""

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from infctl.figure import ZERO, Figure
+from infctl.figure import GIB, MIB, ZERO, Figure
 from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
 from infctl.sizing.forward import forward, kept, method, number_bytes
 from infctl.sizing.graphs import runner_v2
 from infctl.sizing.hardware import generation
-
-MIB = 2**20
-GIB = 2**30
 
 
 def activation(facts: ModelFacts, resolved: Resolved, card: Card) -> Figure:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 
-MIB = 2**20
+from infctl.figure import MIB
+
 STEP = 512
 """Bytes; every tensor is rounded up to it."""
 SMALL = MIB

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from infctl.figure import GIB
 from infctl.models import ModelFacts
 from infctl.sizing import Card, EngineArgs, Resolved
 from infctl.sizing.hardware import capability
 from infctl.sizing.kv_specs import block_size
-
-GIB = 2**30
 
 UTILIZATION = 0.92
 """vLLM's default share of the card."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from infctl.figure import ZERO, Figure
+from infctl.figure import MIB, ZERO, Figure
 from infctl.models import Attention, ModelFacts
 from infctl.sizing import Card, Resolved
 from infctl.sizing.hardware import generation
-
-MIB = 2**20
 
 LARGEST = 512
 """Tokens of the largest graph on every card but the data-centre Blackwells."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from infctl.figure import ZERO, Figure
+from infctl.figure import GIB, MIB, ZERO, Figure
 from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
 from infctl.sizing.activation import serving
-
-MIB = 2**20
-GIB = 2**30
 
 LATE_KERNELS = 184 * MIB
 """Loaded when an engine warms up or first serves: attention, sampling. The profile run skips them."""

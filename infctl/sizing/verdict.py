@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from math import ceil
 
+from infctl.figure import gib
 from infctl.models import ModelFacts
 from infctl.sizing import Fate, KvCapacity, MemoryNeed
 from infctl.sizing.kv import bytes_for, refusal
 from infctl.sizing.kv_groups import CannotGroup
 from infctl.sizing.kv_specs import Ranks
-
-GIB = 2**30
 
 BLOCK_STEP = 16
 """Tokens; the block sizes that attention backends on a GPU take are multiples of it."""
@@ -183,4 +182,4 @@ def _budget(found: MemoryNeed) -> str:
 
 
 def _gib(size: int) -> str:
-    return f"{size / GIB:.2f} GiB"
+    return gib(size, 2)

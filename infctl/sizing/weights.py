@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from infctl.figure import Figure, Origin
+from infctl.figure import MIB, Figure, Origin
 from infctl.models import ModelFacts, Quantization, Weight
 from infctl.models.inventory import parameters
 from infctl.sizing import Card, Resolved
-from infctl.sizing.allocator import MIB, Allocator
+from infctl.sizing.allocator import Allocator
 from infctl.sizing.hardware import Generation, generation
 from infctl.sizing.packing import (
     ONLINE_FP8,
