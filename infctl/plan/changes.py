@@ -12,6 +12,7 @@ from infctl.models import ModelFacts
 from infctl.plan.asks import Sizer
 from infctl.plan.draft import Draft, draft
 from infctl.plan.model import nowhere
+from infctl.profile.check import placement
 from infctl.profile.schema import Profile
 
 
@@ -33,11 +34,16 @@ class Change:
 
 
 def tried(change: Change, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer) -> Draft | None:
-    """The draft of the changed profile, with whatever still fails in it; None: it cannot even be placed."""
+    """The draft of the changed profile, with whatever still fails in it.
+
+    None: it cannot even be placed, or the profile would be refused before any plan.
+    """
     models = dict(profile.models)
     for name, fields in {**change.beside, change.model: change.fields}.items():
         models[name] = models[name].model_copy(update=dict(fields))
     changed = profile.model_copy(update={"models": models})
+    if not _wrong(changed) <= _wrong(profile):
+        return None
     facts = dict(sizer.facts) if change.facts is None else {**sizer.facts, change.model: change.facts}
     # What is known of one model with the same arguments holds in the changed profile too.
     other = replace(sizer, models=models, facts=facts)
@@ -47,3 +53,10 @@ def tried(change: Change, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer)
         return draft(changed, change.gpus or gpus, other, nowhere)
     except PlanError:
         return None
+
+
+def _wrong(profile: Profile) -> frozenset[tuple[str, str]]:
+    """What contradicts itself in it, whichever cards there are: those are the plan's to compare."""
+    anywhere = profile.gpus.model_copy(update={"devices": ()})
+    found = placement.check(profile.model_copy(update={"gpus": anywhere}))
+    return frozenset((finding.path, finding.message) for finding in found)

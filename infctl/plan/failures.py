@@ -15,7 +15,7 @@ from infctl.plan.packing import Site
 from infctl.plan.words import cards, names, share
 from infctl.profile.check.arguments import OWNED_FLAGS
 from infctl.profile.schema import Model
-from infctl.sizing import MemoryNeed
+from infctl.sizing import EngineArgs, MemoryNeed
 from infctl.sizing.kv import bytes_for
 from infctl.sizing.kv_specs import specs
 
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 
 _TO_BLAME = {
+    "--block-size": "block_size",
+    "--kv-cache-memory-bytes": "kv_cache_memory",
     "--tensor-parallel-size": "tensor_parallel",
     "--pipeline-parallel-size": "pipeline_parallel",
+    "--max-num-seqs": "max_num_seqs",
     "--max-num-batched-tokens": "max_num_batched_tokens",
 }
 """A flag that sizing names in its reason -> the field of the model that writes it."""
+_OPEN = EngineArgs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def _alone(ask: Ask, found: Allotment, where: str, total: int, model: Model) -> 
     told = (ask.model,)
     there = total - found.headroom
     bare = ask.fixed.high
-    if ask.budget is not None:
+    if ask.budget is not None and ask.budget >= ask.fixed.low - ask.need.context.low:
         message = (
             f"{share(ask.need.resolved.gpu_memory_utilization)} of {where} and the CUDA context are"
             f" {gib(ask.taken(None).high)}, the card has {gib(total)}"
@@ -129,9 +133,15 @@ def unfit(ask: Ask, need: MemoryNeed, facts: ModelFacts) -> Failure | None:
         )
         length = need.resolved.max_model_len
         return Failure(told, f"{path}/{key}", _one_request(ask, one, need.kv_bytes.expected, length))
-    key = next((field for flag, field in _TO_BLAME.items() if flag in need.reason), "source")
-    key = "gpu_memory_utilization" if written else key
-    return Failure(told, f"{path}/{key}", _plain(need.reason))
+    otherwise = "gpu_memory_utilization" if written else "source"
+    named = (field for flag, field in _TO_BLAME.items() if flag in need.reason and _wrote(ask.args, field))
+    return Failure(told, f"{path}/{next(named, otherwise)}", _plain(need.reason))
+
+
+def _wrote(args: EngineArgs, field: str) -> bool:
+    """The profile has a value of its own for it."""
+    name = "kv_cache_memory_bytes" if field == "kv_cache_memory" else field
+    return bool(getattr(args, name) != getattr(_OPEN, name))
 
 
 def _one_request(ask: Ask, needed: int, there: int, length: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from infctl.figure import gib
+from infctl.figure import GIB, gib
 from infctl.gpus import CARDS, GPUS_MAX, Gpu
 from infctl.models import ModelFacts, Quantization
 from infctl.plan.asks import Sizer, card_of
@@ -19,9 +19,10 @@ from infctl.plan.draft import Draft
 from infctl.plan.engine_args import engine_args
 from infctl.plan.failures import Failure
 from infctl.plan.lengths import STEP, USEFUL
-
+from infctl.plan.words import names
 from infctl.profile.schema import Model, Placement, Profile
 from infctl.sizing.defaults import resolve
+from infctl.sizing.verdict import BLOCK_STEP
 
 AT_MOST = 4
 """Changes proposed for one failure."""
@@ -30,6 +31,7 @@ WIDEST = 8
 """Cards a replica is cut across at most, in a proposal."""
 OLDEST = (8, 0)
 """Compute capability of the cards that are proposed: older ones have no bfloat16."""
+NO_CHANGE = "no single change makes it fit: infctl size MODEL --gpu NAME shows what would"
 FOUR_BITS = Quantization("awq", bits=4, group_size=128, zero_points=True, name="awq")
 
 Works = Callable[[Change], Draft | None]
@@ -40,7 +42,7 @@ def hint(failure: Failure, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer
 
     def works(change: Change) -> Draft | None:
         then = tried(change, profile, gpus, sizer)
-        if then is None or not then.failed <= found.failed:
+        if then is None or not then.failed <= found.failed or not then.failed.isdisjoint(failure.models):
             return None
         # Placed, that is: a neighbour's own failure on the same card would leave the change unproven.
         return then if {replica.model for replica in then.replicas}.issuperset(failure.models) else None
@@ -56,7 +58,7 @@ def hint(failure: Failure, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer
         if len(lines) == AT_MOST:
             break
     if not lines:
-        return "no single change makes it fit: infctl size MODEL --gpu NAME shows what would"
+        return NO_CHANGE
     return _listed(lines)
 
 
@@ -71,7 +73,7 @@ def hint_for_cards(name: str, needed: int, profile: Profile, gpus: tuple[Gpu, ..
         then = tried(change, profile, gpus, sizer)
         return None if then is None or then.failures else then
 
-    lines = []
+    lines = list(_shared(profile, sizer, works))
     fewer = range((profile.models[name].replicas or 1) - 1, 0, -1)
     for change, then in _first(works, *(Change(f"{n}", name, {"replicas": n}) for n in fewer)):
         count = int(change.says)
@@ -84,6 +86,25 @@ def hint_for_cards(name: str, needed: int, profile: Profile, gpus: tuple[Gpu, ..
         change = Change(f"gpus: {needed}x{gpus[0].name}", name, gpus=more)
         lines += [_said(*found) for found in _first(works, change)]
     return _listed(lines)
+
+
+def _shared(profile: Profile, sizer: Sizer, works: Works) -> Iterator[str]:
+    """All single engines that nobody placed, on one card."""
+    place = {"gpu": Placement(share="one")}
+    movable = [
+        name
+        for name, model in profile.models.items()
+        if model.gpu.auto
+        and (model.replicas or 1) * model.tensor_parallel * model.pipeline_parallel == 1
+        and sizer.knows(name)
+    ]
+    if len(movable) < 2:
+        return
+    says = f"gpu: {{share: one}} on {names(movable)}"
+    change = Change(says, movable[0], place, beside=dict.fromkeys(movable[1:], place))
+    for _, then in _first(works, change):
+        held = [f"{name} {tokens:,}" for name in movable for tokens in then.tokens(name) if tokens]
+        yield f"{says} ({names(held)} tokens of KV cache)" if held else says
 
 
 def _said(change: Change, then: Draft) -> str:
@@ -100,16 +121,19 @@ def _candidates(
     profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, failure: Failure
 ) -> Iterator[Candidates]:
     kinds = (
+        _block,
         _shorter,
         _own_share,
+        _smaller_share,
         _small_cache,
         _fewer_seqs,
         _fewer_replicas,
         _own_card,
         _small_weights,
         _wider,
+        _fewer_stages,
     )
-    for kind in kinds if profile.gpus.kind != "cpu" else (_shorter,):
+    for kind in kinds if profile.gpus.kind != "cpu" else (_shorter, _own_share, _smaller_share):
         for model in failure.models:
             yield partial(kind, model, profile.models[model], sizer, gpus)
     if profile.gpus.kind != "cpu":
@@ -161,6 +185,33 @@ def _own_share(
         yield from _first(
             works, Change("no kv_cache_memory: the plan chooses", name, {"kv_cache_memory": None})
         )
+
+
+def _smaller_share(
+    name: str, model: Model, _sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    """The most whole GiB of KV cache below what is written."""
+    if model.kv_cache_memory is None:
+        return
+
+    def change(size: int) -> Change:
+        return Change(f"kv_cache_memory: {size}GiB", name, {"kv_cache_memory": size * GIB})
+
+    low, high = 0, (model.kv_cache_memory - 1) // GIB
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if works(change(middle)) is not None else (low, middle - 1)
+    if low:
+        yield from _first(works, change(low))
+
+
+def _block(
+    name: str, model: Model, _sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    size = model.block_size or 0
+    if size % BLOCK_STEP:
+        least = max(size // BLOCK_STEP, 1) * BLOCK_STEP
+        yield from _first(works, Change(f"block_size: {least}", name, {"block_size": least}))
 
 
 def _small_cache(
@@ -222,6 +273,17 @@ def _wider(
     # Wider first holds more; narrower only helps where the heads cannot be cut as asked.
     widths = [n for n in even if n > now] + ([n for n in even if n < now] + [1] if heads % now else [])
     yield from _first(works, *(Change(f"tensor_parallel: {n}", name, {"tensor_parallel": n}) for n in widths))
+
+
+def _fewer_stages(
+    name: str, model: Model, sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    """Where there are more stages than layers: the fewest that hold it."""
+    layers = len(sizer.facts[name].layers)
+    if model.pipeline_parallel > layers:
+        counts = [n for n in (1, 2, 4, 8, 16, 32) if n < layers] + [layers]
+        changes = (Change(f"pipeline_parallel: {n}", name, {"pipeline_parallel": n}) for n in counts)
+        yield from _first(works, *changes)
 
 
 def _heads(facts: ModelFacts) -> int:

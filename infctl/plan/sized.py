@@ -23,9 +23,13 @@ from infctl.plan.idle import idle_memory
 from infctl.plan.kept import NOTHING_RUNS, Running
 from infctl.plan.model import Plan, Where, nowhere
 from infctl.plan.packing import TooFewCards
-from infctl.plan.remedies import hint, hint_for_cards
+from infctl.plan.remedies import NO_CHANGE, hint, hint_for_cards
 from infctl.profile.schema import Profile
 from infctl.sizing import Vllm
+
+HINTED = 4
+"""Failures for which changes are sought: each search plans the profile a hundred times."""
+LATER = "what would make it fit is told once those above do"
 
 
 def plan(
@@ -52,12 +56,19 @@ def plan(
         found = draft(profile, gpus, sizer, where, running)
     except TooFewCards as short:
         more = hint_for_cards(short.model, short.needed, profile, gpus, sizer)
+        # Counting cards is enough only where nobody knows the bytes.
+        more = more or (NO_CHANGE if sizer.knows(short.model) else "")
         problems = [replace(problem, hint=more or problem.hint) for problem in short.problems]
         raise PlanError(short.message, problems=problems) from None
     if found.failures:
         problems = [
-            Problem(f.message, f.path, where(f.path), hint(f, profile, gpus, sizer, found))
-            for f in found.failures
+            Problem(
+                failure.message,
+                failure.path,
+                where(failure.path),
+                hint(failure, profile, gpus, sizer, found) if number < HINTED else LATER,
+            )
+            for number, failure in enumerate(found.failures)
         ]
         raise PlanError("the models do not fit the GPUs", problems=problems)
     planned = found.plan(gpus, facts, where)

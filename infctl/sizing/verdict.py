@@ -98,11 +98,12 @@ def _gate(found: MemoryNeed) -> str:
 def _beyond(found: MemoryNeed) -> str:
     over = found.footprint.expected - found.card.total_bytes
     total, card = _gib(found.footprint.expected), _gib(found.card.total_bytes)
-    says = f"{_parts(found)}: {total} on a card of {card}, {_gib(over)} too much"
+    kind = "machine" if found.card.cpu else "card"
+    says = f"{_parts(found)}: {total} on a {kind} of {card}, {_gib(over)} too much"
     given = found.resolved.kv_cache_memory_bytes
     if given is not None and given > over:
         return f"{says}; --kv-cache-memory-bytes {given - over} would do."
-    return f"{says}; {_larger(found)}"
+    return f"{says}; {'fewer bits may do.' if found.card.cpu else _larger(found)}"
 
 
 def _no_cache(found: MemoryNeed) -> str:

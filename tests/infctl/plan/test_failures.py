@@ -11,6 +11,7 @@ import pytest
 from infctl.errors import Location, PlanError, Problem
 from infctl.gpus import CATALOGUE, Gpu
 from infctl.plan import Plan
+from infctl.profile.check import placement
 
 Planned = Callable[..., Plan]
 SHARED = {"gpu": {"share": "one"}}
@@ -74,6 +75,18 @@ def refused(planned: Planned, models: dict[str, Any], gpus: str) -> list[Problem
             {"chat": {"source": "qwen-0.5b", "tensor_parallel": 4}}, "4xL4", "models/chat/tensor_parallel",
             r"14 attention heads cannot be cut into 4 equal parts",
         ),
+        (
+            {"chat": {"source": "qwen-0.5b", "tensor_parallel": 4, "gpu_memory_utilization": 0.9}}, "4xL4",
+            "models/chat/tensor_parallel", r"14 attention heads cannot be cut into 4 equal parts",
+        ),
+        (
+            {"chat": {"block_size": 20, "gpu_memory_utilization": 0.9}}, "1xL4", "models/chat/block_size",
+            r"block_size 20 is no multiple of 16, .*: block_size 16 would do",
+        ),
+        (
+            {"chat": {"gpu_memory_utilization": 0.9}}, "1xA2", "models/chat/source",
+            r"chat needs 1\d\.\d GiB of GPU 0 before its KV cache gets any .* too little",
+        ),
         ({"chat": {"gpu": 7}}, "1xL4", "models/chat/gpu", r"chat asks for GPU 7, which does not exist"),
     ],
 )  # fmt: skip
@@ -108,6 +121,9 @@ PROPOSALS = (
     (r"^max_model_len: (\d+)", lambda found: {"max_model_len": int(found[1])}),
     (r"^no gpu_memory_utilization", lambda _: {"gpu_memory_utilization": None}),
     (r"^no kv_cache_memory", lambda _: {"kv_cache_memory": None}),
+    (r"^kv_cache_memory: (\w+)", lambda found: {"kv_cache_memory": found[1]}),
+    (r"^block_size: (\d+)", lambda found: {"block_size": int(found[1])}),
+    (r"^pipeline_parallel: (\d+)", lambda found: {"pipeline_parallel": int(found[1])}),
     (r"^kv_cache_dtype: fp8", lambda _: {"kv_cache_dtype": "fp8"}),
     (r"^max_num_seqs: (\d+)", lambda found: {"max_num_seqs": int(found[1])}),
     (r"^replicas: (\d+)", lambda found: {"replicas": int(found[1])}),
@@ -128,10 +144,20 @@ PROPOSALS = (
         ({"chat": {"source": "qwen-0.5b", "tensor_parallel": 4}}, "4xL4"),
         ({"chat": {}}, "1xA2"),
         ({"chat": {"replicas": 5}, "sql": {}}, "4xL4"),
-        ({"chat": SHARED | {"source": "qwen-0.5b", "replicas": 40}}, "1xL4"),
+        ({"chat": SHARED | {"source": "llama-8b", "max_model_len": 131072}}, "1xL4"),
+        ({"chat": LONG | {"replicas": 2}}, "1xL4, 1xA40"),
+        ({"chat": {"replicas": 2}}, "1xT4, 1xA40"),
+        ({"chat": {"block_size": 40}}, "1xL4"),
+        ({"chat": {"pipeline_parallel": 32}}, "32xL4"),
     ],
 )
-def test_every_proposal_fits_when_it_is_planned(planned: Planned, models: dict[str, Any], gpus: str) -> None:
+def test_every_proposal_fits_when_it_is_planned(
+    planned: Planned, builders: Any, models: dict[str, Any], gpus: str
+) -> None:
+    def sound(changed: dict[str, Any]) -> dict[str, Any]:
+        assert list(placement.check(builders[0](changed))) == []
+        return changed
+
     (problem,) = refused(planned, models, gpus)
     lines = [line.removeprefix("would fit: ").removeprefix("or ") for line in problem.hint.splitlines()]
     assert 1 <= len(lines) <= 4
@@ -141,12 +167,12 @@ def test_every_proposal_fits_when_it_is_planned(planned: Planned, models: dict[s
         name, says = (head, rest) if head in models else (problem.path.split("/")[1], line)
         if (cards := re.match(r"gpus: (\d+)x([^(]+?) (?:and tensor_parallel: (\d+) )?\(", says)) is not None:
             wide = {name: models[name] | {"tensor_parallel": int(cards[3])}} if cards[3] else {}
-            assert planned({**models, **wide}, f"{cards[1]}x{cards[2]}").replicas
+            assert planned(sound({**models, **wide}), f"{cards[1]}x{cards[2]}").replicas
             tried += 1
         for pattern, change in PROPOSALS:
             if (found := re.match(pattern, says)) is not None:
                 fields = {**models[name], **change(found)}
-                assert planned({**models, name: fields}, gpus).replicas
+                assert planned(sound({**models, name: fields}), gpus).replicas
                 tried += 1
     assert tried + sum("4-bit" in line for line in lines) == len(lines)
 
@@ -172,3 +198,30 @@ def test_a_card_of_unknown_memory_is_placed_by_count(builders: Any) -> None:
     made = plan(found, (Gpu(0, "Mystery"), Gpu(1, "L4", memory_bytes=CATALOGUE["L4"])), facts_for(found))
     assert [r.need is None for r in made.replicas] == [True, False]
     assert [w.path for w in made.warnings] == ["gpus"]
+
+
+def test_cards_that_leave_the_model_failing_elsewhere_are_no_proposal(planned: Planned) -> None:
+    """A context that one card holds and the model's other replica on a smaller card does not."""
+    (problem,) = refused(planned, {"chat": {"replicas": 2, "max_model_len": 65536}}, "1xT4, 1xA40")
+    assert "max_model_len" not in problem.hint
+
+
+def test_proposals_are_sought_for_the_first_failures_alone(planned: Planned) -> None:
+    problems = refused(planned, {f"m{n}": {} for n in range(20)}, "20xT4")
+    hints = [problem.hint.partition(":")[0] for problem in problems]
+    assert hints == ["would fit"] * 4 + ["what would make it fit is told once those above do"] * 16
+
+
+def test_models_that_could_share_the_only_card_are_told_so(planned: Planned) -> None:
+    small = {"source": "qwen-0.5b", "max_model_len": 4096}
+    (problem,) = refused(planned, {"a": small, "b": small}, "1xL4")
+    first = problem.hint.splitlines()[0]
+    found = re.fullmatch(
+        r"would fit: gpu: \{share: one\} on a and b \(a ([\d,]+) and b ([\d,]+) tokens of KV cache\)", first
+    )
+    assert found is not None
+    together = planned({name: small | {"gpu": {"share": "one"}} for name in "ab"}, "1xL4")
+    tokens = [f"{r.need.kv_tokens.expected:,}" for r in together.replicas if r.need is not None]
+    assert tokens == [found[1], found[2]]
+    (problem,) = refused(planned, {"a": {}, "b": {}, "c": {}}, "1xT4, 1xA2")
+    assert problem.hint.startswith("no single change makes it fit")
