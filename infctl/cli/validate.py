@@ -30,6 +30,7 @@ def validate(*, files: Files = None, json_output: Json = False) -> None:
     from infctl.cli.text import plural
 
     project = open_project(files)
+    _refuse_absent_cards(project)
     warnings = (*project.warnings(), *_certificate(project))
     lacking = project.missing_secrets()
     profile = project.profile
@@ -54,6 +55,17 @@ def validate(*, files: Files = None, json_output: Json = False) -> None:
     console.fact(
         f"ok: {profile.name}, runtime {profile.runtime}, {plural(len(profile.models), 'model')}: {told}"
     )
+
+
+def _refuse_absent_cards(project: Project) -> None:
+    """Where the profile lists its cards, they are known without looking at a machine. Raises PlanError."""
+    profile = project.profile
+    if profile.gpus.kind == "listed" and any(model.gpu.pinned for model in profile.models.values()):
+        from infctl.gpus import for_profile
+        from infctl.plan.placement import refuse_absent_cards
+
+        where = project.loaded.where
+        refuse_absent_cards(profile, for_profile(profile.gpus, where), where)
 
 
 def _certificate(project: Project) -> tuple[str, ...]:

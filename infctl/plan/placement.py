@@ -110,6 +110,14 @@ def groups_of(profile: Profile, where: Where, problems: list[Problem]) -> tuple[
     return tuple(groups)
 
 
+def refuse_absent_cards(profile: Profile, gpus: tuple[Gpu, ...], where: Where) -> None:
+    """Raises PlanError with every card that a model asks for by index or UUID and that is not there."""
+    problems: list[Problem] = []
+    pinned_cards(profile, groups_of(profile, where, problems), gpus, where, problems)
+    if problems:
+        raise PlanError("the models do not go onto the GPUs", problems=problems)
+
+
 def pinned_cards(
     profile: Profile, groups: tuple[Group, ...], gpus: tuple[Gpu, ...], where: Where, problems: list[Problem]
 ) -> dict[str, tuple[Gpu, ...]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from infctl.profile.check.finding import Finding
-from infctl.profile.schema import Model, Placement, Profile, Source
+from infctl.profile.schema import Model, Profile, Source
 
 _GPU_ONLY = (
     "gpu_memory_utilization",
@@ -70,7 +70,6 @@ def _placement(path: str, model: Model, profile: Profile) -> Iterator[Finding]:
     if len(named) > 1:
         yield Finding(f"{path}/gpu", f"{' and '.join(named)} are named", "exactly one of index, uuid, share")
         return
-    yield from _listed(path, gpu, wide * (model.replicas or 1), profile)
     if not named or named == ["index"]:
         return
     if (model.replicas or 1) > 1:
@@ -80,23 +79,6 @@ def _placement(path: str, model: Model, profile: Profile) -> Iterator[Finding]:
     if wide > 1:
         hint = "gpu: auto, or tensor_parallel and pipeline_parallel: 1"
         yield Finding(f"{path}/gpu", f"one GPU is named, a replica needs {wide}", hint)
-
-
-def _listed(path: str, gpu: Placement, needed: int, profile: Profile) -> Iterator[Finding]:
-    """Against the cards a profile lists; what `detect` finds is the plan's to compare."""
-    cards = profile.gpus.devices
-    if not cards:
-        return
-    indices = [number if card.index is None else card.index for number, card in enumerate(cards)]
-    uuids = {card.uuid for card in cards if card.uuid}
-    have = ", ".join(str(index) for index in indices)
-    if gpu.index is not None:
-        wanted = range(gpu.index, gpu.index + needed)
-        if missing := [str(index) for index in wanted if index not in indices]:
-            message = f"GPU {', '.join(missing[:4])} is asked for, gpus lists {have}"
-            yield Finding(f"{path}/gpu", message, "an index among them, or auto")
-    elif gpu.uuid is not None and uuids and gpu.uuid not in uuids:
-        yield Finding(f"{path}/gpu", f"{gpu.uuid} is not among gpus", "a UUID among them, or auto")
 
 
 def _memory(path: str, model: Model) -> Iterator[Finding]:

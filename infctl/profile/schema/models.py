@@ -75,6 +75,11 @@ class Placement(Section):
         """Nothing is asked for: the plan chooses."""
         return self.index is None and self.uuid is None and self.share is None
 
+    @property
+    def pinned(self) -> bool:
+        """One card is named: its index or its UUID."""
+        return self.index is not None or self.uuid is not None
+
     @model_validator(mode="before")
     @classmethod
     def _from_word(cls, value: Any) -> Any:

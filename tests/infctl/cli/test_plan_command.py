@@ -263,6 +263,23 @@ def test_what_does_not_fit_is_located(run: Run, tmp_path: Path) -> None:
     assert "models/big" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["plan", "validate"])
+def test_a_gpu_that_is_not_there_is_located_and_of_the_plans_class(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    models = {"chat": {"source": "Qwen/Qwen2.5-7B-Instruct", "task": "chat", "gpu": 7}}
+    done = run(command, "-f", profile(tmp_path, models))
+    assert done.returncode == 4
+    assert "p.yaml:7:10" in done.stderr
+    assert "models/chat/gpu: chat asks for GPU 7, which does not exist\n  there are: 0, 1\n" in done.stderr
+
+
+def test_cards_that_are_tried_may_be_more_than_the_profile_lists(run: Run, tmp_path: Path) -> None:
+    models = {"chat": {"source": "Qwen/Qwen2.5-7B-Instruct", "task": "chat", "gpu": 7}}
+    told = planned(run, "-f", profile(tmp_path, models), "--gpus", "8xL4")
+    assert told["engines"][0]["gpus"] == [7]
+
+
 def test_a_card_nobody_knows_offers_the_nearest(run: Run) -> None:
     done = run("plan", "-f", str(PROFILES / "l4x4.yaml"), "--gpus", "4xL5", "--offline")
     assert done.returncode == 4
