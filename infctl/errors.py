@@ -15,7 +15,7 @@ An error is data: what happened, where, why, and what to do next. `infctl.cli.co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -29,6 +29,14 @@ class Location:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+Where = Callable[[str], Location | None]
+"""The place of a path such as `models/chat/replicas` in the file a person wrote."""
+
+
+def nowhere(_path: str) -> None:
+    """For what was not read from a file."""
 
 
 @dataclass(frozen=True, slots=True)

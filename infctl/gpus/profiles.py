@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from infctl.errors import Location, PlanError, Problem
+from infctl.errors import Location, PlanError, Problem, Where, nowhere
 from infctl.gpus.card import Gpu
 from infctl.gpus.catalogue import lookup, nearest
 from infctl.gpus.detection import detect
@@ -13,14 +12,8 @@ from infctl.gpus.detection import detect
 if TYPE_CHECKING:  # its classes take a third of a second to build
     from infctl.profile.schema import GpuDevice, Gpus
 
-Where = Callable[[str], Location | None]
 
-
-def _nowhere(_path: str) -> None:
-    """For lists that no file holds."""
-
-
-def for_profile(gpus: Gpus, where: Where = _nowhere) -> tuple[Gpu, ...]:
+def for_profile(gpus: Gpus, where: Where = nowhere) -> tuple[Gpu, ...]:
     """Empty for `gpus: cpu`. Raises PlanError where the machine has to be asked and cannot answer."""
     if gpus.kind == "cpu":
         return ()
@@ -29,7 +22,7 @@ def for_profile(gpus: Gpus, where: Where = _nowhere) -> tuple[Gpu, ...]:
     return detect()
 
 
-def listed(devices: tuple[GpuDevice, ...], where: Where = _nowhere) -> tuple[Gpu, ...]:
+def listed(devices: tuple[GpuDevice, ...], where: Where = nowhere) -> tuple[Gpu, ...]:
     """Cards as the profile writes them; those without an index take the free ones in order. Pure.
 
     Written memory wins over the catalogue. A card with neither a name nor memory is placed, not measured.

@@ -14,12 +14,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from infctl.errors import Location, PlanError, Problem
+from infctl.errors import PlanError, Problem, Where, nowhere
 from infctl.models import Layer, ModelFacts
 from infctl.models.attention import attention, mla_heads
 from infctl.models.checks import check_rest, check_rope
 from infctl.models.context import Beside, context, ropes
-from infctl.models.document import Where, read_config
+from infctl.models.document import read_config
 from infctl.models.families import FAMILIES, Family, belongs, canonical, rules_of
 from infctl.models.feed_forward import feed_forward
 from infctl.models.inventory import weights
@@ -46,11 +46,6 @@ _POOLS = (
     "Model",
 )
 """Ends of architectures, as vLLM takes them for a pooling model."""
-
-
-def nowhere(_path: str) -> Location | None:
-    """For configs that no person wrote."""
-    return None
 
 
 def facts(

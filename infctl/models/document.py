@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
-from infctl.errors import Location, PlanError, Problem
-
-Where = Callable[[str], Location | None]
+from infctl.errors import Location, PlanError, Problem, Where
 
 BYTES_MAX = 4 * 2**20
 """Of UTF-8. The longest configs seen list every tensor that is not quantised: about 300 KiB."""

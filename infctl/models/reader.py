@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from infctl.errors import Problem
-from infctl.models.document import PROBLEMS_MAX, Where
+from infctl.errors import Problem, Where
+from infctl.models.document import PROBLEMS_MAX
 from infctl.profile.values import shown
 
 LAYERS_MAX = 2_048

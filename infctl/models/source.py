@@ -10,13 +10,13 @@ configs that infctl carries. The network is asked for small files and headers on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infctl import packaged
-from infctl.errors import InfctlError, Location, PlanError, Problem
+from infctl.errors import InfctlError, PlanError, Problem, Where
 from infctl.models import ModelFacts, cache, hub
 from infctl.models.config import facts
 from infctl.models.files import (
@@ -40,8 +40,6 @@ TIMEOUT_S = 5.0
 """For a model's small files on the hub, and once more for the headers of its weights."""
 MAIN = "main"
 """The branch that the hub gives where no revision is named."""
-
-Where = Callable[[str], Location | None]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infctl.plan.model import CardUse, IdleMemory, Plan, Replica, Setting, Where, nowhere
+from infctl.plan.model import CardUse, IdleMemory, Plan, Replica, Setting
 from infctl.plan.placement import place, service_names
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ __all__ = [
     "Plan",
     "Replica",
     "Setting",
-    "Where",
-    "nowhere",
     "place",
     "plan",
     "service_names",

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from infctl.errors import PlanError
+from infctl.errors import PlanError, nowhere
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
 from infctl.plan.asks import Sizer
 from infctl.plan.draft import Draft, draft
-from infctl.plan.model import nowhere
 from infctl.profile.check import placement
 from infctl.profile.schema import Profile
 

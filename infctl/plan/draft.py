@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from infctl.errors import Problem
+from infctl.errors import Problem, Where
 from infctl.figure import ZERO
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
@@ -17,7 +17,7 @@ from infctl.plan import notes
 from infctl.plan.asks import Sizer, card_of
 from infctl.plan.failures import Failure, refused, unfit
 from infctl.plan.kept import NOTHING_RUNS, Running
-from infctl.plan.model import CardUse, Plan, Replica, Where
+from infctl.plan.model import CardUse, Plan, Replica
 from infctl.plan.notes import Note
 from infctl.plan.packing import Site, asks_of, pack
 from infctl.plan.placement import equal_parts, groups_of, services_of

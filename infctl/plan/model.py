@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from infctl.errors import Location, Problem
+from infctl.errors import Problem
 from infctl.figure import Figure
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
@@ -15,13 +15,6 @@ KV_BYTES = "--kv-cache-memory-bytes"
 GATE = "--gpu-memory-utilization"
 LENGTH = "--max-model-len"
 SEQS = "--max-num-seqs"
-
-Where = Callable[[str], Location | None]
-"""The place of a path such as `models/chat/replicas` in the file a person wrote."""
-
-
-def nowhere(_path: str) -> None:
-    """For profiles that were not read from a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from infctl.errors import PlanError, Problem
+from infctl.errors import PlanError, Problem, Where
 from infctl.gpus import Gpu
 from infctl.plan.allot import allot
 from infctl.plan.asks import Ask, Sizer, card_of
-from infctl.plan.model import Where
 from infctl.plan.placement import Group, groups_of, pinned_cards, service_names, too_many
 from infctl.profile.schema import Profile
 

@@ -15,9 +15,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infctl.errors import PlanError, Problem
+from infctl.errors import PlanError, Problem, Where, nowhere
 from infctl.gpus import Gpu
-from infctl.plan.model import Plan, Replica, Where, nowhere
+from infctl.plan.model import Plan, Replica
 from infctl.profile.schema import Model, Profile
 
 SHARED_PART = 0.90

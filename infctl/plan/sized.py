@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from infctl.errors import PlanError, Problem
+from infctl.errors import PlanError, Problem, Where, nowhere
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
 from infctl.plan.asks import UNKNOWN_MEMORY, Calibration, Sizer, none
 from infctl.plan.draft import draft
 from infctl.plan.idle import idle_memory
 from infctl.plan.kept import NOTHING_RUNS, Running
-from infctl.plan.model import Plan, Where, nowhere
+from infctl.plan.model import Plan
 from infctl.plan.packing import TooFewCards
 from infctl.plan.remedies import NO_CHANGE, hint, hint_for_cards
 from infctl.profile.schema import Profile

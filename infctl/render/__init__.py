@@ -5,7 +5,7 @@ Equal input gives equal bytes; keys are never in them, only the names of their v
 
 from __future__ import annotations
 
-from infctl.plan import Where, nowhere
+from infctl.errors import Where, nowhere
 from infctl.profile.schema import Profile
 from infctl.render import gateway, nginx, supervisor
 from infctl.render.files import RenderedFile

@@ -12,8 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from infctl.errors import Problem, ProfileError
-from infctl.plan import Where
+from infctl.errors import Problem, ProfileError, Where
 from infctl.profile.schema import Profile
 from infctl.render.errors_json import error_pages
 from infctl.render.files import RenderedFile, header

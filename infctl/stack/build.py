@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from infctl import packaged, vllm
-from infctl.errors import PlanError, Problem, ProfileError
+from infctl.errors import PlanError, Problem, ProfileError, Where, nowhere
 from infctl.gpus import Gpu
 from infctl.host import Host
-from infctl.plan import Plan, Replica, Where, nowhere
+from infctl.plan import Plan, Replica
 from infctl.profile.schema import Model, Profile
 from infctl.stack import ConfigFile, Layout, LogLimits, Preparation, Readiness, Service, Stack
 from infctl.stack.names import CONTAINER_PORT, Names, authority, reachable
