@@ -73,7 +73,7 @@ def draft(
     replicas: dict[str, Replica] = {}
     uses: list[CardUse] = []
     failed: list[Failure] = []
-    told: list[Note] = []
+    told = list(_misused(profile, sizer))
     for site in sites:
         asks = asks_of(site, sizer)
         if asks is None:
@@ -133,7 +133,17 @@ def _on_cpu(profile: Profile, sizer: Sizer) -> Draft:
         found = refused(ask, sizer.facts[name]) or unfit(ask, ask.need, sizer.facts[name])
         if found is not None:
             failed.append(found)
-    return Draft(tuple(replicas), failures=tuple(dict.fromkeys(failed)))
+    return Draft(
+        tuple(replicas),
+        failures=tuple(dict.fromkeys(failed)),
+        told=tuple(_misused(profile, sizer)),
+    )
+
+
+def _misused(profile: Profile, sizer: Sizer) -> Iterator[Note]:
+    for name, model in profile.models.items():
+        if sizer.knows(name):
+            yield from notes.only_pools(name, model, sizer.facts[name])
 
 
 def _problem(note: Note, where: Where) -> Problem:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from infctl.figure import gib
 from infctl.gpus import Gpu
+from infctl.models import ModelFacts
+from infctl.plan.engine_args import POOLING_TASKS
 from infctl.plan.packing import Site
 from infctl.plan.words import cards, names, share
+from infctl.profile.schema import Model
 
 if TYPE_CHECKING:
     from infctl.plan.sites import Engine
@@ -46,7 +49,7 @@ def _of_engine(engine: Engine) -> Iterator[Note]:
         yield Note(
             f"{path}/gpu_memory_utilization",
             f"{ask.model} is an encoder and keeps no KV cache: {share(written)} of the card has to be free"
-            f" when it starts, and it takes {gib(engine.taken.expected)}",
+            f" when it starts, {gib(need.budget_bytes)}, and it takes {gib(engine.taken.expected)} of that",
             ONLY_GATE,
         )
     elif ask.args.kv_cache_memory_bytes is not None and not ask.caches:
@@ -58,7 +61,8 @@ def _of_engine(engine: Engine) -> Iterator[Note]:
             f"{path}/gpu_memory_utilization",
             f"{ask.model} takes {gib(need.budget_bytes)}, {share(written)} of the card, not its weights"
             f" alone: {gib(need.weights.expected)} of weights, {gib(work)} of work,"
-            f" {gib(need.kv_bytes.expected)} of KV cache",
+            f" {gib(need.kv_bytes.expected)} of KV cache. {gib(need.context.expected)} of CUDA context are"
+            " beside it",
         )
     if engine.args.max_model_len != ask.args.max_model_len and need.kv is not None:
         yield Note(
@@ -71,8 +75,8 @@ def _of_engine(engine: Engine) -> Iterator[Note]:
     if need.kv is not None and need.kv.concurrency > need.resolved.max_num_seqs and not ask.pooling:
         yield Note(
             f"{path}/max_num_seqs",
-            f"{ask.model} has KV cache for {need.kv.concurrency:.0f} requests of full length and computes"
-            f" {need.resolved.max_num_seqs} at once: the rest keeps prefixes",
+            f"{ask.model} has KV cache for {need.kv.concurrency:,.0f} requests of full length and computes"
+            f" {need.resolved.max_num_seqs:,} at once: the rest keeps prefixes",
         )
 
 
@@ -126,6 +130,19 @@ def _unlike(site: Site) -> Iterator[Note]:
         yield Note(
             f"models/{model}/gpu",
             f"{service} is cut across cards of different kinds ({names(kinds)}): the smallest decides",
+            warns=True,
+        )
+
+
+def only_pools(name: str, model: Model, facts: ModelFacts) -> Iterator[Note]:
+    """A model that embeds or scores, where answers are asked of it."""
+    asked = [task for task in model.task if task not in POOLING_TASKS]
+    if facts.pooling and asked and model.runner != "generate":
+        yield Note(
+            f"models/{name}/task",
+            f"{name} is asked for {names(asked)}, and {facts.architecture or facts.family} embeds or scores"
+            " only: vLLM answers no such request",
+            "write what it does (embed, rerank), or another source",
             warns=True,
         )
 

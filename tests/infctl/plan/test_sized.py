@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -40,8 +41,21 @@ def test_its_two_errors_are_corrected_in_words(planned: Planned) -> None:
     assert chat.startswith(
         "chat takes 19.8 GiB, 0.90 of the card, not its weights alone: 14.3 GiB of weights"
     )
+    assert chat.endswith("0.5 GiB of CUDA context are beside it")
     embed = told["models/embed/gpu_memory_utilization"]
     assert embed.startswith("embed is an encoder and keeps no KV cache: 0.80 of the card has to be free")
+    assert re.search(r"when it starts, 17\.6 GiB, and it takes 2\.\d GiB of that$", embed)
+
+
+def test_an_encoder_that_is_asked_to_answer_is_warned_of(planned: Planned) -> None:
+    for gpus in ("1xL4", "2xL4"):
+        (warning,) = planned({"e": {"source": "xlm-r", "task": ["chat", "embed"]}}, gpus).warnings
+        assert (warning.path, warning.message) == (
+            "models/e/task",
+            "e is asked for chat, and XLMRobertaModel embeds or scores only: vLLM answers no such request",
+        )
+    assert planned({"e": {"source": "xlm-r", "task": "embed"}}, "1xL4").warnings == ()
+    assert planned({"e": {"source": "qwen-0.5b", "task": ["chat", "embed"]}}, "1xL4").warnings == ()
 
 
 def test_the_card_of_the_encoders_is_mostly_idle(planned: Planned) -> None:
