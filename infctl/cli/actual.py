@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from infctl.cli.figures import as_is, labelled, plain, shortened
-from infctl.cli.text import Column, number, table
+from infctl.cli.text import Column, Paint, number, table, unpainted
 from infctl.sizing import Measured
-
-Paint = Callable[[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +32,7 @@ class Start:
         return 100 * (actual - self.planned_tokens) / self.planned_tokens
 
 
-def lines(
-    starts: Sequence[Start], width: int, *, utf8: bool = True, paint: Paint = lambda text, _style: text
-) -> list[str]:
+def lines(starts: Sequence[Start], width: int, *, utf8: bool = True, paint: Paint = unpainted) -> list[str]:
     """A row an engine; what has not started says so."""
     words = as_is if utf8 else plain
     shown = [start for start in starts if start.caches]

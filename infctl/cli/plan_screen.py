@@ -6,17 +6,15 @@ heading · a row an engine on its card, with a bar · a row a model · idle memo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from infctl.cli.bars import ASCII, UNICODE
 from infctl.cli.figures import as_is, doubt, labelled, plain, shortened
 from infctl.cli.plan_tables import card_rows, first_replicas, machine_rows, memory_table, model_columns
-from infctl.cli.text import plural, table
+from infctl.cli.text import Paint, plural, table, unpainted
 from infctl.errors import Problem
 from infctl.figure import gib
 from infctl.plan import Plan, Replica, Setting
-
-Paint = Callable[[str, str], str]
 
 
 def lines(
@@ -26,7 +24,7 @@ def lines(
     *,
     memory_bytes: int | None = None,
     utf8: bool = True,
-    paint: Paint = lambda text, _style: text,
+    paint: Paint = unpainted,
 ) -> list[str]:
     """`memory_bytes`: of the machine, for engines on its CPU. `utf8` False: all in ASCII."""
     words = as_is if utf8 else plain
@@ -86,9 +84,7 @@ def notes(plan: Plan) -> Iterator[str]:
         yield "after the first start infctl knows the exact figures and plans with them"
 
 
-def why_lines(
-    plan: Plan, width: int, *, utf8: bool = True, paint: Paint = lambda text, _style: text
-) -> list[str]:
+def why_lines(plan: Plan, width: int, *, utf8: bool = True, paint: Paint = unpainted) -> list[str]:
     """The flags each engine gets and the reason of each; replicas that get the same stand together."""
     words = as_is if utf8 else plain
     groups: dict[tuple[str, tuple[Setting, ...]], list[str]] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from infctl.cli.bars import Glyphs, Part, bar
 from infctl.cli.figures import gib, gib_band, shortened, source
-from infctl.cli.text import Column, fitted, number, table
+from infctl.cli.text import Column, Paint, fitted, number, table
 from infctl.figure import Figure
 from infctl.plan import Plan, Replica
 from infctl.sizing import MemoryNeed
@@ -17,7 +17,6 @@ BAR_LEAST = 10
 BAR_MOST = 28
 WIDE = 100
 """Columns from which a figure of less interest shows its doubt too."""
-Paint = Callable[[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)

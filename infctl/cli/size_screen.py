@@ -5,15 +5,13 @@ heading · where the card's bytes go · the verdict, tokens, longest context · 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from infctl.cli.figures import as_is, doubt, labelled, plain, shortened, source
-from infctl.cli.text import Column, number, table
+from infctl.cli.text import Column, Paint, number, table, unpainted
 from infctl.figure import GIB, Figure, gib
 from infctl.sizing import MemoryNeed
-
-Paint = Callable[[str, str], str]
 
 
 def lines(
@@ -25,7 +23,7 @@ def lines(
     origin: str = "",
     warnings: Iterable[str] = (),
     utf8: bool = True,
-    paint: Paint = lambda text, _style: text,
+    paint: Paint = unpainted,
 ) -> list[str]:
     """`other`: the same replica under the other vLLM's rules. `origin`: where the model's facts come from."""
     words = as_is if utf8 else plain

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from infctl.cli.facts import PlatformFacts, ServiceFact
-from infctl.cli.text import Column, duration, number, size, table
+from infctl.cli.text import Column, Paint, duration, number, size, table, unpainted
 
 _STYLE = {
     "ready": "good",
@@ -19,10 +19,8 @@ _STYLE = {
     "down": "error",
 }
 
-Paint = Callable[[str, str], str]
 
-
-def lines(facts: PlatformFacts, width: int, paint: Paint = lambda text, _style: text) -> list[str]:
+def lines(facts: PlatformFacts, width: int, paint: Paint = unpainted) -> list[str]:
     """Title, one row a service, then why whatever is not well is not well, then the warnings."""
     rows = facts.services
     out = [_title(facts, width, paint), *table(_columns(rows, facts.now), width, paint)]

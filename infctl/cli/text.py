@@ -8,6 +8,14 @@ from dataclasses import dataclass
 _GAP = "  "
 
 
+Paint = Callable[[str, str], str]
+"""(text, style) -> the text coloured; the text alone says everything."""
+
+
+def unpainted(text: str, _style: str) -> str:
+    return text
+
+
 def duration(seconds: float) -> str:
     """0.3 s, 41 s, 1 min 34 s, 2 h 5 min, 6 d 4 h."""
     if seconds < 10:
@@ -70,10 +78,8 @@ def fitted(columns: Sequence[Column], width: int) -> tuple[Column, ...]:
     return tuple(kept)
 
 
-def table(
-    columns: Sequence[Column], width: int, paint: Callable[[str, str], str] = lambda text, _style: text
-) -> list[str]:
-    """Lines, header first. `paint(text, style)` colours; the text alone says everything."""
+def table(columns: Sequence[Column], width: int, paint: Paint = unpainted) -> list[str]:
+    """Lines, header first."""
     kept = fitted(columns, width)
     lines = [paint(_GAP.join(c.line(c.title) for c in kept).rstrip(), "dim")]
     for row in range(len(kept[0].cells)):
