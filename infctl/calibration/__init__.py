@@ -9,7 +9,7 @@ store   the file: a newer one is refused, a damaged one is set aside, at most 50
 from __future__ import annotations
 
 from infctl.calibration.known import Calibration, Entry, key, model_name
-from infctl.calibration.lookup import lookup
-from infctl.calibration.store import save
+from infctl.calibration.lookup import Lookup, lookup
+from infctl.calibration.store import load, save
 
-__all__ = ["Calibration", "Entry", "key", "lookup", "model_name", "save"]
+__all__ = ["Calibration", "Entry", "Lookup", "key", "load", "lookup", "model_name", "save"]

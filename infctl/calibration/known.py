@@ -10,7 +10,6 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -68,13 +67,6 @@ class Calibration:
     """Oldest first, each key once."""
     warning: str = ""
     """What was odd about the file."""
-
-    @classmethod
-    def load(cls, path: Path) -> Calibration:
-        """See `store.load`."""
-        from infctl.calibration import store  # noqa: PLC0415 - the values know no file; this is for callers
-
-        return store.load(path)
 
     def find(self, key: str) -> Measured | None:
         """What exactly this engine measured."""

@@ -12,6 +12,7 @@ from infctl.sizing import Card, EngineArgs, Measured
 from infctl.sizing.defaults import pools, resolve
 
 Lookup = Callable[[str, EngineArgs, Card], Measured | None]
+"""(the model's name in the profile, its arguments as the profile has them, the card) -> what was measured."""
 
 
 def lookup(calibration: Calibration, models: Mapping[str, Model], facts: Mapping[str, ModelFacts]) -> Lookup:

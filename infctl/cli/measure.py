@@ -154,9 +154,9 @@ def _keep(
     now: float,
 ) -> str:
     """Answers with what was odd about the file. Raises InfctlError."""
-    from infctl.calibration import Calibration, key, model_name, save
+    from infctl.calibration import key, load, model_name, save
 
-    known = before = Calibration.load(file)
+    known = before = load(file)
     for name, one in seen.items():
         replica = replicas.get(name)
         if replica is None or replica.need is None or one.measured is None:

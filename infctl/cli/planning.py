@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +12,15 @@ from infctl.cli.actual import Start
 from infctl.cli.project import open_project
 from infctl.errors import PlanError, Problem
 from infctl.figure import gib
-from infctl.sizing import Card, EngineArgs, Measured, Resolved
+from infctl.sizing import DEPLOYED, Card, Resolved
 
 if TYPE_CHECKING:
-    from infctl.calibration import Calibration
+    from infctl.calibration import Calibration, Lookup
     from infctl.cli.project import Project
     from infctl.gpus import Gpu
     from infctl.models import ModelFacts
     from infctl.plan import Plan, Replica
     from infctl.profile.schema import Profile
-
-VLLM = "0.32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +37,13 @@ class Planned:
 def make(files: list[Path] | None, gpus: str | None, *, offline: bool, actual: bool) -> Planned:
     """Raises ProfileError, PlanError (what does not fit, a config that cannot be read), UsageError."""
     from infctl.plan import plan
-    from infctl.plan.asks import UNKNOWN_MEMORY, none
+    from infctl.plan.asks import UNKNOWN_MEMORY, nothing_measured
 
     project = open_project(files)
     cards, profile = _cards(project, gpus)
     facts = _facts(project, profile, offline=offline)
     calibration = _calibration(project) if actual or project.layout.calibration.exists() else None
-    known = none if calibration is None else _lookup(calibration, profile, facts)
+    known = nothing_measured if calibration is None else _lookup(calibration, profile, facts)
     where = project.loaded.where
     memory = machine.memory() if not cards else None
     room = memory or UNKNOWN_MEMORY
@@ -101,14 +99,12 @@ def _facts(project: Project, profile: Profile, *, offline: bool) -> Mapping[str,
 
 
 def _calibration(project: Project) -> Calibration:
-    from infctl.calibration import Calibration
+    from infctl.calibration import load
 
-    return Calibration.load(project.layout.calibration)
+    return load(project.layout.calibration)
 
 
-def _lookup(
-    calibration: Calibration, profile: Profile, facts: Mapping[str, ModelFacts]
-) -> Callable[[str, EngineArgs, Card], Measured | None]:
+def _lookup(calibration: Calibration, profile: Profile, facts: Mapping[str, ModelFacts]) -> Lookup:
     from infctl.calibration import lookup
 
     return lookup(calibration, profile.models, facts)
@@ -147,4 +143,4 @@ def _start(made: Replica, blind: Replica, calibration: Calibration, profile: Pro
 def _key(profile: Profile, model: str, resolved: Resolved, card: Card) -> str:
     from infctl.calibration import key, model_name
 
-    return key(model_name(profile.models[model].source), resolved, card, VLLM)
+    return key(model_name(profile.models[model].source), resolved, card, DEPLOYED)

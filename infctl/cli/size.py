@@ -149,7 +149,6 @@ def size(
     from infctl.sizing import EngineArgs
     from infctl.sizing.need import need
 
-    version = checked_word("--vllm-version", vllm_version, VERSIONS)
     args = EngineArgs(
         max_model_len=max_model_len,
         max_num_seqs=max_num_seqs,
@@ -166,7 +165,7 @@ def size(
         enforce_eager=enforce_eager,
         async_scheduling=async_scheduling,
         runner=checked_word("--runner", runner, RUNNERS),
-        vllm="0.32" if version == "0.32" else "0.25",
+        vllm=checked_word("--vllm-version", vllm_version, VERSIONS) or "0.25",
     )
     card = _card(gpu, checked_size("--gpu-total-bytes", gpu_total_bytes))
     facts, odd = as_asked(_facts(model, offline=offline), quantization)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from typing import TYPE_CHECKING, TypeVar
 
 from infctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from infctl.sizing import Vllm
+
+Word = TypeVar("Word", bound=str)
 
 TOKENS_MAX = 10**9
 BYTES_MAX = 2**50
 DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 KV_DTYPES = ("auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2")
 RUNNERS = ("auto", "generate", "pooling")
-VERSIONS = ("0.25", "0.32")
+VERSIONS: tuple[Vllm, ...] = ("0.25", "0.32")
 
 
 def checked_share(option: str, value: float | None) -> float | None:
@@ -24,10 +30,13 @@ def checked_share(option: str, value: float | None) -> float | None:
     )
 
 
-def checked_word(option: str, value: str | None, known: Collection[str]) -> str | None:
+def checked_word(option: str, value: str | None, known: Collection[Word]) -> Word | None:
     """One of a few words, or nothing."""
-    if value is None or value in known:
-        return value
+    if value is None:
+        return None
+    for word in known:
+        if word == value:
+            return word
     raise UsageError(f"{option} {value!r} is not known", hint=f"there are: {', '.join(known)}")
 
 

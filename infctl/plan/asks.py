@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from infctl.calibration.lookup import Lookup
 from infctl.figure import MIB, Figure, exactly
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
 from infctl.plan.engine_args import engine_args
 from infctl.profile.schema import Model
-from infctl.sizing import Card, EngineArgs, Measured, MemoryNeed, Resolved, Vllm
+from infctl.sizing import DEPLOYED, Card, EngineArgs, MemoryNeed, Resolved, Vllm
 from infctl.sizing.defaults import pools
 from infctl.sizing.kv import bytes_for, refusal
 from infctl.sizing.kv_specs import specs
@@ -29,12 +30,9 @@ LEAST_CONTEXT = 2048
 UNKNOWN_MEMORY = 2**50
 """Bytes: what nobody looked at is taken for enough."""
 
-Calibration = Callable[[str, EngineArgs, Card], Measured | None]
-"""What an engine measured here: the model's name in the profile, the arguments as the profile has them."""
 
-
-def none(_model: str, _args: EngineArgs, _card: Card) -> None:
-    """Nothing was measured."""
+def nothing_measured(_model: str, _args: EngineArgs, _card: Card) -> None:
+    """For plans that follow from the models' files alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +94,8 @@ class Sizer:
 
     models: Mapping[str, Model]
     facts: Mapping[str, ModelFacts]
-    measured: Calibration = none
-    vllm: Vllm = "0.32"
+    measured: Lookup = nothing_measured
+    vllm: Vllm = DEPLOYED
     machine_bytes: int = UNKNOWN_MEMORY
     """Of the machine, for engines on its CPU."""
     _needs: dict[tuple[str, EngineArgs, Card], MemoryNeed] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infctl.profile.schema import Model
-from infctl.sizing import EngineArgs, Vllm
+from infctl.sizing import DEPLOYED, EngineArgs, Vllm
 
 POOLING_TASKS = frozenset({"embed", "rerank"})
 
@@ -11,7 +11,7 @@ POOLING_TASKS = frozenset({"embed", "rerank"})
 _WITHOUT_HYBRID = "--disable-hybrid-kv-cache-manager"
 
 
-def engine_args(model: Model, vllm: Vllm = "0.32") -> EngineArgs:
+def engine_args(model: Model, vllm: Vllm = DEPLOYED) -> EngineArgs:
     """What the profile leaves open stays None: vLLM decides, or the plan."""
     return EngineArgs(
         max_model_len=model.max_model_len,

@@ -108,8 +108,13 @@ def _gains(now: Draft, then: Draft, name: str) -> bool:
 
 
 def _told(use: CardUse, change: Change, then: Draft, name: str, replicas: int) -> IdleMemory:
-    tokens = min(then.tokens(name))
-    there = any(r.model == name and use.gpu in r.gpus for r in then.replicas)
+    held = [
+        r.need.kv_tokens.expected
+        for r in then.replicas
+        if r.model == name and use.gpu in r.gpus and r.need is not None
+    ]
+    there = bool(held)
+    tokens = min(held or then.tokens(name))
     says = (
         f"{_head(use)} A {ordinal(replicas)} {name} replica"
         f" fits{' there' if there else ''} with {_round(tokens):,} tokens: {change.says}"

@@ -18,7 +18,7 @@ from infctl.errors import PlanError, Problem, Where
 from infctl.gpus import Gpu
 from infctl.plan.allot import allot
 from infctl.plan.asks import Ask, Sizer, card_of
-from infctl.plan.placement import Group, groups_of, pinned_cards, service_names, too_many
+from infctl.plan.placement import Group, groups_of, pinned_cards, service_names, services_of, too_many
 from infctl.profile.schema import Profile
 
 
@@ -80,7 +80,7 @@ def pack(profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer, where: Where) ->
             needed = sum(group.need for group in groups)
             raise TooFewCards(too_many(profile, groups, gpus, where), worst, needed)
         sites += together
-    order = {service: number for number, service in enumerate(_all_services(profile))}
+    order = {(service, name): number for number, (name, service) in enumerate(services_of(profile))}
     sites = [replace(s, services=tuple(sorted(s.services, key=order.__getitem__))) for s in sites]
     return tuple(sorted(sites, key=lambda site: site.gpus[0].index))
 
@@ -95,12 +95,6 @@ def _asks(services: Sequence[tuple[str, str]], gpus: tuple[Gpu, ...], sizer: Siz
     if card is None or not all(sizer.knows(model) for _, model in services):
         return None
     return tuple(sizer.ask(model, card) for _, model in services)
-
-
-def _all_services(profile: Profile) -> Iterator[tuple[str, str]]:
-    for name, model in profile.models.items():
-        for service in service_names(name, model):
-            yield service, name
 
 
 def _units(profile: Profile, group: Group) -> Iterator[_Unit]:

@@ -158,13 +158,19 @@ def _useful(then: Draft, name: str) -> bool:
 def _shorter(
     name: str, model: Model, sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
 ) -> Iterator[tuple[Change, Draft]]:
-    """The longest multiple of STEP below what is asked that fits."""
-    asked = model.max_model_len or sizer.facts[name].context
-    most = min((asked - 1) // STEP, sizer.facts[name].context // STEP)
+    """What the model takes at most, else the longest multiple of STEP below what is asked that fits."""
+    most_taken = sizer.facts[name].context
+    asked = model.max_model_len or most_taken
+    most = min((asked - 1) // STEP, most_taken // STEP)
 
     def change(steps: int) -> Change:
         return Change(f"max_model_len: {steps * STEP}", name, {"max_model_len": steps * STEP})
 
+    if asked > most_taken:
+        whole = Change(f"max_model_len: {most_taken}", name, {"max_model_len": most_taken})
+        if (then := works(whole)) is not None:
+            yield whole, then
+            return
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

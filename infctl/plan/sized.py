@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from infctl.calibration.lookup import Lookup
 from infctl.errors import PlanError, Problem, Where, nowhere
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
-from infctl.plan.asks import UNKNOWN_MEMORY, Calibration, Sizer, none
+from infctl.plan.asks import UNKNOWN_MEMORY, Sizer, nothing_measured
 from infctl.plan.draft import draft
 from infctl.plan.idle import idle_memory
 from infctl.plan.kept import NOTHING_RUNS, Running
@@ -25,7 +26,7 @@ from infctl.plan.model import Plan
 from infctl.plan.packing import TooFewCards
 from infctl.plan.remedies import NO_CHANGE, hint, hint_for_cards
 from infctl.profile.schema import Profile
-from infctl.sizing import Vllm
+from infctl.sizing import DEPLOYED, Vllm
 
 HINTED = 4
 """Failures for which changes are sought: each search plans the profile a hundred times."""
@@ -38,8 +39,8 @@ def plan(
     facts: Mapping[str, ModelFacts],
     *,
     where: Where = nowhere,
-    measured: Calibration = none,
-    vllm: Vllm = "0.32",
+    measured: Lookup = nothing_measured,
+    vllm: Vllm = DEPLOYED,
     machine_bytes: int = UNKNOWN_MEMORY,
     running: Running = NOTHING_RUNS,
 ) -> Plan:

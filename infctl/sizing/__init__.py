@@ -23,6 +23,9 @@ from infctl.figure import Figure
 Vllm = Literal["0.25", "0.32"]
 """Rules that differ between the vLLM whose starts were measured on a GPU and the one that is deployed."""
 
+DEPLOYED: Vllm = "0.32"
+"""What profiles are planned for and `requirements` install."""
+
 Fate = Literal["fits", "weights", "kv", "context", "start"]
 """fits. weights: nothing is left for the KV cache. kv: one request of max_model_len does not fit. context:
 longer than the model takes. start: the gate asks for more than the card has free."""
@@ -52,7 +55,7 @@ class EngineArgs:
     """False: --disable-hybrid-kv-cache-manager."""
     runner: str | None = None
     cpu_offload_bytes: int = 0
-    vllm: Vllm = "0.32"
+    vllm: Vllm = DEPLOYED
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infctl.calibration import Calibration, key, lookup, model_name, save, store
+from infctl.calibration import Calibration, key, load, lookup, model_name, save, store
 from infctl.calibration.known import ENTRIES_MAX
 from infctl.errors import EngineError, PlanError
 from infctl.models import Attention, FeedForward, Layer, ModelFacts
@@ -227,10 +227,10 @@ def test_what_is_saved_is_loaded(starts: list[tuple[int, Measured, float]]) -> N
 
 
 def test_a_file_that_is_not_there_is_an_empty_one_and_the_folder_is_made(file: Path) -> None:
-    assert Calibration.load(file) == Calibration()
+    assert load(file) == Calibration()
     save(file, Calibration().record(known_by(), PARTS, at=1.0))
     assert file.stat().st_mode & 0o777 == 0o600
-    assert Calibration.load(file).find(known_by()) == PARTS
+    assert load(file).find(known_by()) == PARTS
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
@@ -243,7 +243,7 @@ def test_a_newer_file_is_refused_with_the_version_that_wrote_it_and_left_alone(f
     file.parent.mkdir()
     file.write_text(json.dumps(good(file) | {"version": 2, "writer": "9.1.0"}))
     with pytest.raises(PlanError, match=r"has format 2, written by infctl 9\.1\.0; this one reads 1"):
-        Calibration.load(file)
+        load(file)
     assert json.loads(file.read_text())["version"] == 2
 
 
@@ -278,7 +278,7 @@ def test_a_damaged_file_is_set_aside_with_a_warning(file: Path, spoil: Any) -> N
     told = spoil(good(file))
     text = told if isinstance(told, str) else json.dumps(told)
     file.write_text(text)
-    known = Calibration.load(file)
+    known = load(file)
     assert known.entries == ()
     assert "calibration.json was damaged and was moved to calibration.json.corrupt" in known.warning
     assert file.with_name("calibration.json.corrupt").read_text() == text
@@ -288,13 +288,13 @@ def test_a_damaged_file_is_set_aside_with_a_warning(file: Path, spoil: Any) -> N
 def test_fields_of_a_later_version_of_the_same_format_are_passed_over(file: Path) -> None:
     book = good(file)
     file.write_text(json.dumps(spoiled(book, colour="red", measured={"weights_bytes": 1, "mood": "fine"})))
-    assert Calibration.load(file).find(known_by()) == Measured(weights_bytes=1)
+    assert load(file).find(known_by()) == Measured(weights_bytes=1)
 
 
 def test_a_file_that_cannot_be_read_or_written_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "calibration.json").mkdir()
     with pytest.raises(EngineError, match=r"calibration\.json cannot be read: "):
-        Calibration.load(tmp_path / "calibration.json")
+        load(tmp_path / "calibration.json")
     (tmp_path / "plain").write_text("")
     with pytest.raises(EngineError, match=r"calibration\.json cannot be written: "):
         save(tmp_path / "plain" / "calibration.json", Calibration())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infctl.calibration import Calibration, key, model_name
+from infctl.calibration import key, load, model_name
 from infctl.cli import measure
 from infctl.cli.actual import Start
 from infctl.figure import ZERO, exactly
@@ -117,7 +117,7 @@ def test_a_start_is_told_beside_its_plan_and_kept_for_the_next(engine: Gateway, 
     learned = learn(engine, layout)
     assert learned.warnings == ()
     assert list(measure.lines(learned.starts)) == ["chat: KV tokens 23,296 (planned 23,296)"]
-    known = Calibration.load(layout.base / ".infctl" / "calibration.json")
+    known = load(layout.base / ".infctl" / "calibration.json")
     entry = known.entry(key(NAME, RESOLVED, CPU, "0.32"))
     assert entry is not None
     assert (entry.measured.num_gpu_blocks, entry.measured.kv_available_bytes) == (182, GIB)
@@ -136,7 +136,7 @@ def test_a_look_at_what_runs_counts_as_no_start(engine: Gateway, layout: Layout)
     learn(engine, layout, started=set(), now=9.0)
     assert layout.calibration.read_bytes() == before
     learn(engine, layout, now=9.0)
-    found = Calibration.load(layout.calibration).find(key(NAME, RESOLVED, CPU, "0.32"))
+    found = load(layout.calibration).find(key(NAME, RESOLVED, CPU, "0.32"))
     assert found is not None
     assert found.starts == 2
 
@@ -220,7 +220,7 @@ def test_a_file_of_a_newer_infctl_is_left_alone_and_told(engine: Gateway, layout
 def test_a_damaged_file_is_told_and_begun_again(engine: Gateway, layout: Layout) -> None:
     layout.calibration.write_text("{")
     assert "was damaged" in learn(engine, layout).warnings[0]
-    assert len(Calibration.load(layout.calibration).entries) == 1
+    assert len(load(layout.calibration).entries) == 1
 
 
 def test_the_log_is_read_across_its_rotation_and_never_whole(engine: Gateway, layout: Layout) -> None:
@@ -251,5 +251,5 @@ def test_two_replicas_alike_are_one_engine_that_started_twice(engine: Gateway, l
     services = tuple(replace(service(engine.url), name=f"chat{n}") for n in (0, 1))
     stack = Stack("toy", "process", services)
     measure.learn(stack, Plan(replicas), PROFILE, layout, SECRETS, started={"chat0", "chat1"}, now=1.0)
-    (entry,) = Calibration.load(layout.calibration).entries
+    (entry,) = load(layout.calibration).entries
     assert entry.measured.starts == 2
