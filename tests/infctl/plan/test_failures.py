@@ -148,6 +148,7 @@ PROPOSALS = (
         ({"chat": LONG | {"replicas": 2}}, "1xL4, 1xA40"),
         ({"chat": {"replicas": 2}}, "1xT4, 1xA40"),
         ({"chat": {"block_size": 40}}, "1xL4"),
+        ({"chat": {"max_model_len": 40000}}, "1xL4"),
         ({"chat": {"pipeline_parallel": 32}}, "32xL4"),
     ],
 )
@@ -225,3 +226,11 @@ def test_models_that_could_share_the_only_card_are_told_so(planned: Planned) -> 
     assert tokens == [found[1], found[2]]
     (problem,) = refused(planned, {"a": {}, "b": {}, "c": {}}, "1xT4, 1xA2")
     assert problem.hint.startswith("no single change makes it fit")
+
+
+def test_a_context_beyond_the_model_is_cut_to_the_models_own(planned: Planned) -> None:
+    """Also where that is shorter than the steps in which lengths are sought."""
+    for length, source in ((40_000, "qwen-7b"), (9_000, "xlm-r")):
+        (problem,) = refused(planned, {"m": {"source": source, "max_model_len": length}}, "1xL4")
+        most = {"qwen-7b": 32_768, "xlm-r": 8_194}[source]
+        assert re.match(rf"would fit: max_model_len: {most}\b", problem.hint), problem.hint

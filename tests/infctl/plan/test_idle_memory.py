@@ -82,3 +82,12 @@ def test_where_nothing_generates_nothing_is_proposed(planned: Planned) -> None:
 
 def test_a_card_whose_cache_takes_all_is_not_idle(planned: Planned) -> None:
     assert planned({"chat": TINY}, "1xL4").idle_memory == ()
+
+
+def test_tokens_are_those_of_the_replica_that_goes_there(planned: Planned) -> None:
+    chat = {"max_model_len": 8192, "replicas": 1}
+    (idle,) = planned({"chat": chat}, "1xL4, 1xA40").idle_memory
+    more = planned({"chat": chat | {"replicas": 2}}, "1xL4, 1xA40")
+    there = [r.need.kv_tokens.expected for r in more.replicas if idle.gpu in r.gpus and r.need is not None]
+    assert there == [idle.tokens]
+    assert len({r.need.kv_tokens.expected for r in more.replicas if r.need is not None}) == 2
