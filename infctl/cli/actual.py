@@ -8,7 +8,7 @@ from typing import Any
 
 from infctl.cli.figures import as_is, labelled, plain, shortened
 from infctl.cli.text import Column, Paint, number, table, unpainted
-from infctl.sizing import Measured
+from infctl.sizing import Measured, MemoryNeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class Start:
         if not self.planned_tokens or actual is None:
             return None
         return 100 * (actual - self.planned_tokens) / self.planned_tokens
+
+
+def start_of(service: str, need: MemoryNeed | None, measured: Measured | None) -> Start:
+    """`need`: as planned; None: the engine was placed by count alone."""
+    kv = need.kv if need is not None else None
+    tokens = need.kv_tokens.expected if need is not None and kv is not None else None
+    caches = kv is not None if need is not None else bool(measured is not None and measured.kv_tokens)
+    return Start(service, caches, tokens, kv.num_blocks if kv is not None else None, measured)
 
 
 def lines(starts: Sequence[Start], width: int, *, utf8: bool = True, paint: Paint = unpainted) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infctl.cli.actual import Start
+from infctl.cli.actual import Start, start_of
 from infctl.errors import InfctlError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from infctl.plan import Plan, Replica
     from infctl.profile.schema import Profile
-    from infctl.sizing import Measured
+    from infctl.sizing import Measured, MemoryNeed
     from infctl.stack import Layout, Service, Stack
 
 ASK_S = 5.0
@@ -64,7 +64,7 @@ def learn(
     seen = {
         service.name: look(service, layout, secrets) for service in stack.services if service.role == "engine"
     }
-    starts = tuple(_start(name, replicas.get(name), one.measured) for name, one in seen.items())
+    starts = tuple(start_of(name, _need(replicas.get(name)), one.measured) for name, one in seen.items())
     warnings = [f"{name} does not say what it measured: {one.why}" for name, one in seen.items() if one.why]
     warnings += [text for name, one in seen.items() if (text := _other_rules(name, one, replicas.get(name)))]
     warnings += [text for start in starts if (text := surprise(start))]
@@ -129,12 +129,8 @@ def surprise(start: Start) -> str:
 # Private
 
 
-def _start(name: str, replica: Replica | None, measured: Measured | None) -> Start:
-    need = replica.need if replica is not None else None
-    kv = need.kv if need is not None else None
-    tokens = need.kv_tokens.expected if need is not None and kv is not None else None
-    caches = kv is not None if need is not None else bool(measured is not None and measured.kv_tokens)
-    return Start(name, caches, tokens, kv.num_blocks if kv is not None else None, measured)
+def _need(replica: Replica | None) -> MemoryNeed | None:
+    return None if replica is None else replica.need
 
 
 def _other_rules(name: str, one: Seen, replica: Replica | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infctl.cli import machine
-from infctl.cli.actual import Start
+from infctl.cli.actual import Start, start_of
 from infctl.cli.project import open_project
 from infctl.errors import PlanError, Problem
 from infctl.figure import gib
@@ -129,15 +129,7 @@ def _start(made: Replica, blind: Replica, calibration: Calibration, profile: Pro
                 planned_blocks=entry.planned_blocks or blocks,
                 measured=entry.measured,
             )
-    need = blind.need
-    caches = need is not None and need.kv is not None
-    return Start(
-        made.service,
-        caches=caches,
-        planned_tokens=need.kv_tokens.expected if need is not None and caches else None,
-        planned_blocks=need.kv.num_blocks if need is not None and need.kv is not None else None,
-        measured=None,
-    )
+    return start_of(made.service, blind.need, None)
 
 
 def _key(profile: Profile, model: str, resolved: Resolved, card: Card) -> str:

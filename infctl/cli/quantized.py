@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from infctl.errors import UsageError
-from infctl.models import Method, ModelFacts, Quantization
+from infctl.models import ModelFacts
+from infctl.models.quantization import four_bits
 
 ONLINE = frozenset({"fp8", "fp8_per_tensor", "fp8_per_block", "bitsandbytes"})
 """vLLM packs plain weights itself when it loads them, and sizing knows how."""
-STORED = {
+STORED: dict[str, Literal["awq", "gptq"]] = {
     "awq": "awq", "auto_awq": "awq", "awq_marlin": "awq",
     "gptq": "gptq", "auto_gptq": "gptq", "gptq_marlin": "gptq",
 }  # fmt: skip
@@ -39,13 +41,12 @@ def as_asked(facts: ModelFacts, word: str | None) -> tuple[ModelFacts, tuple[str
         packed = stored.name or stored.method
         return facts, (f"the weights are packed as {packed} already: vLLM refuses --quantization {word}",)
     if word in STORED:
-        method: Method = "awq" if STORED[word] == "awq" else "gptq"
-        four_bits = Quantization(method, bits=4, group_size=128, zero_points=True, name=method)
+        method = STORED[word]
         told = (
             f"these weights are not packed as {method}, and vLLM refuses to serve them so; the figures are"
             " those of a 4-bit checkpoint of the model: name that one to be exact"
         )
-        return replace(facts, quantization=four_bits, stored_bytes=None), (told,)
+        return replace(facts, quantization=four_bits(method), stored_bytes=None), (told,)
     if word in OTHERS:
         return facts, (
             f"--quantization {word} is not known here: plain weights are counted as they are stored",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from infctl.models import Method, Quantization
 from infctl.models.reader import BESIDE, WIDTH_MAX, Reader
@@ -46,6 +46,11 @@ MODELOPT: Mapping[str, tuple[str, int]] = MappingProxyType(
     }
 )
 """ModelOpt's `quant_algo` -> vLLM's name of it, and its bits."""
+
+
+def four_bits(method: Literal["awq", "gptq"] = "awq") -> Quantization:
+    """As the checkpoints that the hub has most of."""
+    return Quantization(method, bits=4, group_size=128, zero_points=True, name=method)
 
 
 def quantization(

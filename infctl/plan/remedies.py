@@ -12,7 +12,8 @@ from functools import partial
 
 from infctl.figure import GIB, gib
 from infctl.gpus import CARDS, GPUS_MAX, Gpu
-from infctl.models import ModelFacts, Quantization
+from infctl.models import ModelFacts
+from infctl.models.quantization import four_bits
 from infctl.plan.asks import Sizer, card_of
 from infctl.plan.changes import Change, tried
 from infctl.plan.draft import Draft
@@ -32,7 +33,6 @@ WIDEST = 8
 OLDEST = (8, 0)
 """Compute capability of the cards that are proposed: older ones have no bfloat16."""
 NO_CHANGE = "no single change makes it fit: infctl size MODEL --gpu NAME shows what would"
-FOUR_BITS = Quantization("awq", bits=4, group_size=128, zero_points=True, name="awq")
 
 Works = Callable[[Change], Draft | None]
 
@@ -262,7 +262,7 @@ def _small_weights(
     packed = facts.quantization is not None and facts.quantization.method != "none"
     if packed or model.quantization is not None or not any(weight.packed for weight in facts.weights):
         return
-    small = replace(facts, quantization=FOUR_BITS, stored_bytes=None)
+    small = replace(facts, quantization=four_bits(), stored_bytes=None)
     for change, then in _first(works, Change("", name, facts=small)):
         weights = next(
             r.need.weights.expected for r in then.replicas if r.model == name and r.need is not None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from infctl.figure import ZERO, Figure
+from infctl.figure import MIB, ZERO, Figure
 from infctl.plan import failures, kept, notes
 from infctl.plan.allot import Allotment, allot
 from infctl.plan.asks import Ask, Sizer
@@ -19,6 +19,9 @@ from infctl.plan.packing import Site
 from infctl.plan.settings import Room, settings
 from infctl.plan.start_order import Starter, in_order, shut_out
 from infctl.sizing import EngineArgs, MemoryNeed
+
+ROUNDING = 64 * MIB
+"""What is left of a card because figures are rounded: less is called nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +140,8 @@ def _started(engines: Sequence[Engine], total: int) -> tuple[list[Engine], list[
     return ordered, [(by_name[one.service], free) for one, free in shut_out(small, total)]
 
 
-_NOTHING = 64 * 2**20
-"""Bytes that are left because figures are rounded."""
-
-
 def _free(size: int) -> int:
-    return size if size >= _NOTHING else 0
+    return size if size >= ROUNDING else 0
 
 
 def _unique(found: Iterator[Failure | None]) -> Iterator[Failure]:
