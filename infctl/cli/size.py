@@ -14,6 +14,7 @@ from infctl.cli.size_args import (
     RUNNERS,
     TOKENS_MAX,
     VERSIONS,
+    checked_card,
     checked_share,
     checked_size,
     checked_word,
@@ -226,10 +227,16 @@ def _card(name: str | None, total: int | None) -> Card:
                 "no card: --gpu or --gpu-total-bytes is missing", hint="--gpu L4, or --gpu-total-bytes 22GiB"
             )
         return Card("GPU", total)
+    name = checked_card("--gpu", name)
     if name == "cpu":
         from infctl.cli import machine
 
-        return Card("CPU", total or machine.memory() or 0, cpu=True)
+        memory = total or machine.memory()
+        if not memory:
+            raise UsageError(
+                "this machine does not say how much memory it has", hint="--gpu-total-bytes 16GiB"
+            )
+        return Card("CPU", memory, cpu=True)
     known = lookup(name)
     if total is not None:
         return Card(known.name if known is not None else name, total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +20,27 @@ DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 KV_DTYPES = ("auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2")
 RUNNERS = ("auto", "generate", "pooling")
 VERSIONS: tuple[Vllm, ...] = ("0.25", "0.32")
+
+
+_CARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+_SEVERAL = re.compile(r"([0-9]{1,9})\s*[xX*]\s*([A-Za-z].*)|(.+?)\s*:\s*([0-9]{1,9})")
+
+
+def checked_card(option: str, value: str) -> str:
+    """The name of one card, or `cpu`."""
+    name = value.strip()
+    if name.lower() in {"cpu", "none"}:
+        return "cpu"
+    if name.lower() == "detect":
+        hint = "infctl plan --gpus detect looks at this machine"
+        raise UsageError(f"{option} {name}: one card is named here", hint=hint)
+    if several := _SEVERAL.fullmatch(name[:100]):
+        count, card = several[1] or several[4], several[2] or several[3]
+        hint = f"{option} {card} --tensor-parallel-size {count}, to cut the model across {count} of them"
+        raise UsageError(f"{option} {name[:100]!r}: one card is named here", hint=hint)
+    if not _CARD.fullmatch(name):
+        raise UsageError(f"{option} {value[:40]!r} names no card", hint=f"{option} L4, or cpu")
+    return name
 
 
 def checked_share(option: str, value: float | None) -> float | None:

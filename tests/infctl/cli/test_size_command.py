@@ -309,6 +309,9 @@ def test_a_warning_is_said_once() -> None:
         ("--vllm-version", "0.31"),
         ("--block-size", "0"),
         ("--tensor-parallel-size", "0"),
+        ("--gpu", ""),
+        ("--gpu", "\x1b[31m"),
+        ("--gpu", "detect"),
     ],
 )
 def test_a_value_out_of_range_is_a_usage_error(run: Run, qwen: str, args: tuple[str, str]) -> None:
@@ -330,6 +333,14 @@ def test_an_unknown_card_offers_the_three_nearest(run: Run, qwen: str) -> None:
     assert "no card called L5" in done.stderr
     assert "L4" in done.stderr
     assert "--gpu-total-bytes" in done.stderr
+
+
+@pytest.mark.parametrize("several", ["4xL4", "4 x L4", "L4:4"])
+def test_several_cards_are_asked_for_by_the_cut(run: Run, qwen: str, several: str) -> None:
+    done = run("size", qwen, "--gpu", several)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "--gpu L4 --tensor-parallel-size 4" in done.stderr
+    assert run("size", qwen, "--gpu", "L4", "--tensor-parallel-size", "4").returncode == 0
 
 
 @pytest.mark.parametrize(
