@@ -34,7 +34,7 @@ __all__ = ["parameters", "stored", "weights"]
 _BANDS = {
     "none": 0.002,
     "awq": 0.005,
-    "mxfp4": 0.01,
+    "mxfp4": 0.02,
     "gptq": 0.02,
     "fp8": 0.02,
     "compressed-tensors": 0.03,
