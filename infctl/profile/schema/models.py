@@ -117,7 +117,7 @@ class Model(Section):
     """auto, an index, {uuid: ...} or {share: name}."""
 
     max_model_len: Count | None = None
-    """Tokens, prompt and answer together; left out: what the model was trained for."""
+    """Tokens, prompt and answer together; left out: what the model takes, or less if that does not fit."""
     max_num_seqs: Annotated[int, Field(ge=1, le=65_536, strict=True)] | None = None
     """Requests computed at once by one replica."""
     max_num_batched_tokens: Count | None = None
@@ -192,7 +192,7 @@ class GpuDevice(Section):
     uuid: GpuUuid | None = None
     """As nvidia-smi -L prints it."""
     memory: Size | None = None
-    """In all, as the driver counts it."""
+    """In all, as cudaMemGetInfo counts; nvidia-smi says more than an engine gets."""
 
 
 _GPUS = re.compile(r"([1-9][0-9]?)\s*x\s*([A-Za-z0-9][A-Za-z0-9 ._-]{0,63})")
