@@ -35,7 +35,7 @@ class Row:
 def work(need: MemoryNeed) -> Figure:
     """All that is neither weights nor KV cache: activations, CUDA graphs, libraries, the CUDA context."""
     if need.kv is not None and need.resolved.kv_cache_memory_bytes is None:
-        return need.activation + need.cudagraphs + need.non_torch + need.context
+        return need.profiled + need.context
     return need.work(max(need.kv_bytes.expected, 0))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,6 @@ _BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
 
-ReadFile = Callable[[str], "Headers"]
-
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -50,8 +48,6 @@ class Tensor:
 @dataclass(frozen=True, slots=True)
 class Headers:
     tensors: tuple[Tensor, ...]
-    file_bytes: int | None = None
-    """Length and header included, for one file; None: several."""
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -98,7 +94,7 @@ def merged(parts: Iterable[Headers], what: str) -> Headers:
             tensors[tensor.name] = tensor
         if len(tensors) > TENSORS_MAX:
             raise damaged(what, f"it has more than {TENSORS_MAX:,} tensors")
-    return _headers(tensors.values(), None)
+    return _headers(tensors.values())
 
 
 def header_length(first: bytes, file: str) -> int:
@@ -136,7 +132,7 @@ def parse(header: bytes, file: str, size: int | None = None) -> Headers:
     held = sum(tensor.bytes for tensor in tensors)
     if held != end_max:
         raise damaged(file, f"its tensors take {held:,} bytes and reach to byte {end_max:,}")
-    return _headers(tensors, length + end_max)
+    return _headers(tensors)
 
 
 def parse_index(text: bytes, file: str) -> Index:
@@ -196,12 +192,12 @@ def _counts(value: Any) -> list[int] | None:
     return value if fits else None
 
 
-def _headers(tensors: Iterable[Tensor], file_bytes: int | None) -> Headers:
+def _headers(tensors: Iterable[Tensor]) -> Headers:
     kept = tuple(tensors)
     by_dtype: dict[str, int] = {}
     for tensor in kept:
         by_dtype[tensor.dtype] = by_dtype.get(tensor.dtype, 0) + tensor.bytes
-    return Headers(kept, file_bytes, by_dtype)
+    return Headers(kept, by_dtype)
 
 
 def _json(text: bytes, file: str) -> dict[str, Any]:

@@ -114,12 +114,7 @@ def unfit(ask: Ask, need: MemoryNeed, facts: ModelFacts) -> Failure | None:
     told = (ask.model,)
     written = ask.budget is not None
     if need.fate == "weights" and written:
-        work = (
-            need.weights.expected
-            + need.activation.expected
-            + need.cudagraphs.expected
-            + need.non_torch.expected
-        )
+        work = need.weights.expected + need.profiled.expected
         message = (
             f"{share(need.resolved.gpu_memory_utilization)} of the card are {gib(need.budget_bytes)}, weights"
             f" and work take {gib(work)}: nothing is left for the KV cache,"

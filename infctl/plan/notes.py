@@ -56,7 +56,7 @@ def _of_engine(engine: Engine) -> Iterator[Note]:
         message = f"{ask.model} is an encoder and keeps no KV cache: this has no effect"
         yield Note(f"{path}/kv_cache_memory", message, "leave it out")
     elif written is not None and need.kv is not None:
-        work = need.activation.expected + need.cudagraphs.expected + need.non_torch.expected
+        work = need.profiled.expected
         yield Note(
             f"{path}/gpu_memory_utilization",
             f"{ask.model} takes {gib(need.budget_bytes)}, {share(written)} of the card, not its weights"

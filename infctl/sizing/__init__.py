@@ -180,6 +180,11 @@ class MemoryNeed:
     def fits(self) -> bool:
         return self.fate == "fits"
 
+    @property
+    def profiled(self) -> Figure:
+        """The work that vLLM looks at when it divides a share of the card: its own, without the context."""
+        return self.activation + self.cudagraphs + self.non_torch
+
     def work(self, kv: int) -> Figure:
         """What the card loses beside weights and `kv` bytes of KV cache that were given, context included.
 
@@ -190,6 +195,4 @@ class MemoryNeed:
     @property
     def footprint(self) -> Figure:
         """What the card loses to this engine where vLLM itself measures and divides, context included."""
-        return (
-            self.weights + self.activation + self.cudagraphs + self.non_torch + self.context + self.kv_bytes
-        )
+        return self.weights + self.profiled + self.context + self.kv_bytes
