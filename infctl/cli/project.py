@@ -205,10 +205,12 @@ class Project(Remains):
     # Where it is reached
 
     def gateway_url(self, stack: Stack) -> str:
+        """As this machine reaches it: where it listens, or in a container where its port is published."""
         from infctl.stack.names import authority, reachable
 
         service = next(service for service in stack.services if service.role == "gateway")
-        host, port = service.listen[0]
+        published = self.profile.gateway.listen
+        host, port = next(iter(service.listen), (published.host, published.port))
         return f"http://{authority(reachable(host), port)}"
 
     def api(self, stack: Stack, *, through_edge: bool = False) -> Api:

@@ -436,6 +436,16 @@ def test_health_without_a_gateway_is_1(run: Run, profile: Path) -> None:
     assert same_keys(json.loads(run("health", "--json").stdout), shapes.HEALTH)
 
 
+def test_a_docker_platform_is_looked_at_where_its_gateway_is_published(run: Run, tmp_path: Path) -> None:
+    text = builtin_profiles()["l4x4"].read_text("utf-8")
+    file = tmp_path / "infctl.yaml"
+    file.write_text(text.replace("{host: 127.0.0.1, port: 8000}", "{host: 127.0.0.1, port: 1}"), "utf-8")
+    done = run("health", "-f", str(file))
+    assert done.returncode == 1, done.stderr
+    assert "nothing answers at http://127.0.0.1:1" in done.stdout + done.stderr
+    assert "nothing runs" in run("status", "-f", str(file)).stdout
+
+
 def test_a_wrong_key_is_6_and_names_its_variable(run: Run, served: Gateway) -> None:
     done = run("health", env={"GATEWAY_API_KEY": "wrong"})
     assert done.returncode == 6
