@@ -31,6 +31,10 @@ Fate = Literal["fits", "weights", "kv", "context", "start"]
 longer than the model takes. start: the gate asks for more than the card has free."""
 
 
+DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8}
+"""Of one number."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineArgs:
     """vLLM's arguments that decide about memory. None: left to vLLM, see `defaults`."""

@@ -11,9 +11,10 @@ from dataclasses import replace
 from infctl.figure import GIB, MIB, ZERO, Figure
 from infctl.models import ModelFacts
 from infctl.sizing import Card, Resolved
-from infctl.sizing.forward import forward, kept, method, number_bytes
+from infctl.sizing.forward import forward, kept, number_bytes
 from infctl.sizing.graphs import runner_v2
 from infctl.sizing.hardware import generation
+from infctl.sizing.packing import method
 
 
 def activation(facts: ModelFacts, resolved: Resolved, card: Card) -> Figure:
@@ -62,7 +63,8 @@ keys of 512, 1,024 and 4,096 numbers."""
 
 def _layers(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
     # Quantised products bring their own kernels; mxfp4 is for experts only.
-    plain = method(facts, resolved) in {"none", "mxfp4"}
+    how = method(facts, resolved)
+    plain = how is None or how.method == "mxfp4"
     compiled = COMPILED_CODE if resolved.compiled else 0
     return forward(facts, resolved, card) + compiled + (_product_workspace(card) if plain else 0)
 

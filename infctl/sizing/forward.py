@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from infctl.models import Attention, FeedForward, Layer, ModelFacts
 from infctl.sizing import Card, Resolved
 from infctl.sizing.hardware import generation
-
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+from infctl.sizing.packing import bytes_of, method
 
 _REUSES_NAME = {"llama", "mistral", "phi3"}
 """Families whose feed-forward gives its result the name of what it came from, which frees that sooner."""
@@ -23,7 +22,7 @@ _MLA_CONTEXT_TOKENS = 64 * 1024
 
 def number_bytes(resolved: Resolved) -> int:
     """Of one activation."""
-    return BYTES.get(resolved.dtype, 2)
+    return bytes_of(resolved.dtype)
 
 
 def forward(facts: ModelFacts, resolved: Resolved, card: Card) -> int:
@@ -47,13 +46,6 @@ def kept(part: FeedForward, facts: ModelFacts, resolved: Resolved, card: Card) -
     return rows * each * number_bytes(resolved)
 
 
-def method(facts: ModelFacts, resolved: Resolved) -> str:
-    """How weights are packed: as the model says, else as the arguments do; `none`."""
-    if facts.quantization is not None:
-        return facts.quantization.method
-    return resolved.quantization or "none"
-
-
 def _transient(facts: ModelFacts, card: Card) -> bool:
     """MXFP4 on Hopper runs in Triton kernels that allocate and free for themselves."""
     quantization = facts.quantization
@@ -63,8 +55,7 @@ def _transient(facts: ModelFacts, card: Card) -> bool:
 def _eight_bit_inputs(facts: ModelFacts, resolved: Resolved) -> bool:
     """Whether products take their inputs in one byte, which eager code copies them to."""
     how = method(facts, resolved)
-    packed = facts.quantization
-    return how == "fp8" or (how == "compressed-tensors" and packed is not None and packed.bits == 8)
+    return how is not None and (how.method == "fp8" or (how.method == "compressed-tensors" and how.bits == 8))
 
 
 def _expert_width(part: FeedForward, resolved: Resolved) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Literal
 
 from infctl.models import Attention, AttentionKind, ModelFacts, StateCache
 from infctl.sizing import Resolved, Vllm
 from infctl.sizing.kv_state import element_bytes, state_shape
+from infctl.sizing.rank import stages
 
 CacheKind = Literal["full", "mla", "sliding", "chunked", "state"]
 """full, mla: of the whole context. sliding, chunked: of `window` tokens. state: of fixed size."""
@@ -91,18 +92,9 @@ def specs(facts: ModelFacts, resolved: Resolved) -> Ranks:
     tokens, page = _hybrid_block(attentions, resolved)
     per_layer = [tuple(_caches(attention, resolved, tokens, page)) for attention in attentions]
     return tuple(
-        tuple(chain.from_iterable(per_layer[first:last]))
-        for first, last in stages(len(per_layer), resolved.pipeline_parallel)
+        tuple(chain.from_iterable(per_layer[layer] for layer in stage))
+        for stage in stages(len(per_layer), resolved.pipeline_parallel)
     )
-
-
-def stages(layers: int, ranks: int) -> tuple[tuple[int, int], ...]:
-    """[first, last) layer of each pipeline rank: the rest goes to the ranks before the last, backwards."""
-    counts = [layers // ranks] * ranks
-    for nth in range(layers % ranks):
-        counts[-2 - nth] += 1
-    ends = tuple(accumulate(counts))
-    return tuple(zip((0, *ends), ends, strict=False))
 
 
 def _caches(attention: Attention, resolved: Resolved, tokens: int, page: int | None) -> Iterator[LayerSpec]:

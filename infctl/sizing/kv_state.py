@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from infctl.models import StateCache
-
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+from infctl.sizing import DTYPE_BYTES
 
 
 def element_bytes(dtype: str) -> int:
     """Of a number in a cache. Whatever is not a plain float is a kind of fp8 or int8."""
-    return _BYTES.get(dtype, 1)
+    return DTYPE_BYTES.get(dtype, 1)
 
 
 def state_shape(state: StateCache, dtype: str, tensor_parallel: int) -> tuple[int, ...]:

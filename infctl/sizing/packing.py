@@ -10,19 +10,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from infctl.models import ModelFacts, Quantization
-from infctl.sizing import Resolved
+from infctl.sizing import DTYPE_BYTES, Resolved
 from infctl.sizing.allocator import Allocator, Block
 from infctl.sizing.hardware import Generation
 from infctl.sizing.rank import Module, fused
 
-DTYPES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8}
 MX_GROUP = 32
 ONLINE_FP8 = Quantization("fp8", bits=8, name="fp8")
 
 
 def bytes_of(dtype: str) -> int:
     """Of one number."""
-    return DTYPES.get(dtype, 2)
+    return DTYPE_BYTES.get(dtype, 2)
 
 
 def method(facts: ModelFacts, resolved: Resolved) -> Quantization | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from infctl.models import Attention, FeedForward, Layer, ModelFacts, StateCache
 from infctl.sizing import Resolved, Vllm
 from infctl.sizing.kv import bytes_for, capacity, longest, refusal
-from infctl.sizing.kv_specs import Ranks, block_size, specs, stages
+from infctl.sizing.kv_specs import Ranks, block_size, specs
 from tests.examples import examples
 
 MIB = 2**20
@@ -198,19 +198,6 @@ def test_the_rank_with_the_fewest_blocks_decides() -> None:
     found = capacity(ranks, (100 * 2 * page, 70 * 2 * page), resolved)
     assert found is not None
     assert (found.num_blocks, found.bytes_per_block) == (70, 2 * page)
-
-
-@pytest.mark.parametrize(
-    ("layers", "ranks", "sizes"),
-    [(28, 1, [28]), (28, 4, [7, 7, 7, 7]), (30, 4, [7, 8, 8, 7]), (5, 2, [3, 2]), (7, 4, [2, 2, 2, 1])],
-)
-def test_pipeline_ranks_get_the_layers_that_vllm_gives_them(
-    layers: int, ranks: int, sizes: list[int]
-) -> None:
-    found = stages(layers, ranks)
-    assert [last - first for first, last in found] == sizes
-    assert found[0][0] == 0
-    assert found[-1][1] == layers
 
 
 def test_a_layer_may_keep_a_cache_and_a_state() -> None:

@@ -131,9 +131,16 @@ def test_stages_together_hold_the_whole_model(layers: int, pipeline: int) -> Non
     assert sum(len(stage) for stage in stages(layers, pipeline)) == layers
 
 
-def test_layers_that_do_not_divide_go_before_the_last_stage() -> None:
-    assert [len(stage) for stage in stages(30, 4)] == [7, 8, 8, 7]
-    assert [len(stage) for stage in stages(31, 4)] == [8, 8, 8, 7]
+@pytest.mark.parametrize(
+    ("layers", "pipeline", "sizes"),
+    [(28, 1, [28]), (28, 4, [7, 7, 7, 7]), (30, 4, [7, 8, 8, 7]), (5, 2, [3, 2]), (7, 4, [2, 2, 2, 1])],
+)
+def test_layers_that_do_not_divide_go_before_the_last_stage(
+    layers: int, pipeline: int, sizes: list[int]
+) -> None:
+    found = stages(layers, pipeline)
+    assert [len(stage) for stage in found] == sizes
+    assert [layer for stage in found for layer in stage] == list(range(layers))
 
 
 def test_a_tied_head_is_copied_for_the_last_stage() -> None:
