@@ -138,8 +138,14 @@ def _neighbours(run: Sequence[Gpu]) -> bool:
 
 
 def _any(units: Sequence[_Unit], free: tuple[Gpu, ...]) -> list[Site]:
-    left = iter(free)
-    return [Site(tuple(next(left) for _ in range(unit.width)), unit.services) for unit in units]
+    """For each the largest that are left: of cards that are not alike, the smallest decides."""
+    left = list(free)
+    sites = []
+    for unit in units:
+        largest = sorted(left, key=lambda gpu: -gpu.memory_bytes)[: unit.width]
+        sites.append(Site(tuple(gpu for gpu in left if gpu in largest), unit.services))
+        left = [gpu for gpu in left if gpu not in largest]
+    return sites
 
 
 def _kind(gpu: Gpu) -> tuple[str, int]:

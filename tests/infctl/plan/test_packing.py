@@ -39,6 +39,8 @@ def placed(plan: Plan) -> dict[str, list[int]]:
         ({"t": TINY, "c": CHAT}, "1xL4, 1xH100", {"t": [0], "c": [1]}),
         ({"e": EMBED, "c": CHAT, "t": TINY}, "1xH100, 2xL4", {"e": [2], "c": [0], "t": [1]}),
         ({"w": CHAT | {"tensor_parallel": 2}, "e": EMBED}, "1xH100, 2xL4", {"w": [1, 2], "e": [0]}),
+        # No two alike: the largest for the replica that is cut, since the smallest of its cards decides.
+        ({"w": CHAT | {"tensor_parallel": 2}, "e": EMBED}, "1xT4, 1xH100, 1xL4", {"w": [1, 2], "e": [0]}),
         # Fewer cards than places: the small ones move together, then in with somebody.
         ({"c": CHAT, "e": EMBED, "r": RERANK}, "2xL4", {"c": [0], "e": [1], "r": [1]}),
         ({"t": TINY, "e": EMBED, "r": RERANK}, "1xL4", {"t": [0], "e": [0], "r": [0]}),
