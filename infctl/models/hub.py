@@ -85,7 +85,14 @@ class Hub:
         self._open()  # what has to be imported for it is not the hub's time
         repo = _Repo(self, hub_id, revision, time.monotonic() + self.timeout_s)
         place = f"{hub_id}@{revision}/{CONFIG}"
-        config = decoded(repo.need(CONFIG, CONFIG_BYTES_MAX), place)
+        raw = repo.need(CONFIG, CONFIG_BYTES_MAX)
+        if raw.lstrip()[:1] == b"<":
+            raise HubError(
+                "answer",
+                f"{_host(self.endpoint)} answered with a web page instead of {CONFIG}",
+                "a proxy or its login page stands before the hub: look at HF_ENDPOINT and HTTPS_PROXY",
+            )
+        config = decoded(raw, place)
         warnings: list[str] = []
         found = Files(config, place, "")
         try:

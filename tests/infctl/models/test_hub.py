@@ -376,3 +376,11 @@ def test_an_endpoint_that_is_no_address_is_a_plan_error(endpoint: str) -> None:
 )
 def test_offline_is_said_as_the_hubs_own_library_reads_it(value: str, said: bool) -> None:
     assert offline({"HF_HUB_OFFLINE": value}) is said
+
+
+def test_a_web_page_instead_of_a_config_is_no_answer_of_a_hub(hub: Hub, fake_hub: Any) -> None:
+    fake_hub.put(MODEL, "config.json", b"\n<html>Log in to the network</html>")
+    with pytest.raises(HubError, match=r"a web page instead of config\.json") as caught:
+        hub.model(MODEL, "main")
+    assert caught.value.why == "answer"
+    assert "HTTPS_PROXY" in caught.value.hint
