@@ -238,15 +238,17 @@ def _card(name: str | None, total: int | None) -> Card:
             )
         return Card("CPU", memory, cpu=True)
     known = lookup(name)
-    if total is not None:
-        return Card(known.name if known is not None else name, total)
+    if known is None and total is not None:
+        return Card(name, total)
     if known is None:
         raise PlanError(
             f"no card called {name} is in the catalogue",
             hint=f"close to it: {', '.join(nearest(name))}\n"
             "any card goes with its memory: --gpu-total-bytes 24GiB",
         )
-    return Card(known.name, known.memory_bytes, nominal=known.nominal)
+    if total is not None:
+        return Card(known.name, total, capability=known.capability)
+    return Card(known.name, known.memory_bytes, nominal=known.nominal, capability=known.capability)
 
 
 def _facts(model: str, *, offline: bool) -> ModelFacts:

@@ -169,4 +169,4 @@ def card_of(gpus: tuple[Gpu, ...]) -> Card | None:
     smallest = min(gpus, key=lambda gpu: gpu.memory_bytes)
     if smallest.memory_bytes <= 0:
         return None
-    return Card(smallest.name or "GPU", smallest.memory_bytes)
+    return Card(smallest.name or "GPU", smallest.memory_bytes, capability=smallest.capability)

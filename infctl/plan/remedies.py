@@ -305,7 +305,14 @@ def _larger_cards(name: str, gpus: tuple[Gpu, ...], works: Works) -> Iterator[tu
     )
     for card in larger:
         cards = tuple(
-            replace(gpu, name=card.name, memory_bytes=card.memory_bytes, nominal=card.nominal) for gpu in gpus
+            replace(
+                gpu,
+                name=card.name,
+                memory_bytes=card.memory_bytes,
+                nominal=card.nominal,
+                capability=card.capability,
+            )
+            for gpu in gpus
         )
         change = Change(f"gpus: {len(gpus)}x{card.name}", name, gpus=cards)
         if (then := works(change)) is not None and _useful(then, name):

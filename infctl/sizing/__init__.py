@@ -72,6 +72,8 @@ class Card:
     nominal: bool = False
     """The total is from a data sheet, not from a driver."""
     cpu: bool = False
+    capability: tuple[int, int] | None = None
+    """CUDA compute capability, (8, 9); None: told by the name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The few facts about a GPU's generation that decide about memory, told by its name."""
+"""The few facts about a GPU's generation that decide about memory: by its capability, else by its name."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from infctl.sizing import Card
 
 Generation = Literal["hopper", "blackwell", "older"]
 
-_HOPPER = re.compile(r"\bG?H(100|200|800|20)")
-_BLACKWELL = re.compile(r"\bG?B(100|200|300)|RTX PRO|RTX 50[5-9]0", re.IGNORECASE)
-
-
-_DATA_CENTRE_BLACKWELL = re.compile(r"\bG?B(100|200|300)")
+_HOPPER = re.compile(r"\bG?H(100|200|800|20)", re.IGNORECASE)
+_DATA_CENTRE_BLACKWELL = re.compile(r"\bG?B(100|200|300)", re.IGNORECASE)
+_OTHER_BLACKWELL = re.compile(r"RTX PRO|RTX 50[5-9]0", re.IGNORECASE)
 
 
 def capability(card: Card) -> int | None:
-    """The major compute capability, of those generations whose backends ask for blocks of their own."""
+    """The major compute capability. By name alone: of those generations that matter here, else None."""
     if card.cpu:
         return None
-    if _DATA_CENTRE_BLACKWELL.search(card.name.upper()):
+    if card.capability is not None:
+        return card.capability[0]
+    if _DATA_CENTRE_BLACKWELL.search(card.name):
         return 10
-    return 9 if generation(card) == "hopper" else None
+    if _OTHER_BLACKWELL.search(card.name):
+        return 12
+    return 9 if _HOPPER.search(card.name) else None
 
 
 def generation(card: Card) -> Generation:
-    if _HOPPER.search(card.name.upper()):
+    major = capability(card) or 0
+    if major == 9:
         return "hopper"
-    return "blackwell" if _BLACKWELL.search(card.name.upper()) else "older"
+    return "blackwell" if major >= 10 else "older"
