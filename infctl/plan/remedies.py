@@ -79,6 +79,10 @@ def hint_for_cards(name: str, needed: int, profile: Profile, gpus: tuple[Gpu, ..
         count = int(change.says)
         lines.append(_said(replace(change, says=f"replicas: {count}, as it is"), then))
     if sizer.knows(name):
+        heads, now = _heads(sizer.facts[name]), profile.models[name].tensor_parallel
+        widths = (n for n in (8, 4, 2, 1) if n < now and heads % n == 0)
+        cuts = (Change(f"tensor_parallel: {n}", name, {"tensor_parallel": n}) for n in widths)
+        lines += [_said(*found) for found in _first(works, *cuts)]
         small = _small_weights(name, profile.models[name], sizer, gpus, works)
         lines += [f"{name}: {_said(*found)}" for found in small]
     if len({(gpu.name, gpu.memory_bytes) for gpu in gpus}) == 1 and gpus[0].name:
@@ -122,6 +126,7 @@ def _candidates(
 ) -> Iterator[Candidates]:
     kinds = (
         _block,
+        _own_batch,
         _shorter,
         _own_share,
         _smaller_share,
@@ -209,6 +214,14 @@ def _smaller_share(
         low, high = (middle, high) if works(change(middle)) is not None else (low, middle - 1)
     if low:
         yield from _first(works, change(low))
+
+
+def _own_batch(
+    name: str, model: Model, _sizer: Sizer, _gpus: tuple[Gpu, ...], works: Works
+) -> Iterator[tuple[Change, Draft]]:
+    if model.max_num_batched_tokens is not None:
+        says = "no max_num_batched_tokens: vLLM chooses"
+        yield from _first(works, Change(says, name, {"max_num_batched_tokens": None}))
 
 
 def _block(

@@ -122,6 +122,7 @@ PROPOSALS = (
     (r"^no gpu_memory_utilization", lambda _: {"gpu_memory_utilization": None}),
     (r"^no kv_cache_memory", lambda _: {"kv_cache_memory": None}),
     (r"^kv_cache_memory: (\w+)", lambda found: {"kv_cache_memory": found[1]}),
+    (r"^no max_num_batched_tokens", lambda _: {"max_num_batched_tokens": None}),
     (r"^block_size: (\d+)", lambda found: {"block_size": int(found[1])}),
     (r"^pipeline_parallel: (\d+)", lambda found: {"pipeline_parallel": int(found[1])}),
     (r"^kv_cache_dtype: fp8", lambda _: {"kv_cache_dtype": "fp8"}),
@@ -149,6 +150,9 @@ PROPOSALS = (
         ({"chat": {"replicas": 2}}, "1xT4, 1xA40"),
         ({"chat": {"block_size": 40}}, "1xL4"),
         ({"chat": {"max_model_len": 40000}}, "1xL4"),
+        ({"e": {"source": "xlm-r", "max_num_batched_tokens": 256}}, "1xL4"),
+        ({"chat": {"tensor_parallel": 4}}, "2xL4"),
+        ({"chat": {"tensor_parallel": 4}}, "1xA40"),
         ({"chat": {"pipeline_parallel": 32}}, "32xL4"),
     ],
 )
