@@ -56,3 +56,12 @@ def test_the_plan_in_the_readme_is_what_the_command_prints() -> None:
     shown, _, _ = rest.partition("```")
     assert len(shown) > 1000
     assert printed.startswith(shown)
+
+
+def test_the_rows_that_the_planning_page_explains_are_printed_so() -> None:
+    page = (ROOT / "docs/planning.md").read_text("utf-8")
+    printed = (ROOT / "tests/golden/plan/profile-l4x4.txt").read_text("utf-8").splitlines()
+    _, _, rest = page.partition("## How to read the screen\n\n```\n")
+    shown, _, _ = rest.partition("```")
+    assert len(shown.splitlines()) == 4
+    assert set(shown.splitlines()) <= set(printed)
