@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from infctl.cli.bars import Glyphs, Part, bar
 from infctl.cli.figures import gib, gib_band, shortened, source
@@ -12,6 +13,8 @@ from infctl.cli.text import Column, Paint, fitted, number, table
 from infctl.figure import Figure
 from infctl.plan import Plan, Replica
 from infctl.sizing import MemoryNeed
+
+Number = TypeVar("Number", int, float)
 
 BAR_LEAST = 10
 BAR_MOST = 28
@@ -157,26 +160,42 @@ def model_columns(plan: Plan) -> tuple[Column, ...]:
         ),
         Column(
             "KV tokens",
-            tuple(_tokens(need, copies[name]) for name, need in zip(firsts, needs, strict=True)),
+            tuple(_tokens(_needs(plan, name)) for name in firsts),
             right=True,
         ),
-        Column("at once", tuple(_at_once(need) for need in needs), right=True, sacrifice=1),
+        Column("at once", tuple(_at_once(_needs(plan, name)) for name in firsts), right=True, sacrifice=1),
         Column("from", tuple(_from(need) for need in needs)),
     )
 
 
-def _tokens(need: MemoryNeed | None, copies: int) -> str:
-    if need is None or need.kv is None:
-        return "-"
-    return number(need.kv_tokens.expected) + (" each" if copies > 1 else "")
+def _needs(plan: Plan, model: str) -> tuple[MemoryNeed, ...]:
+    """Of the replicas that keep a cache; a neighbour, or a smaller card, may leave one of them less."""
+    needs = (replica.need for replica in plan.replicas if replica.model == model)
+    return tuple(need for need in needs if need is not None and need.kv is not None)
 
 
-def _at_once(need: MemoryNeed | None) -> str:
-    if need is None or need.kv is None:
+def _tokens(needs: Sequence[MemoryNeed]) -> str:
+    if not needs:
         return "-"
-    requests = need.kv.concurrency
-    told = f"{requests:,.0f}" if requests >= 100 else f"{requests:.1f}"
-    return f"{told} x {need.resolved.max_model_len:,}"
+    told = _span([need.kv_tokens.expected for need in needs], number)
+    return told + (" each" if len(needs) > 1 and " .. " not in told else "")
+
+
+def _at_once(needs: Sequence[MemoryNeed]) -> str:
+    if not needs:
+        return "-"
+
+    def told(requests: float) -> str:
+        return f"{requests:,.0f}" if requests >= 100 else f"{requests:.1f}"
+
+    span = _span([need.kv.concurrency for need in needs if need.kv is not None], told)
+    return f"{span} x {needs[0].resolved.max_model_len:,}"
+
+
+def _span(values: Sequence[Number], told: Callable[[Number], str]) -> str:
+    """`73,856`; `15,920 .. 103,216` where they are not alike."""
+    low, high = told(min(values)), told(max(values))
+    return low if low == high else f"{low} .. {high}"
 
 
 def _from(need: MemoryNeed | None) -> str:

@@ -272,3 +272,14 @@ def test_colour_adds_nothing_but_colour() -> None:
 def test_a_start_order_is_told_with_its_reason() -> None:
     told = " ".join(" ".join(drawn("l4x4", 400)).split())
     assert "start on GPU 3 one after the other: embed, rerank; vLLM counts what a neighbour takes" in told
+
+
+def test_replicas_that_hold_unlike_numbers_of_tokens_are_told_as_a_range() -> None:
+    replicas = tuple(
+        Replica(f"chat{n}", "chat", (), need=decoder(tokens)) for n, tokens in enumerate((80_400, 16_000))
+    )
+    told = "\n".join(plan_screen.lines("p", Plan(replicas), 120))
+    assert "16,000 .. 80,400" in told
+    assert "2.0 .. 9.8 x 8,192" in told
+    alike = "\n".join(plan_screen.lines("p", Plan((replicas[0], replace(replicas[0], service="chat1"))), 120))
+    assert "80,400 each" in alike
