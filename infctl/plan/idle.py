@@ -84,14 +84,20 @@ def _changes(
     if shared:
         yield Change(f"replicas: {replicas}, no gpu_memory_utilization", name, more | without)
     freed = more | (without if shared else {}) | ({"gpu": Placement()} if pinned else {})
-    says = f"replicas: {replicas}" + ", gpu: auto" * pinned + ", no gpu_memory_utilization" * shared
-    if pinned and shared:
-        yield Change(says, name, freed)
+    # A neighbour's own share asks, at each of its starts, for what the new replica has taken by then.
+    others = [other for other in dict.fromkeys(neighbours) if other != name]
+    gated = [other for other in others if models[other].gpu_memory_utilization is not None]
+    named = f" on {names([name] * shared + gated)}" if gated else ""
+    says = f"replicas: {replicas}" + ", gpu: auto" * pinned
+    says += f", no gpu_memory_utilization{named}" * (shared or bool(gated))
+    open_ = dict.fromkeys(gated, without)
+    if (pinned and shared) or gated:
+        yield Change(says, name, freed, open_)
     eager = {"enforce_eager": True}
-    slow = [other for other in dict.fromkeys(neighbours) if other != name and not models[other].enforce_eager]
+    slow = [other for other in others if not models[other].enforce_eager]
     if not slow:
         return
-    beside = dict.fromkeys(slow, eager)
+    beside = {other: open_.get(other, {}) | (eager if other in slow else {}) for other in others}
     yield Change(f"{says}, enforce_eager: true on {names(slow)} (slower)", name, freed, beside)
     if not model.enforce_eager:
         yield Change(

@@ -91,3 +91,11 @@ def test_tokens_are_those_of_the_replica_that_goes_there(planned: Planned) -> No
     there = [r.need.kv_tokens.expected for r in more.replicas if idle.gpu in r.gpus and r.need is not None]
     assert there == [idle.tokens]
     assert len({r.need.kv_tokens.expected for r in more.replicas if r.need is not None}) == 2
+
+
+def test_a_share_that_neighbours_wrote_goes_with_the_change_that_would_break_it(planned: Planned) -> None:
+    gated = {name: encoder | {"gpu_memory_utilization": 0.8} for name, encoder in ENCODERS.items()}
+    (idle,) = planned({"chat": CHAT, **gated}, "3xL4").idle_memory
+    assert "without models/embed/gpu_memory_utilization" in idle.change
+    assert "without models/rerank/gpu_memory_utilization" in idle.change
+    assert "no gpu_memory_utilization on embed and rerank" in idle.says
