@@ -11,7 +11,7 @@ from typing import Any
 from infctl import __version__
 from infctl.atomic import cannot, replace
 from infctl.calibration.known import ENTRIES_MAX, MEASURED_FIELDS, Calibration, Entry, canonical
-from infctl.errors import PlanError
+from infctl.errors import EngineError, PlanError
 from infctl.sizing import Measured
 
 VERSION = 1
@@ -25,6 +25,8 @@ def load(path: Path) -> Calibration:
 
     Raises PlanError for a file that a newer infctl wrote, EngineError for one that cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise EngineError(f"{path} is not a file", hint="move it away: engines are measured again")
     try:
         with path.open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)

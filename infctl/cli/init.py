@@ -92,7 +92,10 @@ def init(
     else:
         console.fact(f"{env} has its keys already")
     given = "" if output == Path("infctl.yaml") else f" -f {output}"
-    console.say(f"next: infctl up{given}")
+    # On a GPU the profile is a proposal: what fits depends on the card.
+    console.say(
+        f"next: infctl plan{given}, then infctl up{given}" if seen.gpus else f"next: infctl up{given}"
+    )
 
 
 def suited(machine: Machine) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,10 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error_that_says_so(tmp_path
     (tmp_path / "plain").write_text("")
     with pytest.raises(EngineError, match=r"calibration\.json cannot be written: "):
         save(tmp_path / "plain" / "calibration.json", Calibration())
+
+
+def test_what_is_no_file_is_refused_and_nobody_waits_for_it(file: Path) -> None:
+    file.parent.mkdir()
+    os.mkfifo(file)
+    with pytest.raises(EngineError, match="is not a file"):
+        load(file)
