@@ -133,7 +133,8 @@ class Stub:
         gone = asyncio.ensure_future(reader.read(1))
         try:
             await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
+            # A peer may also leave while a piece is being written to it.
+            if not answer.done() or isinstance(answer.exception(), ConnectionError):
                 self.closed_at.append(time.monotonic())
                 return False
             return await answer
