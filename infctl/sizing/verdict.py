@@ -14,6 +14,9 @@ from infctl.sizing.kv_specs import Ranks
 BLOCK_STEP = 16
 """Tokens; the block sizes that attention backends on a GPU take are multiples of it."""
 
+RANKS_MAX = 64
+"""GPUs one replica may be cut across; where even they do not hold the weights, nothing else is proposed."""
+
 
 def verdict(facts: ModelFacts, ranks: Ranks, found: MemoryNeed) -> tuple[Fate, str]:
     """Of a MemoryNeed whose own fate is not known yet."""
@@ -155,8 +158,11 @@ def _cure(ranks: Ranks, found: MemoryNeed) -> str:
 
 
 def _larger(found: MemoryNeed) -> str:
-    twice = 2 * found.resolved.tensor_parallel
-    return f"more of this card would not do; a larger card, --tensor-parallel-size {twice} or fewer bits may."
+    ranks = found.resolved.tensor_parallel
+    wider = 2 * ranks
+    while wider < RANKS_MAX and found.weights.expected * ranks // wider >= found.budget_bytes:
+        wider *= 2
+    return f"more of this card would not do; a larger card, --tensor-parallel-size {wider} or fewer bits may."
 
 
 def _one_request(ranks: Ranks, found: MemoryNeed) -> int:

@@ -226,3 +226,11 @@ def test_with_kv_bytes_given_the_larger_of_compiling_and_serving_has_to_be_free(
         at_once = found.weights + found.work(kv)
         assert at_once.high + kv >= (found.weights + found.activation + outside).high
         assert at_once.high + kv >= (found.weights + serving).high + kv
+
+
+def test_a_proposed_cut_is_one_whose_ranks_hold_their_weights():
+    small = Card("small", 9 * GIB)
+    assert "--tensor-parallel-size 4 " in need(QWEN_14B, EngineArgs(), small).reason
+    assert "--tensor-parallel-size 2 " in need(QWEN_14B, EngineArgs(), L4).reason
+    cut = need(QWEN_14B, EngineArgs(tensor_parallel=2), small).reason
+    assert "--tensor-parallel-size 4 " in cut
