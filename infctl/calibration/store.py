@@ -26,7 +26,9 @@ def load(path: Path) -> Calibration:
     Raises PlanError for a file that a newer infctl wrote, EngineError for one that cannot be read.
     """
     if path.exists() and not path.is_file():
-        raise EngineError(f"{path} is not a file", hint="move it away: engines are measured again")
+        raise EngineError(
+            f"{path} cannot be read: it is no file", hint="move it away: engines are measured again"
+        )
     try:
         with path.open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)

@@ -304,5 +304,5 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error_that_says_so(tmp_path
 def test_what_is_no_file_is_refused_and_nobody_waits_for_it(file: Path) -> None:
     file.parent.mkdir()
     os.mkfifo(file)
-    with pytest.raises(EngineError, match="is not a file"):
+    with pytest.raises(EngineError, match="cannot be read: it is no file"):
         load(file)
