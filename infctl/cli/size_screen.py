@@ -65,17 +65,21 @@ def verdict_text(need: MemoryNeed) -> str:
     )
 
 
+def _longest(need: MemoryNeed) -> Iterable[tuple[str, str]]:
+    if need.fate in {"weights", "start"}:
+        return  # no length would help
+    if need.max_model_len_that_fits > 0:
+        yield "longest", f"a context of {need.max_model_len_that_fits:,} tokens fits"
+    elif need.kv is not None:
+        yield "longest", "not even one token fits"
+
+
 def says(
     need: MemoryNeed, other: MemoryNeed | None, origin: str, warnings: Iterable[str]
 ) -> Iterable[tuple[str, str]]:
     """(label, sentence) below the verdict."""
     resolved = need.resolved
-    if need.fate in {"weights", "start"}:
-        pass  # no length would help
-    elif need.max_model_len_that_fits > 0:
-        yield "longest", f"a context of {need.max_model_len_that_fits:,} tokens fits"
-    elif need.kv is not None:
-        yield "longest", "not even one token fits"
+    yield from _longest(need)
     if other is not None and _differs(need, other):
         yield "note", _other(need, other)
     cache = f" KV cache in {resolved.kv_dtype}," if need.kv is not None else ""

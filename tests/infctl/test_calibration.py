@@ -18,31 +18,13 @@ from infctl.errors import EngineError, PlanError
 from infctl.models import Attention, FeedForward, Layer, ModelFacts
 from infctl.profile.schema import Model
 from infctl.profile.schema.models import Source
-from infctl.sizing import Card, EngineArgs, Measured, Resolved
+from infctl.sizing import Card, EngineArgs, Measured
 from infctl.sizing.need import need
 from tests.examples import examples
+from tests.infctl.settled import settled
 
 L4 = Card("NVIDIA L4", 23_676_000_000)
-RESOLVED = Resolved(
-    max_model_len=8192,
-    max_num_seqs=256,
-    max_num_batched_tokens=2048,
-    gpu_memory_utilization=0.92,
-    kv_cache_memory_bytes=None,
-    dtype="bfloat16",
-    kv_dtype="bfloat16",
-    block_size=16,
-    tensor_parallel=1,
-    pipeline_parallel=1,
-    expert_parallel=False,
-    compiled=True,
-    async_scheduling=True,
-    prefix_caching=True,
-    hybrid_kv_cache=True,
-    cpu_offload_bytes=0,
-    quantization=None,
-    vllm="0.32",
-)
+RESOLVED = settled()
 MODEL = "Qwen/Qwen2.5-7B-Instruct@main"
 PARTS = Measured(
     weights_bytes=15_300_000_000,

@@ -15,32 +15,23 @@ from infctl.cli.actual import Start
 from infctl.figure import ZERO, exactly
 from infctl.plan import Plan, Replica
 from infctl.profile.schema import Profile
-from infctl.sizing import Card, KvCapacity, Measured, MemoryNeed, Resolved
+from infctl.sizing import Card, KvCapacity, Measured, MemoryNeed
 from infctl.stack import Layout, Readiness, Service, Stack
+from tests.infctl.settled import settled
 
 from .conftest import KEY, Gateway
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "vllm"
 GIB = 2**30
-RESOLVED = Resolved(
-    max_model_len=2048,
+RESOLVED = settled(
+    2048,
     max_num_seqs=128,
-    max_num_batched_tokens=2048,
-    gpu_memory_utilization=0.92,
     kv_cache_memory_bytes=GIB,
     dtype="float32",
     kv_dtype="float32",
     block_size=128,
-    tensor_parallel=1,
-    pipeline_parallel=1,
-    expert_parallel=False,
     compiled=False,
     async_scheduling=False,
-    prefix_caching=True,
-    hybrid_kv_cache=True,
-    cpu_offload_bytes=0,
-    quantization=None,
-    vllm="0.32",
 )
 CPU = Card("cpu", 16 * GIB, cpu=True)
 

@@ -17,33 +17,15 @@ from infctl.errors import Location, Problem
 from infctl.figure import Figure, exactly, within
 from infctl.gpus import Gpu
 from infctl.plan import CardUse, IdleMemory, Plan, Replica, Setting
-from infctl.sizing import Card, KvCapacity, MemoryNeed, Resolved
+from infctl.sizing import Card, KvCapacity, MemoryNeed
+from tests.infctl.settled import settled
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "plan"
 GIB = 2**30
 MIB = 2**20
 L4 = int(22.05 * GIB)
 
-RESOLVED = Resolved(
-    max_model_len=8192,
-    max_num_seqs=256,
-    max_num_batched_tokens=2048,
-    gpu_memory_utilization=0.9,
-    kv_cache_memory_bytes=None,
-    dtype="bfloat16",
-    kv_dtype="bfloat16",
-    block_size=16,
-    tensor_parallel=1,
-    pipeline_parallel=1,
-    expert_parallel=False,
-    compiled=True,
-    async_scheduling=True,
-    prefix_caching=True,
-    hybrid_kv_cache=True,
-    cpu_offload_bytes=0,
-    quantization=None,
-    vllm="0.32",
-)
+RESOLVED = settled(gpu_memory_utilization=0.9)
 
 
 def decoder(tokens: int = 80_400, **more: object) -> MemoryNeed:

@@ -14,6 +14,7 @@ from infctl.sizing import Resolved, Vllm
 from infctl.sizing.kv import bytes_for, capacity, longest, refusal
 from infctl.sizing.kv_specs import Ranks, block_size, specs
 from tests.examples import examples
+from tests.infctl.settled import settled
 
 MIB = 2**20
 FULL = Attention("full", 32, 8, 128, 128)
@@ -35,30 +36,6 @@ BYTES = st.integers(0, 200 * 1024 * MIB)
 def model(*attentions: Attention) -> ModelFacts:
     layers = tuple(Layer(attention, FeedForward()) for attention in attentions)
     return ModelFacts("m", "MForCausalLM", "m", hidden=64, layers=layers, vocab=1000, context=131072)
-
-
-def settled(length: int = 8192, **changes: object) -> Resolved:
-    plain = Resolved(
-        max_model_len=length,
-        max_num_seqs=256,
-        max_num_batched_tokens=2048,
-        gpu_memory_utilization=0.92,
-        kv_cache_memory_bytes=None,
-        dtype="bfloat16",
-        kv_dtype="bfloat16",
-        block_size=16,
-        tensor_parallel=1,
-        pipeline_parallel=1,
-        expert_parallel=False,
-        compiled=True,
-        async_scheduling=True,
-        prefix_caching=True,
-        hybrid_kv_cache=True,
-        cpu_offload_bytes=0,
-        quantization=None,
-        vllm="0.32",
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
 
 
 @st.composite

@@ -12,6 +12,7 @@ from infctl.models.config import facts as read
 from infctl.sizing import KvCapacity, Resolved
 from infctl.sizing.kv import capacity
 from infctl.sizing.kv_specs import specs
+from tests.infctl.settled import settled
 
 GIB = 2**30
 
@@ -88,30 +89,6 @@ GOLDEN = (
 )
 
 
-def resolved(length: int, **settings: Any) -> Resolved:
-    plain = Resolved(
-        max_model_len=length,
-        max_num_seqs=256,
-        max_num_batched_tokens=2048,
-        gpu_memory_utilization=0.92,
-        kv_cache_memory_bytes=None,
-        dtype="bfloat16",
-        kv_dtype="bfloat16",
-        block_size=16,
-        tensor_parallel=1,
-        pipeline_parallel=1,
-        expert_parallel=False,
-        compiled=True,
-        async_scheduling=True,
-        prefix_caching=True,
-        hybrid_kv_cache=True,
-        cpu_offload_bytes=0,
-        quantization=None,
-        vllm="0.32",
-    )
-    return replace(plain, **settings)
-
-
 def held(facts: ModelFacts, gib: float, settled: Resolved) -> KvCapacity:
     found = capacity(specs(facts, settled), int(gib * GIB), settled)
     assert found is not None
@@ -120,13 +97,13 @@ def held(facts: ModelFacts, gib: float, settled: Resolved) -> KvCapacity:
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
 def test_tokens_are_what_vllm_gives_for_these_bytes(case: Case) -> None:
-    found = held(read(case.config, name=case.name), case.gib, resolved(case.length, **case.settings))
+    found = held(read(case.config, name=case.name), case.gib, settled(case.length, **case.settings))
     assert found.tokens == case.tokens
     assert found.fits
 
 
 def test_a_qwen25_7b_token_takes_57344_bytes() -> None:
-    found = held(read(QWEN25_7B, name="q"), 3.5, resolved(8192))
+    found = held(read(QWEN25_7B, name="q"), 3.5, settled(8192))
     assert found.bytes_per_block == 16 * 57_344
 
 
@@ -136,13 +113,13 @@ def test_a_qwen25_7b_token_takes_57344_bytes() -> None:
 )
 def test_blocks_grow_until_one_holds_a_state(length: int, gpus: int, block: int, tokens: int | None) -> None:
     facts = with_float32_states(read(QWEN3_NEXT, name="next"))
-    found = held(facts, 10, resolved(length, tensor_parallel=gpus))
+    found = held(facts, 10, settled(length, tensor_parallel=gpus))
     assert found.block_size == block
     assert tokens is None or found.tokens == tokens
 
 
 def test_states_in_the_models_own_dtype_need_half_the_block() -> None:
-    assert held(read(QWEN3_NEXT, name="next"), 10, resolved(8192)).block_size == 544
+    assert held(read(QWEN3_NEXT, name="next"), 10, settled(8192)).block_size == 544
 
 
 def with_float32_states(facts: ModelFacts) -> ModelFacts:
@@ -211,15 +188,15 @@ STARTS = (
 def test_what_an_h100_reported_follows_from_its_bytes(start: Start) -> None:
     """The log rounds bytes to 0.01 GiB, so the truth lies between both ends of that."""
     facts = read(start.config, name="m")
-    settled = resolved(start.length, max_num_batched_tokens=start.batch, vllm="0.25", async_scheduling=False)
-    low, high = (held(facts, start.gib + end, settled) for end in (-0.005, 0.005))
+    found = settled(start.length, max_num_batched_tokens=start.batch, vllm="0.25", async_scheduling=False)
+    low, high = (held(facts, start.gib + end, found) for end in (-0.005, 0.005))
     assert low.num_blocks * 0.9995 <= start.blocks <= high.num_blocks * 1.0005
     assert low.tokens * 0.9995 <= start.tokens <= high.tokens * 1.0005
 
 
 def test_an_h100_named_the_longest_context_that_fits() -> None:
     facts = read(LLAMA_8B, name="m")
-    settled = resolved(131072, vllm="0.25", async_scheduling=False)
-    low, high = (held(facts, 6.1 + end, settled) for end in (-0.005, 0.005))
+    found = settled(131072, vllm="0.25", async_scheduling=False)
+    low, high = (held(facts, 6.1 + end, found) for end in (-0.005, 0.005))
     assert not high.fits
     assert low.longest <= 50_000 <= high.longest
