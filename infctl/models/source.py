@@ -124,6 +124,8 @@ def of(
         return to_facts(_config_file(path), text)
     if _is_folder(path, text):
         return to_facts(read_folder(path, f"folder {text}"), path.resolve().name)
+    if text.endswith((".yaml", ".yml")):
+        raise PlanError(f"{shown(text)} is a profile, not a model", hint=f"infctl plan -f {text}")
     hub_id, _, revision = text.partition("@")
     if not _HUB_ID.fullmatch(hub_id) or len(hub_id) > _HUB_ID_MAX or ("@" in text and not _sound(revision)):
         raise PlanError(f"{shown(text)} is no model", hint=WHAT_TO_NAME)

@@ -474,3 +474,10 @@ def test_no_text_makes_anything_but_facts_or_a_plan_error(text: str) -> None:
         source.of(text, env={"HOME": "/nonexistent"}, offline=True)
     except PlanError as error:
         assert error.hint  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize("text", ["profiles/local.yaml", "l4x4.yml"])
+def test_a_profile_is_sent_to_the_command_that_plans_it(text: str) -> None:
+    with pytest.raises(PlanError, match="is a profile, not a model") as refused:
+        source.of(text, env={}, offline=True)
+    assert refused.value.hint == f"infctl plan -f {text}"
