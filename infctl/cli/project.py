@@ -294,7 +294,8 @@ def _open(paths: tuple[Path, ...]) -> Project:
     env = read_environment(base, os.environ)
     loaded = load(paths, env)
     name = loaded.profile.name
-    return Project(name, Layout(base, base / _STATE_FOLDER / name), loaded, env)
+    layout = Layout(base, base / _STATE_FOLDER / name, beside=loaded.profile.runtime == "docker")
+    return Project(name, layout, loaded, env)
 
 
 def _contents(folder: Path, book: Path) -> dict[Path, tuple[bytes, int]]:

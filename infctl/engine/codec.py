@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from infctl.stack import ConfigFile, LogLimits, Preparation, Readiness, Service, Stack
+from infctl.stack import ConfigFile, LogLimits, Preparation, Readiness, Service, Stack, containers
 
 BASE_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
@@ -37,6 +37,7 @@ def stack_from_json(data: Mapping[str, Any]) -> Stack:
         prepare=tuple(Preparation(p["name"], tuple(p["argv"]), p["creates"]) for p in data["prepare"]),
         # Books of versions that kept limits of their own have none.
         logs=LogLimits(**data.get("logs", {})),
+        projects=tuple(containers.from_json(project) for project in data.get("projects", ())),
     )
 
 

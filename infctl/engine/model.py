@@ -33,6 +33,10 @@ class ObservedService:
     """What it was started from, so that a change can be named."""
     secret_digests: tuple[tuple[str, str], ...] = ()
     """(name of the secret, digest of the value it was started with)."""
+    container: str = ""
+    """docker: its name, as `docker logs` takes it."""
+    image: str = ""
+    """docker: as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ class Observed:
         return next((s for s in self.services if s.name == name), None)
 
 
-ActionKind = Literal["start", "replace", "reload", "remove", "supervise"]
+ActionKind = Literal["create", "start", "replace", "reload", "remove", "supervise"]
+"""create: there is no container; start: there is one, or a process is to be born."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,10 @@ class Action:
     service: str
     cause: str
     """In the owner's words: `--max-model-len 2048 -> 4096`, `not running`, `no longer in the profile`."""
+    effect: str = ""
+    """What it changes for users: `KV tokens 80,400 -> 79,900`."""
+    away_s: float | None = None
+    """Seconds for which nobody serves what it serves; 0: nobody notices; None: not known."""
 
 
 EventKind = Literal[

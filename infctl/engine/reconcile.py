@@ -19,7 +19,7 @@ from infctl.engine.model import Action, Observed, ObservedService
 from infctl.errors import EngineError
 from infctl.stack import ConfigFile, Service, Stack
 
-SIGNS = {"start": "+", "replace": "~", "reload": "↻", "remove": "-", "supervise": "!"}
+SIGNS = {"create": "+", "start": "+", "replace": "~", "reload": "↻", "remove": "-", "supervise": "!"}
 SHOWN_MAX = 60
 """Characters of a value that a cause shows."""
 

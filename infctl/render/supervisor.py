@@ -20,5 +20,6 @@ def render(stack: Stack, layout: Layout, others: Iterable[RenderedFile]) -> Rend
         "secret_env names variables; their values are given to a process when it starts.",
     )
     data = {"about": list(about), **asdict(stamp(stack, texts))}
+    del data["projects"]  # of containers, which no supervisor starts
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     return RenderedFile("supervisor.json", text, note="for reading: the engine keeps its own books")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from infctl.stack.containers import Project
+
 Role = Literal["engine", "gateway", "edge"]
 
 
@@ -21,6 +23,8 @@ class Layout:
     """The first profile's folder; `.env` is looked for here."""
     home: Path
     """`<base>/.infctl/<platform name>`: everything below is infctl's own, 0700."""
+    beside: bool = False
+    """Rendered files lie beside the profile, where Compose looks for them (runtime: docker)."""
 
     @property
     def env_file(self) -> Path:
@@ -33,8 +37,10 @@ class Layout:
 
     @property
     def rendered(self) -> Path:
-        """Files a person may read and diff: nginx.conf, gateway.yaml, supervisor.json, tls/."""
-        return self.home / "rendered"
+        """Files a person may read and diff: of processes nginx.conf, gateway.yaml, supervisor.json, tls/;
+        of containers docker-compose.yml, gateway/, nginx/ and so on, beside the profile.
+        """
+        return self.base if self.beside else self.home / "rendered"
 
     @property
     def logs(self) -> Path:
@@ -122,6 +128,8 @@ class Stack:
     services: tuple[Service, ...]
     prepare: tuple[Preparation, ...] = ()
     logs: LogLimits = LogLimits()
+    projects: tuple[Project, ...] = ()
+    """docker: the platform's Compose project, then the monitoring's. Empty for processes."""
 
     def service(self, name: str) -> Service:
         return next(s for s in self.services if s.name == name)
