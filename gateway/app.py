@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import signal
 import time
 import traceback
@@ -20,6 +21,8 @@ from gateway.log import FLUSH_S, Journal
 from gateway.metrics import Metrics, Sample
 from gateway.net.server import Exchange, Refused, Server
 from gateway.policy.balancer import Balancer
+from gateway.policy.breaker import STATES as BREAKER_STATES
+from gateway.policy.retry import Retries
 from gateway.serve import Serve
 from gateway.version import version
 
@@ -47,7 +50,8 @@ async def _main(settings: Settings, path: Path) -> int:
     wall = time.time()
     live = Live(
         settings=settings,
-        balancer=Balancer(),
+        balancer=Balancer(random.random),
+        retries=Retries(config.retries),
         client=Client(config.upstream, config.timeouts),
         metrics=Metrics(),
         journal=Journal(config.log, time.time),
@@ -135,8 +139,11 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.BUILD, (version(),), 1
     for backend in live.balancer.backends():
         yield metrics.IN_FLIGHT, (backend.model, backend.id), backend.in_flight
+        where = backend.model, backend.id
         for state in STATES:
-            yield metrics.BACKEND_STATE, (backend.model, backend.id, state), float(backend.state == state)
+            yield metrics.BACKEND_STATE, (*where, state), float(backend.state == state)
+        for breaker in BREAKER_STATES:
+            yield metrics.BREAKER_STATE, (*where, breaker), float(backend.breaker.state == breaker)
 
 
 def _refused(live: Live, peer: str, refused: Refused, request_id: str) -> None:

@@ -62,6 +62,11 @@ class Client:
         request = b"GET %b HTTP/1.1\r\nhost: %b:%d\r\n%b\r\n" % (path, host, backend.port, self._key)
         return await self._pool(backend).send(request)
 
+    async def post(self, backend: Backend, path: bytes, body: bytes) -> Reply:
+        """A call of our own. Raises UpstreamFailed."""
+        head = self._head(backend, path)
+        return await self._pool(backend).send(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+
     async def forget(self, backend: Backend) -> None:
         """A backend that is gone from the configuration and has nothing in flight."""
         self._heads.clear()

@@ -18,6 +18,7 @@ Task = Literal["chat", "text2sql", "embed", "rerank"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
 EnvName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -55,6 +56,12 @@ class Keys(_Frozen, frozen=True):
 class Backend(_Frozen, frozen=True):
     id: Name
     url: Annotated[str, msgspec.Meta(pattern=r"^http://[A-Za-z0-9.-]+:[0-9]{1,5}$")]
+    concurrency: Count | None = None
+    """Calls it computes at once; more wait here. None: not known, nothing waits."""
+    weight: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
+    """Its share of the calls, where the policy is `weighted`."""
+    loading_s: Seconds | None = None
+    """How long it usually takes to load. None: not known, until it was seen once."""
 
 
 class Model(_Frozen, frozen=True):
@@ -102,11 +109,62 @@ class Upstream(_Frozen, frozen=True):
     """Below the server's own (vLLM closes after 5 s): a reused connection is never one being closed."""
 
 
+class Breaker(_Frozen, frozen=True):
+    """A backend that fails again and again gets no requests for a while."""
+
+    enabled: bool = True
+    failures: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+    """In a row, then it opens (CIRCUIT_FAILURE_THRESHOLD)."""
+    recovery_s: Seconds = 30.0
+    """Until it is tried again (CIRCUIT_RECOVERY_TIMEOUT); doubles with each try that fails."""
+    recovery_max_s: Seconds = 300.0
+
+
+class Retries(_Frozen, frozen=True):
+    """Another backend is tried while nothing has reached the client."""
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    """In all; 1: no retry."""
+    backoff_s: Seconds = 0.05
+    """The first pause at most; the next may be twice as long, each is drawn at random up to its length."""
+    backoff_max_s: Seconds = 2.0
+    budget: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    """Retries at once, as a share of the requests at backends."""
+    budget_min: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 3
+    """Allowed however few requests there are."""
+
+
+class Queue(_Frozen, frozen=True):
+    """Where calls wait for a place at a backend whose concurrency is known."""
+
+    waiting: Count = 1000
+    """For one model; further ones are refused at once."""
+    timeout_s: Seconds = 2.0
+    """The longest wait (QUEUE_TIMEOUT_SECS)."""
+    fairness: Literal["weighted", "first_come"] = "weighted"
+    weights: dict[str, Annotated[float, msgspec.Meta(gt=0, le=1000)]] = {}
+    """Of tenants, where they wait for the same model; 1 for who is not named."""
+
+
+class Balancing(_Frozen, frozen=True):
+    """Which backend of a model gets a call."""
+
+    policy: Literal["least_in_flight", "power_of_two", "prefix_hash", "weighted"] = "least_in_flight"
+    prefix_bound: Annotated[float, msgspec.Meta(ge=1, le=10)] = 1.25
+    """A backend busier than this many times the mean is passed over by prefix_hash and by sessions."""
+    session_header: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,63}$")] | None = None
+    """Calls with the same value in this header go to the same backend, whatever the policy."""
+
+
 class Probes(_Frozen, frozen=True):
     interval_s: Seconds = 10.0
     loading_interval_s: Seconds = 1.0
     """While a backend is not ready yet."""
     timeout_s: Seconds = 5.0
+    completion_interval_s: Seconds | None = None
+    """Between two real one-token completions; None: only where a breaker is open."""
+    completion_timeout_s: Seconds = 30.0
+    """A busy engine answers late."""
 
 
 class Log(_Frozen, frozen=True):
@@ -133,6 +191,10 @@ class Config(_Frozen, frozen=True):
     timeouts: Timeouts = Timeouts()
     http: HttpLimits = HttpLimits()
     upstream: Upstream = Upstream()
+    breaker: Breaker = Breaker()
+    retries: Retries = Retries()
+    queue: Queue = Queue()
+    balancing: Balancing = Balancing()
     probes: Probes = Probes()
     log: Log = Log()
 

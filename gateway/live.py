@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway import config as configuration
+from gateway import environment
 from gateway.catalog import Catalog
 from gateway.client import Client
 from gateway.config import Config, ConfigError
@@ -17,6 +18,7 @@ from gateway.identify import Gate
 from gateway.log import Journal
 from gateway.metrics import Metrics
 from gateway.policy.balancer import Backend, Balancer
+from gateway.policy.retry import Retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(str(path), (f"env_file: {config.env_file}: {error}",)) from None
     env |= {name: value for name, value in environ.items() if value}
+    config = environment.apply(config, env, str(path))
     return Settings(config, Gate(config, env, str(path)), Catalog(config))
 
 
@@ -47,6 +50,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 class Live:
     settings: Settings
     balancer: Balancer
+    retries: Retries
     client: Client
     metrics: Metrics
     journal: Journal

@@ -83,6 +83,30 @@ BACKEND_STATE = Metric(
     "1 for the state a backend is in, 0 for the others.",
     ("model", "backend", "state"),
 )
+BREAKER_STATE = Metric(
+    "infctl_backend_breaker_state",
+    "gauge",
+    "1 for the state a backend's breaker is in, 0 for the others.",
+    ("model", "backend", "state"),
+)
+BREAKER_CHANGES = Metric(
+    "infctl_backend_breaker_changes",
+    "counter",
+    "How often a backend's breaker came into a state.",
+    ("model", "backend", "state"),
+)
+RETRIES = Metric(
+    "infctl_retries",
+    "counter",
+    "Requests sent again, by the backend that failed and what it did.",
+    ("model", "backend", "reason"),
+)
+RETRIES_REFUSED = Metric(
+    "infctl_retries_refused",
+    "counter",
+    "Requests that might have been sent again and were not: attempts, deadline or budget used up.",
+    ("model", "reason"),
+)
 PROBES = Metric(
     "infctl_backend_probes", "counter", "Health probes, by what they found.", ("backend", "outcome")
 )
@@ -110,6 +134,10 @@ METRICS: Final = (
     BYTES_OUT,
     IN_FLIGHT,
     BACKEND_STATE,
+    BREAKER_STATE,
+    BREAKER_CHANGES,
+    RETRIES,
+    RETRIES_REFUSED,
     PROBES,
     CONNECTIONS,
     LAG,

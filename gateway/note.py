@@ -9,6 +9,9 @@ from typing import Any, Final, Literal
 from gateway import metrics
 from gateway.metrics import Metrics
 from gateway.net.exchange import Exchange
+from gateway.net.pool import Reply
+from gateway.policy.balancer import Place
+from gateway.policy.breaker import Fact
 from gateway.relay import Plain, Stream
 from gateway.usage import Usage
 
@@ -26,6 +29,13 @@ Outcome = Literal[
 """refused: by the gateway; rejected: a 4xx of the backend; cut: the drain limit was reached."""
 
 _LEVELS: Final = {"ok": "info", "refused": "info", "rejected": "info", "client_gone": "info"}
+_FACTS: Final[dict[Outcome, Fact]] = {
+    "ok": "success",
+    "rejected": "success",
+    "upstream_error": "failure",
+    "upstream_truncated": "failure",
+    "upstream_timeout": "failure",
+}
 _CLIENT_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 PATH_CHARS: Final = 128
 
@@ -38,6 +48,7 @@ class Note:
         "backend",
         "began_at",
         "client_id",
+        "deadline",
         "exchange",
         "first_at",
         "key_id",
@@ -45,14 +56,18 @@ class Note:
         "lines",
         "model",
         "outcome",
+        "place",
         "reason",
         "relay",
+        "reply",
+        "retrying",
         "stream",
         "tenant",
+        "tried",
         "usage",
     )
 
-    def __init__(self, exchange: Exchange, tenant: str) -> None:
+    def __init__(self, exchange: Exchange, tenant: str, total_s: float) -> None:
         self.exchange = exchange
         self.began_at = time.monotonic()
         """Finer than the loop's clock, which is that of its last round."""
@@ -61,8 +76,18 @@ class Note:
         self.key_id: str | None = None
         self.model: str | None = None
         self.backend: str | None = None
+        self.place: Place | None = None
+        """At a backend: to be released."""
+        self.reply: Reply | None = None
+        """To be closed."""
+        self.deadline = exchange.received_at + total_s
+        """By the loop's clock."""
         self.attempts = 0
         """How often it was sent."""
+        self.tried = 0
+        """Backends given up."""
+        self.retrying = False
+        """It counts as a retry."""
         self.relay: Plain | Stream | None = None
         self.usage: Usage | None = None
         self.stream = False
@@ -78,6 +103,11 @@ class Note:
 
     def end(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
+
+    @property
+    def fact(self) -> Fact:
+        """What its end says of the backend."""
+        return "neutral" if self.exchange.status in {429, 503} else _FACTS.get(self.outcome, "neutral")
 
     @property
     def status(self) -> int:

@@ -1,17 +1,30 @@
-"""Asks each backend how it is: GET /health with the backends' key, each at its own pace."""
+"""Asks each backend how it is, each at its own pace: GET /health, and a real completion now and then.
+
+A real completion (trial.py) is due where the configuration asks for them, where the last one failed, and
+where a breaker has been open long enough: so no user's request has to be the one that tries.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from typing import Final
 
-from gateway import metrics
+from gateway import metrics, trial
+from gateway.attempts import breaker_changed
 from gateway.client import UpstreamFailed
+from gateway.config import Probes
 from gateway.live import Live
 from gateway.policy.balancer import Backend
+from gateway.policy.breaker import Fact as Verdict
 from gateway.policy.health import Fact
 
-TICK_S = 0.1
+_FACTS: Final[dict[trial.Verdict, Verdict]] = {
+    "answered": "success",
+    "failed": "failure",
+    "busy": "neutral",
+}
+TICK_S: Final = 0.1
 """How late a probe may be."""
 
 
@@ -34,7 +47,10 @@ async def run(live: Live) -> None:
             for backend in live.balancer.backends():
                 if backend in running:
                     continue
-                if backend.health.next_probe <= now:
+                breaker = backend.breaker
+                if breaker.state != "closed" and backend.takes_requests and breaker.lets_through(now):
+                    running[backend] = loop.create_task(try_again(live, backend))
+                elif backend.health.next_probe <= now:
                     running[backend] = loop.create_task(probe(live, backend))
                 else:
                     due = min(due, backend.health.next_probe)
@@ -50,6 +66,8 @@ async def probe(live: Live, backend: Backend) -> None:
     settings = live.settings.config.probes
     try:
         fact, why = await _ask(live, backend, settings.timeout_s)
+        if fact == "answered":
+            fact, why = await _compute(live, backend, settings)
     except UpstreamFailed as failure:  # it was not asked at all: what was known of it still holds
         live.metrics.count(metrics.PROBES, (backend.id, "not_sent"))
         backend.health.next_probe = asyncio.get_running_loop().time() + settings.loading_interval_s
@@ -60,6 +78,8 @@ async def probe(live: Live, backend: Backend) -> None:
     before = backend.health.state
     if backend.health.probed(fact, why, now, settings.interval_s, settings.loading_interval_s):
         level = "info" if backend.health.state == "ready" else "warning"
+        if backend.health.state == "ready":
+            backend.breaker.reset()
         live.journal.event(
             level,
             f"backend_{backend.health.state}",
@@ -68,6 +88,36 @@ async def probe(live: Live, backend: Backend) -> None:
             was=before,
             why=backend.health.why,
         )
+
+
+async def try_again(live: Live, backend: Backend) -> None:
+    """The one request that a half-open breaker lets through, of our own."""
+    settings, breaker, loop = live.settings.config.probes, backend.breaker, asyncio.get_running_loop()
+    permit = breaker.take(loop.time())
+    breaker_changed(live, backend)
+    fact: Verdict = "neutral"
+    try:
+        verdict, _ = await trial.run(live, backend, settings.completion_timeout_s)
+        fact = _FACTS[verdict]
+    except UpstreamFailed as failure:
+        live.journal.event("warning", "probe_not_sent", backend=backend.id, why=failure.reason)
+    finally:
+        if breaker.report(permit, fact, loop.time()):
+            breaker_changed(live, backend)
+
+
+async def _compute(live: Live, backend: Backend, settings: Probes) -> tuple[Fact, str]:
+    """A real completion, if one is due. Raises UpstreamFailed when what failed is ours."""
+    health, now = backend.health, asyncio.get_running_loop().time()
+    interval_s = settings.completion_interval_s
+    if interval_s is None or (health.computes and now < health.next_completion):
+        return "answered", ""
+    verdict, why = await trial.run(live, backend, settings.completion_timeout_s)
+    live.metrics.count(metrics.PROBES, (backend.id, f"completion_{verdict}"))
+    health.next_completion = asyncio.get_running_loop().time() + interval_s
+    if verdict != "busy":
+        health.computes = verdict == "answered"
+    return ("answered", "") if health.computes else ("unwell", why)
 
 
 async def _ask(live: Live, backend: Backend, timeout_s: float) -> tuple[Fact, str]:

@@ -53,7 +53,8 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     live.settings = settings
     live.journal.configure(config.log)
     live.client.configure(config.upstream, config.timeouts, settings.gate.backend_line)
-    gone = live.balancer.configure(config.models, now)
+    live.retries.rules = config.retries
+    gone = live.balancer.configure(config, now)
     live.leaving.update(gone)
     return gone
 

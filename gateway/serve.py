@@ -5,8 +5,7 @@
       -> gate.caller             whose key, which tenant                      401
       -> exchange.body           all of it, bounded                           413 408
       -> openai.read_call        strict JSON, types, the model, the splices   400 404
-      -> balancer.choose         least in flight, counted in                  503
-      -> client.send             the reply's head                             502 504
+      -> attempts.opening        a place at a backend, the first bytes; again elsewhere   502 503 504
       -> _forward_...            pieces as they come, usage kept              502, or one error event
       -> _settle                 in ONE finally: count out, metrics, log line
 
@@ -16,7 +15,6 @@ A client that goes away cancels this coroutine (499); `Reply.close` cuts the bac
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -24,21 +22,16 @@ from typing import Final
 import orjson
 
 from gateway import routes
+from gateway.attempts import WHOLE_BYTES, Attempts, Opening, release
 from gateway.client import Reply, UpstreamFailed, reply_lines
 from gateway.live import Live
 from gateway.net.server import Exchange, Refused
 from gateway.note import Note
-from gateway.openai import Call, read_call
-from gateway.policy.balancer import Backend, Nobody
+from gateway.openai import read_call
 from gateway.refusal import Refusal
 from gateway.relay import BrokenStream, Plain, Stream
 from gateway.wire import framing
 
-WHOLE_BYTES: Final = 1024 * 1024
-"""A plain reply up to this size is read whole before its first byte is sent on: if broken, a clean 502."""
-
-STALE_S: Final = 1.0
-"""A kept connection that ends sooner, without a byte, was being closed before the request came."""
 TAIL_S: Final = 1.0
 """For the end of a body whose last event has come."""
 ERROR_BYTES: Final = 500
@@ -60,13 +53,13 @@ class Serve:
     def __init__(self, live: Live, control: Control) -> None:
         self._live = live
         self._control = control
+        self._attempts = Attempts(live)
 
     async def __call__(self, exchange: Exchange) -> None:
         live, head = self._live, exchange.head
         settings = live.settings
-        note = Note(exchange, settings.gate.address(head.get(b"x-forwarded-for"), exchange.peer))
-        backend: Backend | None = None
-        reply: Reply | None = None
+        tenant = settings.gate.address(head.get(b"x-forwarded-for"), exchange.peer)
+        note = Note(exchange, tenant, settings.config.timeouts.total_s)
         try:
             route = routes.match(head.method, head.path)
             note.kind = route.kind
@@ -79,19 +72,18 @@ class Serve:
             call = read_call(route.path, body, live.settings.catalog)
             del body  # the call has what is sent: a long wait need not hold both
             note.model = call.model.name
-            backend = self._choose(call)
-            note.backend = backend.id
-            reply = await self._send(exchange, call, backend, note)
+            opening = await self._attempts.opening(exchange, call, note)
+            reply = opening[0]
             if reply.status == 200 and (reply.get(b"content-type") or b"").startswith(_EVENTS):
-                await self._forward_stream(exchange, reply, Stream(call), note)
+                await self._forward_stream(exchange, opening, Stream(call), note)
             else:
-                await self._forward_plain(exchange, reply, note)
+                await self._forward_plain(exchange, opening, note)
         except (Refusal, Refused) as refusal:
             if note.outcome == "ok":  # else it is known already whose fault it is
                 note.end("refused", refusal.code)
             _refuse(exchange, _as_refusal(exchange, refusal), note)
         except (UpstreamFailed, BrokenStream) as failure:
-            _refuse(exchange, self._failed(failure, backend, note), note)
+            _refuse(exchange, _failed(failure, note), note)
         except asyncio.CancelledError:
             if not _cut_short(exchange, note):
                 raise
@@ -99,51 +91,16 @@ class Serve:
             note.end("failed", "internal_error")
             raise
         finally:
-            if reply is not None:
-                reply.close()
-            self._settle(note, backend)
+            self._settle(note)
 
-    async def _send(self, exchange: Exchange, call: Call, backend: Backend, note: Note) -> Reply:
-        """Raises UpstreamFailed, Refusal (503: the request has not left)."""
-        client, head = self._live.client, exchange.head
-        note.attempts = 1
-        began_at = time.monotonic()
-        try:
-            try:
-                return await client.send(backend, call, head, exchange.id)
-            except UpstreamFailed as failure:
-                if not failure.reused or failure.timed_out or time.monotonic() - began_at > STALE_S:
-                    raise
-            # A kept connection that the backend was closing while the request was on its way: nobody read it.
-            note.attempts = 2
-            return await client.send(backend, call, head, exchange.id, fresh=True)
-        except UpstreamFailed as failure:
-            if not failure.ours:
-                raise
-            self._live.journal.event("warning", "no_connection", backend=backend.id, why=failure.reason)
-            message = (
-                f"The gateway has no connection left for this request: {failure.reason}. Try again in 1 s."
-            )
-            raise Refusal(503, "overloaded", message, headers=b"retry-after: 1\r\n") from None
-
-    def _choose(self, call: Call) -> Backend:
-        """Raises Refusal (503)."""
-        chosen = self._live.balancer.choose(call.model.name)
-        if not isinstance(chosen, Nobody):
-            return chosen
-        if chosen.retry_at is None:
-            raise Refusal(503, chosen.code, chosen.why)
-        wait_s = max(1, math.ceil(chosen.retry_at - asyncio.get_running_loop().time()))
-        headers = b"retry-after: %d\r\n" % wait_s
-        raise Refusal(503, chosen.code, f"{chosen.why} Try again in {wait_s} s.", headers=headers)
-
-    async def _forward_stream(self, exchange: Exchange, reply: Reply, stream: Stream, note: Note) -> None:
+    async def _forward_stream(self, exchange: Exchange, opening: Opening, stream: Stream, note: Note) -> None:
         """Event by event. Raises UpstreamFailed, BrokenStream, Refusal."""
+        reply, piece, _ = opening
         _check_coding(reply, note)
         note.relay = stream
         note.stream = True
         try:
-            while stream.ending == "open" and (piece := await reply.read()):
+            while piece:
                 out = stream.feed(piece)
                 if note.first_at is None and stream.events:
                     note.first_at = time.monotonic()
@@ -152,6 +109,9 @@ class Serve:
                         exchange.start(reply.status, reply_lines(reply) + note.lines, None)
                     exchange.write(out)
                     await exchange.drain()
+                if stream.ending != "open":
+                    break
+                piece = await reply.read()
         except UpstreamFailed:  # behind the last event it has broken nothing
             if stream.ending == "open":
                 raise
@@ -163,12 +123,13 @@ class Serve:
             note.end("ok")
         await _finish(reply)
 
-    async def _forward_plain(self, exchange: Exchange, reply: Reply, note: Note) -> None:
+    async def _forward_plain(self, exchange: Exchange, opening: Opening, note: Note) -> None:
         """Whole if short, else piece by piece. Raises UpstreamFailed, Refusal."""
+        reply, first, ended = opening
         _check_coding(reply, note)
         relay = note.relay = Plain()
-        long = reply.length is not None and reply.length > WHOLE_BYTES
-        first, ended = (b"", False) if long else await _up_to(reply, WHOLE_BYTES)
+        if not ended and (reply.length is None or reply.length <= WHOLE_BYTES):
+            first, ended = await _up_to(reply, first, WHOLE_BYTES)
         if ended or reply.status >= 400:
             body = relay.feed(first)
             if reply.status >= 400:
@@ -190,38 +151,39 @@ class Serve:
         else:
             note.end("upstream_error", f"upstream_{reply.status}")
 
-    def _failed(self, failure: UpstreamFailed | BrokenStream, backend: Backend | None, note: Note) -> Refusal:
-        """The one ladder from what a backend did to what the client is told."""
-        who = backend.id if backend is not None else "The backend"
-        if isinstance(failure, BrokenStream):
-            note.end("upstream_truncated", "upstream_error")
-            return Refusal(502, "upstream_error", f"{who} broke off its answer: {failure}.")
-        if failure.timed_out:
-            note.end("upstream_timeout", f"timeout_{failure.phase}")
-            message = f"{who} did not answer in time: {failure.reason}."
-            refusal = Refusal(504, "upstream_timeout", message)
-        elif failure.phase == "body":
-            note.end("upstream_truncated", "upstream_error")
-            refusal = Refusal(502, "upstream_error", f"{who} broke off its answer: {failure.reason}.")
-        else:
-            note.end("upstream_error", f"upstream_{failure.phase}")
-            message = f"{who} gave no answer ({failure.reason}). Send the request again."
-            refusal = Refusal(502, "upstream_error", message)
-        if failure.phase == "connect" and backend is not None:
-            now = asyncio.get_running_loop().time()
-            if backend.health.connect_failed(failure.reason, now):
-                self._live.journal.event("warning", "backend_down", backend=backend.id, why=failure.reason)
-        return refusal
-
-    def _settle(self, note: Note, backend: Backend | None) -> None:
+    def _settle(self, note: Note) -> None:
         live = self._live
-        if backend is not None:
-            failed = note.outcome.startswith("upstream_") and note.exchange.status != 503
-            live.balancer.release(backend, failed=failed)
+        if note.reply is not None:
+            note.reply.close()
+        if note.place is not None:
+            fact = note.fact
+            release(live, note, fact, failed=fact == "failure")
+        if note.retrying:
+            live.retries.ended()
         now = time.monotonic()
         note.count(live.metrics, now)
         if live.journal.requests and note.kind not in {"health", "live", "ready", "metrics"}:
             live.journal.request(note.line(live.journal.now(), now))
+
+
+def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:
+    """The one ladder from what a backend did to what the client is told."""
+    who = note.backend or "The backend"
+    if isinstance(failure, BrokenStream):
+        note.end("upstream_truncated", "upstream_error")
+        return Refusal(502, "upstream_error", f"{who} broke off its answer: {failure}.")
+    if failure.timed_out:
+        note.end("upstream_timeout", f"timeout_{failure.phase}")
+        message = f"{who} did not answer in time: {failure.reason}."
+        refusal = Refusal(504, "upstream_timeout", message)
+    elif failure.phase == "body":
+        note.end("upstream_truncated", "upstream_error")
+        refusal = Refusal(502, "upstream_error", f"{who} broke off its answer: {failure.reason}.")
+    else:
+        note.end("upstream_error", f"upstream_{failure.phase}")
+        message = f"{who} gave no answer ({failure.reason}). Send the request again."
+        refusal = Refusal(502, "upstream_error", message)
+    return refusal
 
 
 def _as_refusal(exchange: Exchange, refusal: Refusal | Refused) -> Refusal:
@@ -257,12 +219,10 @@ def _refuse(exchange: Exchange, refusal: Refusal, note: Note) -> None:
         exchange.abort()
 
 
-async def _up_to(reply: Reply, limit: int) -> tuple[bytes, bool]:
+async def _up_to(reply: Reply, first: bytes, limit: int) -> tuple[bytes, bool]:
     """A body's beginning of about `limit` bytes, and whether that is all of it. Raises UpstreamFailed."""
-    if reply.length is not None and reply.length <= limit:
-        return await reply.read_all(limit), True
-    pieces, size = [], 0
-    while size < limit and (piece := await reply.read()):
+    pieces, size = [first], len(first)
+    while first and size < limit and (piece := await reply.read()):
         pieces.append(piece)
         size += len(piece)
     return b"".join(pieces), size < limit

@@ -12,13 +12,19 @@ from gateway.version import version
 
 
 def backend(known: Backend, now: float) -> dict[str, Any]:
-    """`last_probe_s_ago`: seconds, null before the first probe."""
-    probed = known.health.probed_at
+    """Times in seconds: `last_probe_s_ago` is null before the first probe, `retry_in_s` unless open."""
+    probed, breaker = known.health.probed_at, known.breaker
     return {
         "id": known.id,
         "model": known.model,
         "url": known.url,
         "state": known.state,
+        "breaker": {
+            "state": breaker.state,
+            "failures": breaker.failures,
+            "opened": breaker.opened,
+            "retry_in_s": round(max(0.0, breaker.retry_at - now), 3) if breaker.state == "open" else None,
+        },
         "in_flight": known.in_flight,
         "requests": known.requests,
         "errors": known.errors,
@@ -32,11 +38,14 @@ def backends(live: Live, now: float) -> dict[str, Any]:
 
 
 def status(live: Live) -> str:
-    """ok: every backend takes requests; degraded: every model has one that does; down: else."""
+    """ok: every backend takes requests, its breaker closed; degraded: one of each model does; down: else."""
     groups = [live.balancer.of(model.name) for model in live.settings.config.models]
     if not all(any(known.takes_requests for known in group) for group in groups):
         return "down"
-    return "ok" if all(known.takes_requests for group in groups for known in group) else "degraded"
+    well = all(
+        known.takes_requests and known.breaker.state == "closed" for group in groups for known in group
+    )
+    return "ok" if well else "degraded"
 
 
 def ready(live: Live) -> bool:

@@ -140,11 +140,19 @@ class Status(BaseModel):
     status: str
 
 
+class Breaker(BaseModel):
+    state: Literal["closed", "open", "half_open"]
+    failures: int = Field(description="In a row")
+    opened: int = Field(description="How often since the start")
+    retry_in_s: float | None = Field(description="Seconds until it is tried again, while open")
+
+
 class Backend(BaseModel):
     id: str
     model: str
     url: str
     state: Literal["ready", "loading", "down", "drained", "draining"]
+    breaker: Breaker
     in_flight: int
     requests: int
     errors: int

@@ -17,15 +17,24 @@ class UpstreamFailed(Exception):  # noqa: N818 - a fact about the backend, not a
     """A backend gave no honest reply.
 
     `reused`: a kept connection failed before any byte came; the backend may just have closed it as idle.
+    `begun`: bytes of its answer had come; of its body, where the phase is that.
     `ours`: the backend was not even asked; what ran out is on our side.
     """
 
     def __init__(
-        self, phase: Phase, reason: str, *, timed_out: bool = False, reused: bool = False, ours: bool = False
+        self,
+        phase: Phase,
+        reason: str,
+        *,
+        timed_out: bool = False,
+        reused: bool = False,
+        begun: bool = False,
+        ours: bool = False,
     ) -> None:
         super().__init__(f"{phase}: {reason}")
         self.phase = phase
         self.reason = reason
         self.timed_out = timed_out
         self.reused = reused
+        self.begun = begun
         self.ours = ours

@@ -183,10 +183,14 @@ class Reply:
             raise UpstreamFailed("body", "the reply was closed")
         return self._connection.read()
 
+    def whole(self, limit: int) -> bytes | None:
+        """All of the body, when its end has come before anybody asked, as it does with the usual reply."""
+        return None if self._connection is None else self._connection.whole(limit)
+
     async def read_all(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes. Raises UpstreamFailed."""
-        if self._connection is not None and (whole := self._connection.whole(limit)) is not None:
-            return whole  # the usual reply: its end came before anybody asked
+        if (whole := self.whole(limit)) is not None:
+            return whole
         pieces, size = [], 0
         while piece := await self.read():
             pieces.append(piece)
@@ -204,6 +208,7 @@ class Reply:
 
 class _Connection(asyncio.Protocol):
     __slots__ = (
+        "_body_begun",
         "_error",
         "_loop",
         "_open",
@@ -229,6 +234,7 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._pieces: list[bytes] = []
         self._size = 0
+        self._body_begun = False
         self._error: UpstreamFailed | None = None
         self._open = self._reading = self._writing = True
         self._reused = False
@@ -242,7 +248,7 @@ class _Connection(asyncio.Protocol):
             raise UpstreamFailed("connect", "the connection was closed", reused=self._reused)
         self._reply = reply
         self._reader.begin(head_only=head_only)
-        self._pieces, self._size = [], 0
+        self._pieces, self._size, self._body_begun = [], 0, False
         self._sent_at = self._since = self._loop.time()
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(request)
@@ -293,9 +299,10 @@ class _Connection(asyncio.Protocol):
     def fail(self, reason: str, *, timed_out: bool = False) -> None:
         """The reply under way, if any, ends here; so does the connection."""
         if self._error is None:
-            self._error = UpstreamFailed(
-                self._phase(), reason, timed_out=timed_out, reused=self._reused and not self._reader.begun
-            )
+            phase, begun = self._phase(), self._reader.begun
+            reused = self._reused and not begun
+            begun = self._body_begun if phase == "body" else begun
+            self._error = UpstreamFailed(phase, reason, timed_out=timed_out, reused=reused, begun=begun)
         self._open = False
         self._wake()
         self._transport.abort()
@@ -365,6 +372,7 @@ class _Connection(asyncio.Protocol):
             if isinstance(event, bytes):
                 self._pieces.append(event)
                 self._size += len(event)
+                self._body_begun = True
             elif isinstance(event, ReplyHead):
                 if self._reply is not None:
                     self._reply.take_head(event)

@@ -1,50 +1,33 @@
-"""Which backend takes a call: the one with the least in flight. It owns the counts. No clock, no I/O.
+"""Which backend takes a call. It owns the backends and their counts. No clock, no I/O.
 
 Rule 1: a count goes up in `choose` and down in `release`, once each, whatever happens between.
 Rule 2: counts belong to a backend (id and url); a new configuration keeps those it knows.
-Rule 3: ties go round, so that idle replicas share the work.
+Rule 3: fit is who is ready, not drained, with a closed breaker. Where nobody is, a breaker that is due for a
+        try; and where no breaker lets anybody through, all of them: statistics alone never eject the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from gateway.config import Model
-from gateway.policy.health import Health
+import msgspec
 
-BackendState = Literal["ready", "loading", "down", "drained", "draining"]
+from gateway.config import Balancing, Config
+from gateway.policy import choice
+from gateway.policy.backend import Backend, BackendState
+from gateway.policy.breaker import Fact
+
+__all__ = ["FULL", "Backend", "BackendState", "Balancer", "Full", "Nobody", "Place"]
 
 
-class Backend:
-    """One vLLM server, as the gateway knows it."""
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """A call, counted in at a backend."""
 
-    __slots__ = ("drained", "errors", "health", "host", "id", "in_flight", "model", "port", "requests", "url")
-
-    def __init__(self, backend_id: str, url: str, model: str, now: float) -> None:
-        self.id = backend_id
-        self.url = url
-        self.model = model
-        host, _, port = url.removeprefix("http://").rpartition(":")
-        self.host, self.port = host, int(port)
-        self.in_flight = 0
-        self.requests = 0
-        self.errors = 0
-        """Requests that it failed: no connection, a broken reply, a 5xx."""
-        self.drained = False
-        """An operator's wish: no new requests."""
-        self.health = Health(now)
-
-    @property
-    def takes_requests(self) -> bool:
-        return not self.drained and self.health.state == "ready"
-
-    @property
-    def state(self) -> BackendState:
-        if self.drained:
-            return "draining" if self.in_flight else "drained"
-        return self.health.state
+    backend: Backend
+    permit: int
+    """Of its breaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +40,79 @@ class Nobody:
     """When a probe may have changed that, on the clock of the probes; None: no probe will."""
 
 
-class Balancer:
-    def __init__(self) -> None:
-        self._models: dict[str, list[Backend]] = {}
-        self._turn = 0
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Those who take calls compute as many as they can."""
 
-    def configure(self, models: Iterable[Model], now: float) -> tuple[Backend, ...]:
+
+FULL: Final = Full()
+
+
+class Balancer:
+    def __init__(self, draw: choice.Draw = lambda: 0.5) -> None:
+        """`draw`: the chance that `power_of_two` takes."""
+        self._draw = draw
+        self._models: dict[str, list[Backend]] = {}
+        self._policy = Balancing()
+        self._turn = 0
+        self.in_flight = 0
+        """Calls at all backends, also at those that a reload took away."""
+
+    def configure(self, config: Config, now: float) -> tuple[Backend, ...]:
         """Takes over a configuration. Returns the backends that are gone; their requests may still run."""
         known = {(backend.id, backend.url): backend for backend in self.backends()}
+        self._policy = config.balancing
         self._models = {}
-        for model in models:
+        for model in config.models:
             group = self._models[model.name] = []
             for wanted in model.backends:
                 backend = known.pop((wanted.id, wanted.url), None)
                 if backend is None:
-                    backend = Backend(wanted.id, wanted.url, model.name, now)
-                backend.model = model.name
+                    backend = Backend(wanted, model.name, config.breaker, now)
+                else:
+                    backend.configure(wanted, model.name, config.breaker)
                 group.append(backend)
         return tuple(known.values())
 
-    def choose(self, model: str) -> Backend | Nobody:
-        """The least busy backend of a model, counted in. `release` must follow."""
+    def choose(
+        self, model: str, now: float, key: bytes = b"", without: Collection[Backend] = ()
+    ) -> Place | Full | Nobody:
+        """A place at a backend of a model: `release` must follow.
+
+        `key`: calls with the same one belong together. `without`: not these.
+        """
         group = self._models[model]
-        best: Backend | None = None
-        size = len(group)
-        self._turn += 1
-        for offset in range(size):
-            backend = group[(self._turn + offset) % size]
-            if backend.takes_requests and (best is None or backend.in_flight < best.in_flight):
-                best = backend
-        if best is None:
-            return _nobody(model, group)
+        candidates = [
+            backend
+            for backend in group
+            if backend.in_flight < backend.capacity
+            and backend.health.state == "ready"
+            and backend.breaker.state == "closed"
+            and not backend.drained
+        ]
+        if not candidates or without:
+            rest = _second_look(model, group, now, without)
+            if not isinstance(rest, list):
+                return rest
+            candidates = rest
+        best = candidates[0] if len(candidates) == 1 else self._pick(candidates, key)
         best.in_flight += 1
         best.requests += 1
-        return best
+        self.in_flight += 1
+        return Place(best, best.breaker.take(now))
 
-    def release(self, backend: Backend, *, failed: bool) -> None:
+    def could(self, model: str, now: float, without: Collection[Backend]) -> bool:
+        """Would `choose` find a backend?"""
+        return isinstance(_second_look(model, self._models[model], now, without), list)
+
+    def release(self, place: Place, fact: Fact, now: float, *, failed: bool) -> bool:
+        """The call has ended, `failed` by the backend. True: its breaker has a new state."""
+        backend = place.backend
         backend.in_flight -= 1
+        self.in_flight -= 1
         backend.errors += failed
+        backend.answered += fact == "success"
+        return backend.breaker.report(place.permit, fact, now)
 
     def backends(self) -> tuple[Backend, ...]:
         return tuple(backend for group in self._models.values() for backend in group)
@@ -104,6 +122,29 @@ class Balancer:
 
     def get(self, backend_id: str) -> Backend | None:
         return next((backend for backend in self.backends() if backend.id == backend_id), None)
+
+    def _pick(self, candidates: list[Backend], key: bytes) -> Backend:
+        if key:
+            return choice.keyed(candidates, key, self._policy.prefix_bound)
+        policy = self._policy.policy
+        if policy == "power_of_two":
+            return choice.power_of_two(candidates, self._draw)
+        if policy == "weighted":
+            return choice.weighted(candidates)
+        self._turn += 1
+        return choice.least_in_flight(candidates, self._turn)
+
+
+def _second_look(
+    model: str, group: list[Backend], now: float, without: Collection[Backend]
+) -> list[Backend] | Full | Nobody:
+    """Rule 3, step by step."""
+    ready = [backend for backend in group if backend.takes_requests and backend not in without]
+    if not ready:
+        return _nobody(model, group)
+    closed = [backend for backend in ready if backend.breaker.state == "closed"]
+    due = closed or [backend for backend in ready if backend.breaker.lets_through(now)]
+    return [backend for backend in due or ready if backend.in_flight < backend.capacity] or FULL
 
 
 def _nobody(model: str, group: list[Backend]) -> Nobody:

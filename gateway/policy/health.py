@@ -7,7 +7,8 @@
 
 Rule 1: what has never been ready is loading, whatever it answers: engines take minutes.
 Rule 2: only a probe makes a backend ready; requests can only take it out.
-Rule 3: what an operator drained stays drained, in any of these states (balancer.py).
+Rule 3: what failed to compute is ready again when it computes again, not when its /health says so.
+Rule 4: what an operator drained stays drained, in any of these states (balancer.py).
 """
 
 from __future__ import annotations
@@ -36,13 +37,17 @@ TABLE: Final[dict[tuple[State, Fact], State]] = {
 class Health:
     """What is known of one backend. Times in seconds of one steady clock."""
 
-    __slots__ = ("next_probe", "probed_at", "state", "why")
+    __slots__ = ("computes", "next_completion", "next_probe", "probed_at", "state", "why")
 
     def __init__(self, now: float) -> None:
         self.state: State = "loading"
         self.why = "not probed yet"
         self.probed_at: float | None = None
         self.next_probe = now
+        self.next_completion = now
+        """When a real completion is due, where these are asked for."""
+        self.computes = True
+        """False: its last real completion failed, so that /health alone does not make it ready."""
 
     def probed(self, fact: Fact, why: str, now: float, interval_s: float, soon_s: float) -> bool:
         """A probe ended. The next: after `interval_s` when ready, else `soon_s`. True: new state."""

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config import Backend as Wanted
-from gateway.config import Model
-from gateway.policy.balancer import Backend, Balancer, Nobody
+from gateway.config import Config, Model
+from gateway.policy.balancer import Balancer, Nobody, Place
 from gateway.policy.health import TABLE, Health
 from tests.examples import examples
 
@@ -23,25 +23,25 @@ def model(name: str, *ids: str) -> Model:
 
 def ready(*ids: str) -> Balancer:
     balancer = Balancer()
-    balancer.configure([model("m", *ids)], 0.0)
+    balancer.configure(Config(models=(model("m", *ids),)), 0.0)
     for backend in balancer.backends():
         backend.health.probed("answered", "", 0.0, 10.0, 1.0)
     return balancer
 
 
-def chosen(balancer: Balancer) -> Backend:
-    backend = balancer.choose("m")
-    assert isinstance(backend, Backend)
-    return backend
+def chosen(balancer: Balancer) -> Place:
+    place = balancer.choose("m", 0.0)
+    assert isinstance(place, Place)
+    return place
 
 
 def test_idle_replicas_share_the_work_in_turn():
     balancer = ready("a", "b", "c")
     ids = []
     for _ in range(9):
-        backend = chosen(balancer)
-        ids.append(backend.id)
-        balancer.release(backend, failed=False)
+        place = chosen(balancer)
+        ids.append(place.backend.id)
+        balancer.release(place, "success", 0.0, failed=False)
     assert sorted(ids) == sorted("abc" * 3)
 
 
@@ -54,17 +54,18 @@ def test_idle_replicas_share_the_work_in_turn():
 def test_counts_are_right_and_nobody_unfit_is_chosen(steps):
     balancer = ready("a", "b", "c")
     first = balancer.backends()[0]
-    held: list[Backend] = []
+    held: list[Place] = []
     for step in steps:
         if step == "take":
-            backend = balancer.choose("m")
+            place = balancer.choose("m", 0.0)
             fit = [each for each in balancer.backends() if each.takes_requests]
-            if isinstance(backend, Nobody):
+            if not isinstance(place, Place):
                 assert not fit
                 continue
+            backend = place.backend
             assert backend in fit
             assert backend.in_flight - 1 == min(each.in_flight - (each is backend) for each in fit)
-            held.append(backend)
+            held.append(place)
         elif step == "drain":
             first.drained = True
         elif step == "undrain":
@@ -74,7 +75,7 @@ def test_counts_are_right_and_nobody_unfit_is_chosen(steps):
         elif step == "up":
             first.health.probed("answered", "", 1.0, 10.0, 1.0)
         elif held:
-            balancer.release(held.pop(step % len(held)), failed=False)
+            balancer.release(held.pop(step % len(held)), "success", 0.0, failed=False)
         assert sum(each.in_flight for each in balancer.backends()) == len(held)
 
 
@@ -83,43 +84,44 @@ def test_a_new_configuration_keeps_the_counts_of_backends_it_knows():
     held = [chosen(balancer), chosen(balancer)]
     a, b = balancer.backends()
     a.drained = True
-    gone = balancer.configure([model("m", "a", "c")], 5.0)
+    gone = balancer.configure(Config(models=(model("m", "a", "c"),)), 5.0)
     assert gone == (b,)
     assert balancer.get("a") is a
     assert a.drained
     assert a.in_flight == 1
     assert balancer.of("m")[1].state == "loading"
-    for backend in held:
-        balancer.release(backend, failed=True)
+    for place in held:
+        balancer.release(place, "failure", 5.0, failed=True)
     assert (a.in_flight, b.in_flight, a.errors) == (0, 0, 1)
 
 
 def test_nobody_says_whether_waiting_helps():
     balancer = Balancer()
-    balancer.configure([model("m", "a", "b")], 0.0)
+    balancer.configure(Config(models=(model("m", "a", "b"),)), 0.0)
     a, b = balancer.backends()
-    nobody = balancer.choose("m")
+    nobody = balancer.choose("m", 0.0)
     assert isinstance(nobody, Nobody)
     assert (nobody.code, nobody.retry_at) == ("model_loading", 0.0)
     for each in (a, b):
         each.health.probed("answered", "", 1.0, 10.0, 1.0)
         each.health.connect_failed("refused", 2.0)
-    nobody = balancer.choose("m")
+    nobody = balancer.choose("m", 0.0)
     assert isinstance(nobody, Nobody)
     assert nobody.code == "no_healthy_backend"
     assert "a: refused; b: refused" in nobody.why
     a.drained = b.drained = True
-    nobody = balancer.choose("m")
+    nobody = balancer.choose("m", 0.0)
     assert isinstance(nobody, Nobody)
     assert nobody.retry_at is None
 
 
 def test_a_drained_backend_is_draining_while_it_works():
     balancer = ready("a")
-    backend = chosen(balancer)
+    place = chosen(balancer)
+    backend = place.backend
     backend.drained = True
     assert backend.state == "draining"
-    balancer.release(backend, failed=False)
+    balancer.release(place, "success", 0.0, failed=False)
     assert backend.state == "drained"
 
 

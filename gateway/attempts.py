@@ -1,0 +1,176 @@
+"""One call, sent until a backend answers or trying is over. What failed is released before the next try.
+
+balancer.choose     a place at a backend, counted in            503
+  -> client.send    the reply's head and its first bytes
+  -> retries        again, elsewhere, after a pause             policy/retry.py says when
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from typing import Final
+
+from gateway import metrics
+from gateway.client import Reply, UpstreamFailed
+from gateway.live import Live
+from gateway.net.exchange import Exchange
+from gateway.note import Note
+from gateway.openai import Call
+from gateway.policy.balancer import Backend, Full, Nobody, Place
+from gateway.policy.breaker import Fact
+from gateway.policy.retry import STATUSES, GiveUp
+from gateway.refusal import Refusal
+
+WHOLE_BYTES: Final = 1024 * 1024
+"""A plain reply up to this size is read whole before its first byte is sent on: if broken, a clean 502."""
+STALE_S: Final = 1.0
+"""A kept connection that ends sooner, without a byte, was being closed before the request came."""
+
+Opening = tuple[Reply, bytes, bool]
+"""A reply, the first bytes of its body, and whether that is all of it."""
+
+
+class Attempts:
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    async def opening(self, exchange: Exchange, call: Call, note: Note) -> Opening:
+        """The reply that counts. Raises UpstreamFailed, Refusal (503).
+
+        Whatever happens, `note` holds the reply to close and the place to release.
+        """
+        without: tuple[Backend, ...] = ()
+        while True:
+            place = note.place = self._place(call, without)
+            note.backend = place.backend.id
+            failure = None
+            try:
+                reply = note.reply = await self._send(exchange, call, place.backend, note)
+                if reply.status not in STATUSES:
+                    whole = reply.whole(WHOLE_BYTES)
+                    return (reply, await reply.read(), False) if whole is None else (reply, whole, True)
+                why = f"upstream_{reply.status}"
+            except UpstreamFailed as failed:
+                failure, why = failed, f"upstream_{failed.phase}"
+                blame(self._live, failed, place.backend)
+                if not _is_safe(failed):
+                    raise
+            pause_s = self._again(call, note, why, without)
+            if pause_s is None:
+                if failure is not None:
+                    raise failure
+                return reply, await reply.read(), False
+            without = (*without, place.backend)
+            self._give_up(note, "neutral" if why == "upstream_503" else "failure")
+            await asyncio.sleep(pause_s)
+
+    def _again(self, call: Call, note: Note, why: str, without: tuple[Backend, ...]) -> float | None:
+        """The pause before the next try; None: there is none."""
+        live, place = self._live, note.place
+        assert place is not None  # noqa: S101 - an attempt has just failed there
+        now = asyncio.get_running_loop().time()
+        model = call.model.name
+        tried = (*without, place.backend)
+        if not live.balancer.could(model, now, tried) and not live.balancer.could(model, now, tried[-1:]):
+            return None
+        verdict = live.retries.decide(
+            note.attempts,
+            live.balancer.in_flight,
+            note.deadline - now,
+            random.random(),  # noqa: S311 - a pause, no secret
+            counted=note.retrying,
+        )
+        if isinstance(verdict, GiveUp):
+            live.metrics.count(metrics.RETRIES_REFUSED, (model, verdict.why))
+            return None
+        note.retrying = True
+        live.metrics.count(metrics.RETRIES, (model, place.backend.id, why))
+        return verdict.after_s
+
+    def _give_up(self, note: Note, fact: Fact) -> None:
+        """What failed is over: its connection closed, its place free for others."""
+        reply, note.reply = note.reply, None
+        if reply is not None:
+            reply.close()
+        note.tried += 1
+        release(self._live, note, fact, failed=fact == "failure")
+
+    def _place(self, call: Call, without: tuple[Backend, ...]) -> Place:
+        """Raises Refusal (503)."""
+        now = asyncio.get_running_loop().time()
+        chosen = self._live.balancer.choose(call.model.name, now, b"", without)
+        if type(chosen) is Place:
+            return chosen
+        if without and isinstance(chosen, Nobody):  # all were tried: the last one is not tried again
+            chosen = self._live.balancer.choose(call.model.name, now, b"", without[-1:])
+        if isinstance(chosen, Place):
+            return chosen
+        raise _nobody(chosen, now)
+
+    async def _send(self, exchange: Exchange, call: Call, backend: Backend, note: Note) -> Reply:
+        """Raises UpstreamFailed, Refusal (503: the request has not left)."""
+        client, head = self._live.client, exchange.head
+        note.attempts += 1
+        began_at = time.monotonic()
+        try:
+            try:
+                return await client.send(backend, call, head, exchange.id)
+            except UpstreamFailed as failure:
+                if not failure.reused or failure.timed_out or time.monotonic() - began_at > STALE_S:
+                    raise
+            # A kept connection that the backend was closing while the request was on its way: nobody read it.
+            note.attempts += 1
+            return await client.send(backend, call, head, exchange.id, fresh=True)
+        except UpstreamFailed as failure:
+            if not failure.ours:
+                raise
+            self._live.journal.event("warning", "no_connection", backend=backend.id, why=failure.reason)
+            message = (
+                f"The gateway has no connection left for this request: {failure.reason}. Try again in 1 s."
+            )
+            raise Refusal(503, "overloaded", message, headers=b"retry-after: 1\r\n") from None
+
+
+def release(live: Live, note: Note, fact: Fact, *, failed: bool) -> None:
+    """Gives the place back, once."""
+    place, note.place = note.place, None
+    if place is None:
+        return
+    backend = place.backend
+    if live.balancer.release(place, fact, asyncio.get_running_loop().time(), failed=failed):
+        breaker_changed(live, backend)
+
+
+def breaker_changed(live: Live, backend: Backend) -> None:
+    breaker = backend.breaker
+    live.metrics.count(metrics.BREAKER_CHANGES, (backend.model, backend.id, breaker.state))
+    level, pause_s = ("warning", breaker.pause_s) if breaker.state == "open" else ("info", None)
+    live.journal.event(
+        level, f"breaker_{breaker.state}", backend=backend.id, model=backend.model, pause_s=pause_s
+    )
+
+
+def blame(live: Live, failure: UpstreamFailed, backend: Backend) -> None:
+    """Nobody there: no need to wait for a probe to say so."""
+    if failure.phase == "connect" and not failure.ours:
+        now = asyncio.get_running_loop().time()
+        if backend.health.connect_failed(failure.reason, now):
+            live.journal.event("warning", "backend_down", backend=backend.id, why=failure.reason)
+
+
+def _is_safe(failure: UpstreamFailed) -> bool:
+    """The table of policy/retry.py."""
+    return failure.phase == "connect" or not (failure.timed_out or failure.begun)
+
+
+def _nobody(chosen: Nobody | Full, now: float) -> Refusal:
+    if isinstance(chosen, Full):
+        return Refusal(503, "overloaded", "Every backend is busy.", headers=b"retry-after: 1\r\n")
+    if chosen.retry_at is None:
+        return Refusal(503, chosen.code, chosen.why)
+    wait_s = max(1, math.ceil(chosen.retry_at - now))
+    headers = b"retry-after: %d\r\n" % wait_s
+    return Refusal(503, chosen.code, f"{chosen.why} Try again in {wait_s} s.", headers=headers)

@@ -1,0 +1,41 @@
+"""The reference platform's environment variables: they win over gateway.yaml. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway import config as configuration
+from gateway.config import Config, ConfigError
+
+VARIABLES: Final = {
+    "MAX_REQUEST_SECS": ("timeouts", "total_s"),
+    "STREAM_IDLE_TIMEOUT_SECS": ("timeouts", "stream_idle_s"),
+    "QUEUE_TIMEOUT_SECS": ("queue", "timeout_s"),
+    "CIRCUIT_FAILURE_THRESHOLD": ("breaker", "failures"),
+    "CIRCUIT_RECOVERY_TIMEOUT": ("breaker", "recovery_s"),
+}
+"""Variable -> section and field. Times are bare seconds."""
+
+
+def apply(config: Config, env: Mapping[str, str], file: str) -> Config:
+    """The configuration with what `env` says over it. Raises ConfigError: every variable that is wrong."""
+    data: Any = None
+    problems = []
+    for variable, (section, field) in VARIABLES.items():
+        text = env.get(variable, "").strip()
+        if not text:
+            continue
+        data = data or msgspec.to_builtins(config)
+        before = data[section][field]
+        try:
+            data[section][field] = float(text) if "." in text else int(text)
+            configuration.parse(data, file)
+        except (ValueError, ConfigError):
+            data[section][field] = before
+            problems.append(f"{variable}={text!r} is no value for {section}.{field}")
+    if problems:
+        raise ConfigError(file, tuple(problems))
+    return config if data is None else configuration.parse(data, file)

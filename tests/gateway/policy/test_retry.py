@@ -1,0 +1,67 @@
+"""Retries: never more than the budget, never behind the deadline, and every counted one is counted out."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.config import Retries as Rules
+from gateway.policy.retry import Again, GiveUp, Retries
+from tests.examples import examples
+
+
+def decide(retries: Retries, attempt: int = 1, active: int = 1, left_s: float = 100.0, chance: float = 0.5):
+    return retries.decide(attempt, active, left_s, chance, counted=False)
+
+
+def test_the_pause_is_drawn_up_to_a_length_that_doubles():
+    retries = Retries(Rules(attempts=10, budget_min=100, backoff_s=1.0, backoff_max_s=5.0))
+    assert [decide(retries, attempt, chance=0.5) for attempt in (1, 2, 3, 4)] == [
+        Again(0.5), Again(1.0), Again(2.0), Again(2.5),
+    ]  # fmt: skip
+    assert decide(retries, chance=0.0) == Again(0.0)
+
+
+def test_the_last_attempt_is_the_last():
+    retries = Retries(Rules(attempts=2))
+    assert isinstance(decide(retries, 1), Again)
+    assert decide(retries, 2) == GiveUp("attempts")
+    assert decide(Retries(Rules(attempts=1)), 1) == GiveUp("attempts")
+
+
+def test_none_is_sent_behind_the_deadline():
+    retries = Retries(Rules(backoff_s=2.0))
+    assert decide(retries, left_s=1.0) == GiveUp("deadline")
+    assert decide(retries, left_s=-1.0, chance=0.0) == GiveUp("deadline")
+    assert decide(retries, left_s=1.1) == Again(1.0)
+    assert retries.retrying == 1
+
+
+def test_a_request_is_counted_once_however_often_it_is_sent():
+    retries = Retries(Rules(budget_min=1))
+    assert isinstance(decide(retries), Again)
+    assert isinstance(retries.decide(2, 1, 100.0, 0.0, counted=True), Again)
+    assert decide(retries) == GiveUp("budget")
+    retries.ended()
+    assert isinstance(decide(retries), Again)
+
+
+@given(
+    st.lists(st.one_of(st.just("end"), st.integers(1, 200)), max_size=200),
+    st.sampled_from([0.0, 0.2, 1.0]),
+    st.integers(0, 5),
+)
+@settings(max_examples=examples(200), deadline=None)
+def test_retries_are_never_more_than_the_budget(steps, budget, least):
+    retries = Retries(Rules(budget=budget, budget_min=least))
+    held = 0
+    for step in steps:
+        if step == "end":
+            if held:
+                retries.ended()
+                held -= 1
+        else:
+            allowed = held < max(least, budget * step)
+            assert isinstance(decide(retries, active=step), Again) == allowed
+            held += allowed
+        assert retries.retrying == held
