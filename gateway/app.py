@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway import metrics, probes, reload
+from gateway.admission import Admission
 from gateway.client import Client
 from gateway.control.plane import Plane
 from gateway.live import Live, Settings
@@ -48,12 +49,14 @@ async def _main(settings: Settings, path: Path) -> int:
     loop = asyncio.get_running_loop()
     config = settings.config
     wall = time.time()
+    balancer, numbers = Balancer(random.random), Metrics()
     live = Live(
         settings=settings,
-        balancer=Balancer(random.random),
+        balancer=balancer,
+        admission=Admission(balancer, config.queue, numbers),
         retries=Retries(config.retries),
         client=Client(config.upstream, config.timeouts),
-        metrics=Metrics(),
+        metrics=numbers,
         journal=Journal(config.log, time.time),
         started_at=loop.time(),
         created=wall,
@@ -137,6 +140,8 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.CONNECTIONS, (), server.connections
     yield metrics.STARTED, (), live.created
     yield metrics.BUILD, (version(),), 1
+    for model in live.settings.config.models:
+        yield metrics.QUEUE_WAITING, (model.name,), live.admission.waiting(model.name)
     for backend in live.balancer.backends():
         yield metrics.IN_FLIGHT, (backend.model, backend.id), backend.in_flight
         where = backend.model, backend.id

@@ -44,7 +44,7 @@ class Attempts:
         """
         without: tuple[Backend, ...] = ()
         while True:
-            place = note.place = self._place(call, without)
+            place = note.place = await self._place(call, note, without)
             note.backend = place.backend.id
             failure = None
             try:
@@ -58,7 +58,7 @@ class Attempts:
                 blame(self._live, failed, place.backend)
                 if not _is_safe(failed):
                     raise
-            pause_s = self._again(call, note, why, without)
+            pause_s = self._again(call, note, why)
             if pause_s is None:
                 if failure is not None:
                     raise failure
@@ -67,14 +67,13 @@ class Attempts:
             self._give_up(note, "neutral" if why == "upstream_503" else "failure")
             await asyncio.sleep(pause_s)
 
-    def _again(self, call: Call, note: Note, why: str, without: tuple[Backend, ...]) -> float | None:
+    def _again(self, call: Call, note: Note, why: str) -> float | None:
         """The pause before the next try; None: there is none."""
         live, place = self._live, note.place
         assert place is not None  # noqa: S101 - an attempt has just failed there
         now = asyncio.get_running_loop().time()
         model = call.model.name
-        tried = (*without, place.backend)
-        if not live.balancer.could(model, now, tried) and not live.balancer.could(model, now, tried[-1:]):
+        if live.balancer.look(model, now, (place.backend,)) is not None:
             return None
         verdict = live.retries.decide(
             note.attempts,
@@ -98,17 +97,25 @@ class Attempts:
         note.tried += 1
         release(self._live, note, fact, failed=fact == "failure")
 
-    def _place(self, call: Call, without: tuple[Backend, ...]) -> Place:
+    async def _place(self, call: Call, note: Note, without: tuple[Backend, ...]) -> Place:
         """Raises Refusal (503)."""
+        live, model = self._live, call.model.name
         now = asyncio.get_running_loop().time()
-        chosen = self._live.balancer.choose(call.model.name, now, b"", without)
-        if type(chosen) is Place:
-            return chosen
-        if without and isinstance(chosen, Nobody):  # all were tried: the last one is not tried again
-            chosen = self._live.balancer.choose(call.model.name, now, b"", without[-1:])
-        if isinstance(chosen, Place):
-            return chosen
-        raise _nobody(chosen, now)
+        chosen = live.admission.place(model, now, b"", without)
+        if (
+            isinstance(chosen, Nobody) and without[:-1]
+        ):  # all were tried: only the last one is not tried again
+            without = without[-1:]
+            chosen = live.admission.place(model, now, b"", without)
+        if isinstance(chosen, Full):
+            limit_s = min(live.settings.config.queue.timeout_s - note.queued_s, note.deadline - now)
+            try:
+                chosen = await live.admission.wait(model, note.tenant, b"", without, max(0.0, limit_s))
+            finally:
+                note.queued_s += asyncio.get_running_loop().time() - now
+        if isinstance(chosen, Nobody):
+            raise nobody(chosen, now)
+        return chosen
 
     async def _send(self, exchange: Exchange, call: Call, backend: Backend, note: Note) -> Reply:
         """Raises UpstreamFailed, Refusal (503: the request has not left)."""
@@ -135,13 +142,15 @@ class Attempts:
 
 
 def release(live: Live, note: Note, fact: Fact, *, failed: bool) -> None:
-    """Gives the place back, once."""
+    """Gives the place back, once, to who waits for it."""
     place, note.place = note.place, None
     if place is None:
         return
     backend = place.backend
     if live.balancer.release(place, fact, asyncio.get_running_loop().time(), failed=failed):
         breaker_changed(live, backend)
+    elif live.admission.lines:
+        live.admission.pump(backend.model)
 
 
 def breaker_changed(live: Live, backend: Backend) -> None:
@@ -151,6 +160,7 @@ def breaker_changed(live: Live, backend: Backend) -> None:
     live.journal.event(
         level, f"breaker_{breaker.state}", backend=backend.id, model=backend.model, pause_s=pause_s
     )
+    live.admission.pump(backend.model)
 
 
 def blame(live: Live, failure: UpstreamFailed, backend: Backend) -> None:
@@ -166,11 +176,10 @@ def _is_safe(failure: UpstreamFailed) -> bool:
     return failure.phase == "connect" or not (failure.timed_out or failure.begun)
 
 
-def _nobody(chosen: Nobody | Full, now: float) -> Refusal:
-    if isinstance(chosen, Full):
-        return Refusal(503, "overloaded", "Every backend is busy.", headers=b"retry-after: 1\r\n")
-    if chosen.retry_at is None:
-        return Refusal(503, chosen.code, chosen.why)
-    wait_s = max(1, math.ceil(chosen.retry_at - now))
+def nobody(found: Nobody, now: float) -> Refusal:
+    """503, and when it may be different."""
+    if found.retry_at is None:
+        return Refusal(503, found.code, found.why)
+    wait_s = max(1, math.ceil(found.retry_at - now))
     headers = b"retry-after: %d\r\n" % wait_s
-    return Refusal(503, chosen.code, f"{chosen.why} Try again in {wait_s} s.", headers=headers)
+    return Refusal(503, found.code, f"{found.why} Try again in {wait_s} s.", headers=headers)

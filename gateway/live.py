@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway import config as configuration
 from gateway import environment
+from gateway.admission import Admission
 from gateway.catalog import Catalog
 from gateway.client import Client
 from gateway.config import Config, ConfigError
@@ -50,6 +51,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 class Live:
     settings: Settings
     balancer: Balancer
+    admission: Admission
     retries: Retries
     client: Client
     metrics: Metrics

@@ -107,6 +107,22 @@ RETRIES_REFUSED = Metric(
     "Requests that might have been sent again and were not: attempts, deadline or budget used up.",
     ("model", "reason"),
 )
+QUEUE_WAITING = Metric(
+    "infctl_queue_waiting", "gauge", "Calls that wait for a place at a backend at this moment.", ("model",)
+)
+QUEUE_WAIT = Metric(
+    "infctl_queue_wait_seconds",
+    "histogram",
+    "How long calls waited for a place, of those that had to.",
+    ("model",),
+    SECONDS,
+)
+QUEUE_REFUSED = Metric(
+    "infctl_queue_refused",
+    "counter",
+    "Calls that got no place: too many waited (full), or it took too long (timeout).",
+    ("model", "reason"),
+)
 PROBES = Metric(
     "infctl_backend_probes", "counter", "Health probes, by what they found.", ("backend", "outcome")
 )
@@ -138,6 +154,9 @@ METRICS: Final = (
     BREAKER_CHANGES,
     RETRIES,
     RETRIES_REFUSED,
+    QUEUE_WAITING,
+    QUEUE_WAIT,
+    QUEUE_REFUSED,
     PROBES,
     CONNECTIONS,
     LAG,

@@ -57,6 +57,7 @@ class Note:
         "model",
         "outcome",
         "place",
+        "queued_s",
         "reason",
         "relay",
         "reply",
@@ -84,6 +85,8 @@ class Note:
         """By the loop's clock."""
         self.attempts = 0
         """How often it was sent."""
+        self.queued_s = 0.0
+        """Waited for a place."""
         self.tried = 0
         """Backends given up."""
         self.retrying = False
@@ -134,7 +137,7 @@ class Note:
             series.tokens_out.value += usage.completion_tokens or 0
 
     def line(self, ts: str, now: float) -> dict[str, Any]:
-        """Milliseconds, bytes, tokens. `queue_ms` is 0: nothing waits yet."""
+        """Milliseconds, bytes, tokens."""
         exchange = self.exchange
         usage, received = self.usage, self.began_at
         return {
@@ -154,7 +157,7 @@ class Note:
             "outcome": self.outcome,
             "reason": self.reason,
             "stream": self.stream,
-            "queue_ms": 0.0,
+            "queue_ms": _ms(self.queued_s),
             "ttft_ms": None if self.first_at is None else _ms(self.first_at - received),
             "total_ms": _ms(now - received),
             "prompt_tokens": None if usage is None else usage.prompt_tokens,

@@ -80,6 +80,7 @@ async def probe(live: Live, backend: Backend) -> None:
         level = "info" if backend.health.state == "ready" else "warning"
         if backend.health.state == "ready":
             backend.breaker.reset()
+            live.admission.pump(backend.model)
         live.journal.event(
             level,
             f"backend_{backend.health.state}",

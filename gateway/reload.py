@@ -56,6 +56,8 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     live.retries.rules = config.retries
     gone = live.balancer.configure(config, now)
     live.leaving.update(gone)
+    live.admission.rules = config.queue
+    live.admission.pump_all()
     return gone
 
 

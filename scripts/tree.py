@@ -33,6 +33,7 @@ FOLDERS = {
     "gateway/net": "sockets",
     "gateway/policy": "decisions, without I/O or a clock",
     "gateway/control": "health, metrics, admin, docs",
+    "bench/gateway": "the gateway beside nginx, vllm-router, smg and litellm",
     "bench/gateway_cost": "what a request costs beside nginx",
     "scripts": "what make calls",
 }

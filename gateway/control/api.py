@@ -86,6 +86,7 @@ def _add_admin(app: FastAPI, live: Live) -> None:
             raise HTTPException(404, {"message": message, "code": "not_found", "param": "id"})
         if backend.drained != drained:
             backend.drained = drained
+            live.admission.pump(backend.model)
             live.journal.event(
                 "info",
                 "backend_drained" if drained else "backend_undrained",

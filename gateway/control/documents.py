@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gateway.catalog import paths_of
@@ -26,6 +27,7 @@ def backend(known: Backend, now: float) -> dict[str, Any]:
             "retry_in_s": round(max(0.0, breaker.retry_at - now), 3) if breaker.state == "open" else None,
         },
         "in_flight": known.in_flight,
+        "capacity": None if math.isinf(known.capacity) else known.capacity,
         "requests": known.requests,
         "errors": known.errors,
         "last_probe_s_ago": None if probed is None else round(now - probed, 3),
@@ -67,6 +69,7 @@ def detailed(live: Live, now: float) -> dict[str, Any]:
                 "tasks": list(model.tasks),
                 "healthy": any(known.takes_requests for known in live.balancer.of(model.name)),
                 "max_model_len": model.max_model_len,
+                "waiting": live.admission.waiting(model.name),
             }
             for model in live.settings.config.models
         ],

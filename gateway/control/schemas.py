@@ -154,6 +154,7 @@ class Backend(BaseModel):
     state: Literal["ready", "loading", "down", "drained", "draining"]
     breaker: Breaker
     in_flight: int
+    capacity: int | None = Field(description="Calls it computes at once; more wait in the gateway")
     requests: int
     errors: int
     last_probe_s_ago: float | None
@@ -170,6 +171,7 @@ class ModelHealth(BaseModel):
     tasks: list[str]
     healthy: bool
     max_model_len: int | None
+    waiting: int = Field(description="Calls that wait for a place at one of its backends")
 
 
 class Detailed(Backends):

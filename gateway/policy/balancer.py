@@ -81,7 +81,7 @@ class Balancer:
 
         `key`: calls with the same one belong together. `without`: not these.
         """
-        group = self._models[model]
+        group = self._models.get(model, [])
         candidates = [
             backend
             for backend in group
@@ -101,9 +101,10 @@ class Balancer:
         self.in_flight += 1
         return Place(best, best.breaker.take(now))
 
-    def could(self, model: str, now: float, without: Collection[Backend]) -> bool:
-        """Would `choose` find a backend?"""
-        return isinstance(_second_look(model, self._models[model], now, without), list)
+    def look(self, model: str, now: float, without: Collection[Backend]) -> Nobody | None:
+        """Who would take the call, now or once there is room. None: somebody."""
+        found = _second_look(model, self._models.get(model, []), now, without)
+        return found if isinstance(found, Nobody) else None
 
     def release(self, place: Place, fact: Fact, now: float, *, failed: bool) -> bool:
         """The call has ended, `failed` by the backend. True: its breaker has a new state."""
@@ -148,6 +149,8 @@ def _second_look(
 
 
 def _nobody(model: str, group: list[Backend]) -> Nobody:
+    if not group:
+        return Nobody("no_healthy_backend", f"{model} is gone from the configuration.", None)
     waiting = [backend for backend in group if not backend.drained]
     if not waiting:
         return Nobody("no_healthy_backend", f"Every backend of {model} is drained by an operator.", None)
