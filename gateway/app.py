@@ -15,6 +15,7 @@ from typing import Final
 
 from gateway import metrics, probes, reload
 from gateway.admission import Admission
+from gateway.caching import Caching
 from gateway.client import Client
 from gateway.control.plane import Plane
 from gateway.live import Live, Settings
@@ -55,6 +56,7 @@ async def _main(settings: Settings, path: Path) -> int:
         balancer=balancer,
         admission=Admission(balancer, config.queue, numbers),
         retries=Retries(config.retries),
+        caching=Caching(config.cache, numbers),
         client=Client(config.upstream, config.timeouts),
         metrics=numbers,
         journal=Journal(config.log, time.time),
@@ -140,6 +142,8 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.CONNECTIONS, (), server.connections
     yield metrics.STARTED, (), live.created
     yield metrics.BUILD, (version(),), 1
+    yield metrics.CACHE_ENTRIES, (), len(live.caching.cache)
+    yield metrics.CACHE_BYTES, (), live.caching.cache.bytes
     for model in live.settings.config.models:
         yield metrics.QUEUE_WAITING, (model.name,), live.admission.waiting(model.name)
     for backend in live.balancer.backends():

@@ -43,8 +43,9 @@ class Attempts:
         Whatever happens, `note` holds the reply to close and the place to release.
         """
         without: tuple[Backend, ...] = ()
+        key = self._key(exchange, call)
         while True:
-            place = note.place = await self._place(call, note, without)
+            place = note.place = await self._place(call, note, key, without)
             note.backend = place.backend.id
             failure = None
             try:
@@ -66,6 +67,13 @@ class Attempts:
             without = (*without, place.backend)
             self._give_up(note, "neutral" if why == "upstream_503" else "failure")
             await asyncio.sleep(pause_s)
+
+    def _key(self, exchange: Exchange, call: Call) -> bytes:
+        """Of calls that belong to the same backend; empty: any will do."""
+        header = self._live.settings.config.balancing.session_header
+        if header is not None and (session := exchange.head.get(header.encode())):
+            return b"session " + session
+        return call.prefix
 
     def _again(self, call: Call, note: Note, why: str) -> float | None:
         """The pause before the next try; None: there is none."""
@@ -97,20 +105,20 @@ class Attempts:
         note.tried += 1
         release(self._live, note, fact, failed=fact == "failure")
 
-    async def _place(self, call: Call, note: Note, without: tuple[Backend, ...]) -> Place:
+    async def _place(self, call: Call, note: Note, key: bytes, without: tuple[Backend, ...]) -> Place:
         """Raises Refusal (503)."""
         live, model = self._live, call.model.name
         now = asyncio.get_running_loop().time()
-        chosen = live.admission.place(model, now, b"", without)
+        chosen = live.admission.place(model, now, key, without)
         if (
             isinstance(chosen, Nobody) and without[:-1]
         ):  # all were tried: only the last one is not tried again
             without = without[-1:]
-            chosen = live.admission.place(model, now, b"", without)
+            chosen = live.admission.place(model, now, key, without)
         if isinstance(chosen, Full):
             limit_s = min(live.settings.config.queue.timeout_s - note.queued_s, note.deadline - now)
             try:
-                chosen = await live.admission.wait(model, note.tenant, b"", without, max(0.0, limit_s))
+                chosen = await live.admission.wait(model, note.tenant, key, without, max(0.0, limit_s))
             finally:
                 note.queued_s += asyncio.get_running_loop().time() - now
         if isinstance(chosen, Nobody):

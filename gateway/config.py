@@ -156,6 +156,17 @@ class Balancing(_Frozen, frozen=True):
     """Calls with the same value in this header go to the same backend, whatever the policy."""
 
 
+class Cache(_Frozen, frozen=True):
+    """Answers that depend on nothing but the call are kept."""
+
+    enabled: bool = True
+    ttl_s: Seconds = 60.0
+    entries: Count = 10_000
+    memory_bytes: Annotated[int, msgspec.Meta(ge=1)] = 256 * 1024 * 1024
+    scope: Literal["tenant", "shared"] = "tenant"
+    """shared: one tenant's answer may serve another."""
+
+
 class Probes(_Frozen, frozen=True):
     interval_s: Seconds = 10.0
     loading_interval_s: Seconds = 1.0
@@ -195,6 +206,7 @@ class Config(_Frozen, frozen=True):
     retries: Retries = Retries()
     queue: Queue = Queue()
     balancing: Balancing = Balancing()
+    cache: Cache = Cache()
     probes: Probes = Probes()
     log: Log = Log()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from gateway import config as configuration
 from gateway import environment
 from gateway.admission import Admission
+from gateway.caching import Caching
 from gateway.catalog import Catalog
 from gateway.client import Client
 from gateway.config import Config, ConfigError
@@ -53,6 +54,7 @@ class Live:
     balancer: Balancer
     admission: Admission
     retries: Retries
+    caching: Caching
     client: Client
     metrics: Metrics
     journal: Journal

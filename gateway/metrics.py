@@ -123,6 +123,15 @@ QUEUE_REFUSED = Metric(
     "Calls that got no place: too many waited (full), or it took too long (timeout).",
     ("model", "reason"),
 )
+CACHE = Metric(
+    "infctl_cache_requests",
+    "counter",
+    "Calls whose answer may be kept: it was there (hit), was fetched (miss), was being fetched (joined).",
+    ("model", "result"),
+)
+CACHE_EVICTED = Metric("infctl_cache_evicted", "counter", "Answers dropped for want of room.")
+CACHE_ENTRIES = Metric("infctl_cache_entries", "gauge", "Answers kept.")
+CACHE_BYTES = Metric("infctl_cache_bytes", "gauge", "Bytes of the answers kept.")
 PROBES = Metric(
     "infctl_backend_probes", "counter", "Health probes, by what they found.", ("backend", "outcome")
 )
@@ -157,6 +166,10 @@ METRICS: Final = (
     QUEUE_WAITING,
     QUEUE_WAIT,
     QUEUE_REFUSED,
+    CACHE,
+    CACHE_EVICTED,
+    CACHE_ENTRIES,
+    CACHE_BYTES,
     PROBES,
     CONNECTIONS,
     LAG,

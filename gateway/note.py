@@ -12,6 +12,7 @@ from gateway.net.exchange import Exchange
 from gateway.net.pool import Reply
 from gateway.policy.balancer import Place
 from gateway.policy.breaker import Fact
+from gateway.policy.cache import Flight
 from gateway.relay import Plain, Stream
 from gateway.usage import Usage
 
@@ -47,10 +48,12 @@ class Note:
         "attempts",
         "backend",
         "began_at",
+        "cache",
         "client_id",
         "deadline",
         "exchange",
         "first_at",
+        "flight",
         "key_id",
         "kind",
         "lines",
@@ -81,6 +84,9 @@ class Note:
         """At a backend: to be released."""
         self.reply: Reply | None = None
         """To be closed."""
+        self.flight: Flight | None = None
+        """The answer is fetched for the cache."""
+        self.cache: Literal["hit", "miss"] | None = None
         self.deadline = exchange.received_at + total_s
         """By the loop's clock."""
         self.attempts = 0
@@ -157,6 +163,7 @@ class Note:
             "outcome": self.outcome,
             "reason": self.reason,
             "stream": self.stream,
+            "cache": self.cache,
             "queue_ms": _ms(self.queued_s),
             "ttft_ms": None if self.first_at is None else _ms(self.first_at - received),
             "total_ms": _ms(now - received),

@@ -7,9 +7,11 @@ through untouched, as the body is never written anew: the model's name and `stre
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+import orjson
 
 from gateway import strictjson
 from gateway.catalog import Catalog
@@ -18,6 +20,9 @@ from gateway.refusal import Refusal
 
 NAME_CHARS: Final = 256
 """A longer model name is refused before it is looked up or repeated in a message."""
+
+PREFIX_BYTES: Final = 1024
+"""About 256 tokens: longer ones that begin alike share most of their cache."""
 
 _Tokens = Annotated[int, msgspec.Meta(ge=1)]
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
@@ -89,6 +94,7 @@ _REQUIRED: Final = {
     "/v1/rerank": ("query", "documents"),
 }
 _UPSTREAM: Final = {"/v1/text2sql": b"/v1/chat/completions"}
+_FUNCTIONS: Final = frozenset(("/v1/embeddings", "/v1/rerank", "/v1/score"))
 _WITH_USAGE: Final = {"include_usage": True, "continuous_usage_stats": True}
 _WHERE: Final = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 
@@ -108,6 +114,10 @@ class Call(msgspec.Struct, frozen=True):
     """... and on each piece."""
     tokens_max: int | None
     """The longest answer it asks for."""
+    prefix: bytes = b""
+    """How the prompt begins, where the balancer asks for it."""
+    digest: bytes | None = None
+    """Of the call, where its answer depends on nothing else and answers are kept."""
 
 
 def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
@@ -151,7 +161,36 @@ def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
         wants_usage=wants_usage,
         wants_running_usage=running,
         tokens_max=tokens_max,
+        prefix=prefix_of(value) if catalog.prefixes else b"",
+        digest=_digest(path, asked, value, model) if catalog.caches and not stream else None,
     )
+
+
+def prefix_of(document: dict[str, Any]) -> bytes:
+    """What tells prompts apart that an engine's prefix cache could share: up to the first message that is no
+    system prompt, at most PREFIX_BYTES. Later turns of a conversation begin alike.
+    """
+    messages = document.get("messages")
+    if isinstance(messages, list):
+        count = next((n for n, each in enumerate(messages, 1) if _is_said(each)), len(messages))
+        return orjson.dumps(messages[:count])[:PREFIX_BYTES]
+    prompt = document.get("prompt") or document.get("input")
+    return orjson.dumps(prompt)[:PREFIX_BYTES] if prompt else b""
+
+
+def _digest(path: str, asked: _Any, value: dict[str, Any], model: Model) -> bytes | None:
+    """The same for calls that say the same, however they write it. None: each answer may differ."""
+    if isinstance(asked, _Generation):
+        if asked.temperature != 0 and asked.seed is None:
+            return None
+    elif path not in _FUNCTIONS:
+        return None
+    canonical = orjson.dumps(value | {"model": model.served_name}, option=orjson.OPT_SORT_KEYS)
+    return sha256(b"%b\n%b" % (path.encode(), canonical)).digest()
+
+
+def _is_said(message: Any) -> bool:
+    return not (isinstance(message, dict) and message.get("role") in {"system", "developer"})
 
 
 def _typed(value: dict[str, Any], shape: type[_Any]) -> _Any:

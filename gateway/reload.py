@@ -50,6 +50,9 @@ def reload(live: Live, server: Server, path: Path, environ: Mapping[str, str], n
 def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     """Takes the settings over between two steps of the loop. Returns the backends that are gone."""
     config = settings.config
+    if config.models != live.settings.config.models:
+        live.caching.cache.clear()
+    live.caching.cache.configure(config.cache)
     live.settings = settings
     live.journal.configure(config.log)
     live.client.configure(config.upstream, config.timeouts, settings.gate.backend_line)

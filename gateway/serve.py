@@ -5,6 +5,7 @@
       -> gate.caller             whose key, which tenant                      401
       -> exchange.body           all of it, bounded                           413 408
       -> openai.read_call        strict JSON, types, the model, the splices   400 404
+      -> caching.find            an answer that is kept, or somebody else's       x-cache: hit
       -> attempts.opening        a place at a backend, the first bytes; again elsewhere   502 503 504
       -> _forward_...            pieces as they come, usage kept              502, or one error event
       -> _settle                 in ONE finally: count out, metrics, log line
@@ -27,7 +28,8 @@ from gateway.client import Reply, UpstreamFailed, reply_lines
 from gateway.live import Live
 from gateway.net.server import Exchange, Refused
 from gateway.note import Note
-from gateway.openai import read_call
+from gateway.openai import Call, read_call
+from gateway.policy.cache import Answer
 from gateway.refusal import Refusal
 from gateway.relay import BrokenStream, Plain, Stream
 from gateway.wire import framing
@@ -72,6 +74,8 @@ class Serve:
             call = read_call(route.path, body, live.settings.catalog)
             del body  # the call has what is sent: a long wait need not hold both
             note.model = call.model.name
+            if call.digest is not None and await self._from_cache(exchange, call, note):
+                return
             opening = await self._attempts.opening(exchange, call, note)
             reply = opening[0]
             if reply.status == 200 and (reply.get(b"content-type") or b"").startswith(_EVENTS):
@@ -92,6 +96,21 @@ class Serve:
             raise
         finally:
             self._settle(note)
+
+    async def _from_cache(self, exchange: Exchange, call: Call, note: Note) -> bool:
+        """True: answered. Else the answer to come may be one to keep."""
+        assert call.digest is not None  # noqa: S101 - asked before
+        control = exchange.head.get(b"cache-control")
+        if control is not None and (b"no-cache" in control or b"no-store" in control):
+            return False
+        found = await self._live.caching.find(note.tenant, call.model.name, call.digest)
+        note.cache = "hit" if isinstance(found, Answer) else "miss"
+        note.lines += b"x-cache: %b\r\n" % note.cache.encode()
+        if isinstance(found, Answer):
+            exchange.respond(200, found.lines + note.lines, found.body)
+            return True
+        note.flight = found
+        return False
 
     async def _forward_stream(self, exchange: Exchange, opening: Opening, stream: Stream, note: Note) -> None:
         """Event by event. Raises UpstreamFailed, BrokenStream, Refusal."""
@@ -136,6 +155,8 @@ class Serve:
                 _check_error(reply.status, body, note)
             else:
                 _check_answer(reply, body, note)
+                if note.flight is not None:
+                    note.flight.answer = Answer(reply_lines(reply), body)
             exchange.respond(reply.status, reply_lines(reply) + note.lines, body)
         else:
             exchange.start(reply.status, reply_lines(reply) + note.lines, reply.length)
@@ -158,6 +179,8 @@ class Serve:
         if note.place is not None:
             fact = note.fact
             release(live, note, fact, failed=fact == "failure")
+        if note.flight is not None:
+            live.caching.landed(note.flight, left=note.outcome in {"client_gone", "cut", "failed"})
         if note.retrying:
             live.retries.ended()
         now = time.monotonic()
