@@ -130,15 +130,21 @@ class Attempts:
         client, head = self._live.client, exchange.head
         note.attempts += 1
         began_at = time.monotonic()
+        more = b""
+        if note.hurried:  # who comes next on the way may keep to it as well
+            left_s = note.deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise UpstreamFailed("send", "the request's deadline has passed", timed_out=True)
+            more = b"x-request-timeout: %.3f\r\n" % left_s
         try:
             try:
-                return await client.send(backend, call, head, exchange.id)
+                return await client.send(backend, call, head, exchange.id, note.deadline, more)
             except UpstreamFailed as failure:
                 if not failure.reused or failure.timed_out or time.monotonic() - began_at > STALE_S:
                     raise
             # A kept connection that the backend was closing while the request was on its way: nobody read it.
             note.attempts += 1
-            return await client.send(backend, call, head, exchange.id, fresh=True)
+            return await client.send(backend, call, head, exchange.id, note.deadline, more, fresh=True)
         except UpstreamFailed as failure:
             if not failure.ours:
                 raise

@@ -19,10 +19,10 @@ class Caching:
         self.cache = Cache(rules)
         self._numbers = numbers
 
-    async def find(self, tenant: str, model: str, digest: bytes) -> Answer | Flight | None:
+    async def find(self, tenant: str, model: str, digest: bytes, deadline: float) -> Answer | Flight | None:
         """The answer; or the flight that the caller leads, and `landed` must follow; or None: keep nothing.
 
-        Cancelled: nobody else is the worse for it.
+        Raises TimeoutError at the deadline. Cancelled: nobody else is the worse for it.
         """
         cache = self.cache
         owner = tenant if cache.rules.scope == "tenant" else ""
@@ -35,7 +35,8 @@ class Caching:
             if isinstance(found, Lead):
                 self._count(model, "miss")
                 return found.flight
-            answer, end = await self._follow(found)
+            async with asyncio.timeout_at(deadline):
+                answer, end = await self._follow(found)
             if answer is not None:
                 self._count(model, "joined")
                 return answer

@@ -38,13 +38,21 @@ class Client:
             pool.reconfigure(upstream, timeouts)
 
     def send(
-        self, backend: Backend, call: Call, head: RequestHead, request_id: str, *, fresh: bool = False
+        self,
+        backend: Backend,
+        call: Call,
+        head: RequestHead,
+        request_id: str,
+        deadline: float,
+        more: bytes = b"",
+        *,
+        fresh: bool = False,
     ) -> Coroutine[Any, Any, Reply]:
         """Await it: sends the call, returns with the reply's head. `Reply.close` must follow.
 
-        `fresh`: on no kept connection. Raises UpstreamFailed.
+        `more`: further header lines. `fresh`: on no kept connection. Raises UpstreamFailed.
         """
-        passed = b""
+        passed = more
         for name in REQUEST_HEADERS:
             value = head.get(name)
             if value is not None:
@@ -54,6 +62,7 @@ class Client:
             b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
             % (self._head(backend, call.path), request_id.encode(), passed, len(body), body),
             fresh=fresh,
+            deadline=deadline,
         )
 
     async def get(self, backend: Backend, path: bytes) -> Reply:

@@ -51,6 +51,8 @@ class Keys(_Frozen, frozen=True):
     """Until it is set, the shared key is the admin key as well."""
     backend_env: EnvName = "BACKEND_API_KEY"
     """Sent to the backends in place of the client's key."""
+    salt_env: EnvName = "CACHE_SALT_KEY"
+    """What tenants' cache salts are made with; until it is set, the backends' key or the shared one."""
 
 
 class Backend(_Frozen, frozen=True):
@@ -98,6 +100,8 @@ class HttpLimits(_Frozen, frozen=True):
     header_count: int = 100
     body_bytes: int = 8 * 1024 * 1024
     connections: int = 10_000
+    compression: bool = True
+    """gzip for clients that ask, never on streams."""
 
 
 class Upstream(_Frozen, frozen=True):
@@ -207,6 +211,8 @@ class Config(_Frozen, frozen=True):
     queue: Queue = Queue()
     balancing: Balancing = Balancing()
     cache: Cache = Cache()
+    cache_salt: Literal["tenant", "shared"] = "tenant"
+    """tenant: no tenant can tell by the time what another one asked; shared: prefixes are shared by all."""
     probes: Probes = Probes()
     log: Log = Log()
 

@@ -21,6 +21,7 @@ from gateway.log import Journal
 from gateway.metrics import Metrics
 from gateway.policy.balancer import Backend, Balancer
 from gateway.policy.retry import Retries
+from gateway.salt import Salts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Settings:
     config: Config
     gate: Gate
     catalog: Catalog
+    salts: Salts
 
 
 def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -45,7 +47,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
             raise ConfigError(str(path), (f"env_file: {config.env_file}: {error}",)) from None
     env |= {name: value for name, value in environ.items() if value}
     config = environment.apply(config, env, str(path))
-    return Settings(config, Gate(config, env, str(path)), Catalog(config))
+    return Settings(config, Gate(config, env, str(path)), Catalog(config), Salts(config, env))
 
 
 @dataclass(slots=True)

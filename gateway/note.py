@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
 import time
 from typing import Any, Final, Literal
@@ -13,6 +15,7 @@ from gateway.net.pool import Reply
 from gateway.policy.balancer import Place
 from gateway.policy.breaker import Fact
 from gateway.policy.cache import Flight
+from gateway.refusal import Refusal
 from gateway.relay import Plain, Stream
 from gateway.usage import Usage
 
@@ -54,6 +57,7 @@ class Note:
         "exchange",
         "first_at",
         "flight",
+        "hurried",
         "key_id",
         "kind",
         "lines",
@@ -89,6 +93,8 @@ class Note:
         self.cache: Literal["hit", "miss"] | None = None
         self.deadline = exchange.received_at + total_s
         """By the loop's clock."""
+        self.hurried = False
+        """... and it is the client's own."""
         self.attempts = 0
         """How often it was sent."""
         self.queued_s = 0.0
@@ -110,13 +116,34 @@ class Note:
         self.lines = b"" if self.client_id is None else b"x-client-request-id: %b\r\n" % self.client_id
         """Headers of every answer to this request."""
 
+    def hurry(self, timeout: bytes) -> None:
+        """The client's own limit, in seconds: x-request-timeout. Raises Refusal (400)."""
+        try:
+            seconds = float(timeout)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            shown = timeout[:40].decode("latin-1")
+            message = f"`x-request-timeout` is {shown!r}; seconds are expected, such as 30 or 0.5."
+            raise Refusal(400, "invalid_request", message, param="x-request-timeout")
+        deadline = self.exchange.received_at + seconds
+        if deadline < self.deadline:
+            self.deadline = deadline
+            self.hurried = True
+
+    @property
+    def late(self) -> bool:
+        """The client's own deadline has passed: that says nothing of the backend."""
+        return self.hurried and asyncio.get_running_loop().time() >= self.deadline
+
     def end(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
 
     @property
     def fact(self) -> Fact:
         """What its end says of the backend."""
-        return "neutral" if self.exchange.status in {429, 503} else _FACTS.get(self.outcome, "neutral")
+        busy = self.exchange.status in {429, 503} or self.reason == "deadline"
+        return "neutral" if busy else _FACTS.get(self.outcome, "neutral")
 
     @property
     def status(self) -> int:

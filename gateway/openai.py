@@ -17,6 +17,7 @@ from gateway import strictjson
 from gateway.catalog import Catalog
 from gateway.config import Model
 from gateway.refusal import Refusal
+from gateway.salt import Salt
 
 NAME_CHARS: Final = 256
 """A longer model name is refused before it is looked up or repeated in a message."""
@@ -25,6 +26,7 @@ PREFIX_BYTES: Final = 1024
 """About 256 tokens: longer ones that begin alike share most of their cache."""
 
 _Tokens = Annotated[int, msgspec.Meta(ge=1)]
+_Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -45,6 +47,8 @@ class _Any(msgspec.Struct):
 
 
 class _Generation(_Any):
+    cache_salt: _Salt | None = None
+    priority: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: _Tokens | None = None
@@ -73,6 +77,8 @@ class _Completion(_Generation):
 class _Responses(_Any):
     """Its streams always end with the usage: there is nothing to ask for."""
 
+    cache_salt: _Salt | None = None
+    priority: int | None = None
     stream: bool | None = None
     background: bool | None = None
     max_output_tokens: _Tokens | None = None
@@ -120,21 +126,17 @@ class Call(msgspec.Struct, frozen=True):
     """Of the call, where its answer depends on nothing else and answers are kept."""
 
 
-def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
-    """`path`: one of catalog.PATHS. Raises Refusal (400, 404)."""
-    try:
-        document = strictjson.read(body)
-    except strictjson.BadJson as bad:
-        raise Refusal(400, "invalid_request", str(bad)) from None
+def read_call(path: str, body: bytes, catalog: Catalog, salt: Salt | None = None) -> Call:
+    """`path`: one of catalog.PATHS. `salt`: the tenant's. Raises Refusal (400, 404)."""
+    document = _document(path, body)
     value = document.value
-    for name in _REQUIRED.get(path, ()):
-        if name not in value:
-            raise Refusal(400, "invalid_request", f"`{name}` is missing.", param=name)
     asked = _typed(value, _SHAPES.get(path, _Any))
     model = catalog.find(path, asked.model)
     changes: dict[str, Any] = {}
     if asked.model != model.served_name:
         changes["model"] = model.served_name
+    if salt is not None and isinstance(asked, _Generation | _Responses):
+        changes["cache_salt"] = salt.mixed(asked.cache_salt)
     stream = wants_usage = running = False
     param, tokens_max = "", None
     if isinstance(asked, _Generation):
@@ -164,6 +166,17 @@ def read_call(path: str, body: bytes, catalog: Catalog) -> Call:
         prefix=prefix_of(value) if catalog.prefixes else b"",
         digest=_digest(path, asked, value, model) if catalog.caches and not stream else None,
     )
+
+
+def _document(path: str, body: bytes) -> strictjson.Document:
+    try:
+        document = strictjson.read(body)
+    except strictjson.BadJson as bad:
+        raise Refusal(400, "invalid_request", str(bad)) from None
+    for name in _REQUIRED.get(path, ()):
+        if name not in document.value:
+            raise Refusal(400, "invalid_request", f"`{name}` is missing.", param=name)
+    return document
 
 
 def prefix_of(document: dict[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from typing import Final
 
 import orjson
 
-from gateway import routes
+from gateway import compression, routes
 from gateway.attempts import WHOLE_BYTES, Attempts, Opening, release
 from gateway.client import Reply, UpstreamFailed, reply_lines
 from gateway.live import Live
@@ -68,12 +68,7 @@ class Serve:
             if route.kind != "call":
                 await self._control(exchange, route)
                 return
-            note.key_id = settings.gate.caller(head.get(b"authorization"), note.tenant).key_id
-            body = await exchange.body()
-            # A reload may have come with the body: the models of now, so that the balancer knows them too.
-            call = read_call(route.path, body, live.settings.catalog)
-            del body  # the call has what is sent: a long wait need not hold both
-            note.model = call.model.name
+            call = await self._read(exchange, route.path, note)
             if call.digest is not None and await self._from_cache(exchange, call, note):
                 return
             opening = await self._attempts.opening(exchange, call, note)
@@ -97,17 +92,36 @@ class Serve:
         finally:
             self._settle(note)
 
+    async def _read(self, exchange: Exchange, path: str, note: Note) -> Call:
+        """What is asked, by somebody who may. Raises Refusal, Refused."""
+        live, head = self._live, exchange.head
+        note.key_id = live.settings.gate.caller(head.get(b"authorization"), note.tenant).key_id
+        timeout = head.get(b"x-request-timeout")
+        if timeout is not None:
+            note.hurry(timeout)
+        body = await exchange.body()
+        # A reload may have come with the body: the models of now, so that the balancer knows them too.
+        settings = live.settings
+        call = read_call(path, body, settings.catalog, settings.salts.of(note.tenant))
+        note.model = call.model.name
+        return call
+
     async def _from_cache(self, exchange: Exchange, call: Call, note: Note) -> bool:
         """True: answered. Else the answer to come may be one to keep."""
         assert call.digest is not None  # noqa: S101 - asked before
         control = exchange.head.get(b"cache-control")
         if control is not None and (b"no-cache" in control or b"no-store" in control):
             return False
-        found = await self._live.caching.find(note.tenant, call.model.name, call.digest)
+        try:
+            caching, model = self._live.caching, call.model.name
+            found = await caching.find(note.tenant, model, call.digest, note.deadline)
+        except TimeoutError:
+            message = "The same call of another client was not answered within this request's time."
+            raise Refusal(504, "upstream_timeout", message) from None
         note.cache = "hit" if isinstance(found, Answer) else "miss"
         note.lines += b"x-cache: %b\r\n" % note.cache.encode()
         if isinstance(found, Answer):
-            exchange.respond(200, found.lines + note.lines, found.body)
+            await self._respond(exchange, note, 200, found.lines, found.body)
             return True
         note.flight = found
         return False
@@ -157,7 +171,7 @@ class Serve:
                 _check_answer(reply, body, note)
                 if note.flight is not None:
                     note.flight.answer = Answer(reply_lines(reply), body)
-            exchange.respond(reply.status, reply_lines(reply) + note.lines, body)
+            await self._respond(exchange, note, reply.status, reply_lines(reply), body)
         else:
             exchange.start(reply.status, reply_lines(reply) + note.lines, reply.length)
             exchange.write(relay.feed(first))
@@ -171,6 +185,13 @@ class Serve:
             note.end("rejected", f"upstream_{reply.status}")
         else:
             note.end("upstream_error", f"upstream_{reply.status}")
+
+    async def _respond(self, exchange: Exchange, note: Note, status: int, lines: bytes, body: bytes) -> None:
+        """A whole answer, in gzip for who asked."""
+        if len(body) >= compression.LEAST_BYTES and self._live.settings.config.http.compression:
+            body, more = await compression.packed(body, exchange.head.get(b"accept-encoding"))
+            lines += more
+        exchange.respond(status, lines + note.lines, body)
 
     def _settle(self, note: Note) -> None:
         live = self._live
@@ -196,7 +217,7 @@ def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:
         note.end("upstream_truncated", "upstream_error")
         return Refusal(502, "upstream_error", f"{who} broke off its answer: {failure}.")
     if failure.timed_out:
-        note.end("upstream_timeout", f"timeout_{failure.phase}")
+        note.end("upstream_timeout", "deadline" if note.late else f"timeout_{failure.phase}")
         message = f"{who} did not answer in time: {failure.reason}."
         refusal = Refusal(504, "upstream_timeout", message)
     elif failure.phase == "body":

@@ -51,21 +51,23 @@ class Document:
 
     def put(self, values: dict[str, Any]) -> bytes:
         """The body with these values of the outermost object; all else stays as it was written."""
+        old = {key: value for key, value in values.items() if key in self.value}
+        body = self._rewritten(old) if old else self.body
+        if len(old) == len(values):
+            return body
+        first = body.index(b"{") + 1
+        new = orjson.dumps({key: value for key, value in values.items() if key not in old})[1:-1]
+        return b"%b%b%b%b" % (body[:first], new, b"," if self.value else b"", body[first:])
+
+    def _rewritten(self, values: dict[str, Any]) -> bytes:
         if self.compact:
             return orjson.dumps(self.value | values)
-        edits = sorted((self._edit(key, value) for key, value in values.items()), reverse=True)
         body = self.body
-        for start, end, text in edits:
-            body = body[:start] + text + body[end:]
+        spans = sorted(((self.span(key), value) for key, value in values.items()), reverse=True, key=_place)
+        for span, value in spans:
+            assert span is not None  # noqa: S101 - it is one of the keys
+            body = body[: span[1]] + orjson.dumps(value) + body[span[2] :]
         return body
-
-    def _edit(self, key: str, value: Any) -> tuple[int, int, bytes]:
-        span = self.span(key)
-        if span is not None:
-            return span[1], span[2], orjson.dumps(value)
-        first = self.body.index(b"{") + 1
-        comma = b"," if self.value else b""
-        return first, first, b'"%b":%b%b' % (key.encode(), orjson.dumps(value), comma)
 
     def span(self, key: str) -> tuple[int, int, int] | None:
         """Where a key of the outermost object begins, its value begins, its value ends. None: no such key."""
@@ -121,6 +123,10 @@ def read(body: bytes) -> Document:
     if not compact:
         _check_keys(body, value)
     return Document(body, value, compact=compact)
+
+
+def _place(edit: tuple[tuple[int, int, int] | None, Any]) -> int:
+    return edit[0][0] if edit[0] is not None else 0
 
 
 def split(body: bytes) -> list[bytes]:

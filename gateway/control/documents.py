@@ -24,15 +24,20 @@ def backend(known: Backend, now: float) -> dict[str, Any]:
             "state": breaker.state,
             "failures": breaker.failures,
             "opened": breaker.opened,
-            "retry_in_s": round(max(0.0, breaker.retry_at - now), 3) if breaker.state == "open" else None,
+            "retry_in_s": _in_s(breaker.retry_at, now) if breaker.state == "open" else None,
         },
         "in_flight": known.in_flight,
         "capacity": None if math.isinf(known.capacity) else known.capacity,
         "requests": known.requests,
         "errors": known.errors,
         "last_probe_s_ago": None if probed is None else round(now - probed, 3),
+        "expected_in_s": None if known.takes_requests else _in_s(known.health.expected_at(now), now),
         "why": "drained by an operator" if known.drained else known.health.why,
     }
+
+
+def _in_s(at: float, now: float) -> float:
+    return round(max(0.0, at - now), 3)
 
 
 def backends(live: Live, now: float) -> dict[str, Any]:

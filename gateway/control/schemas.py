@@ -158,6 +158,7 @@ class Backend(BaseModel):
     requests: int
     errors: int
     last_probe_s_ago: float | None
+    expected_in_s: float | None = Field(description="Seconds until it may take requests; null: it does")
     why: str
 
 

@@ -6,6 +6,7 @@ A connection goes back only when its reply was complete and the parser is clean;
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any, Final, cast
 
@@ -52,10 +53,13 @@ class Pool:
         self.upstream = upstream
         self.timeouts = timeouts
 
-    async def send(self, request: bytes, *, head_only: bool = False, fresh: bool = False) -> Reply:
+    async def send(
+        self, request: bytes, *, head_only: bool = False, fresh: bool = False, deadline: float | None = None
+    ) -> Reply:
         """Sends one whole request; returns when the reply's head has come. `Reply.close` must follow.
 
-        `fresh`: on a connection of its own, none that was kept. Raises UpstreamFailed.
+        `fresh`: on a connection of its own, none that was kept. `deadline`: of the whole reply, by the loop's
+        clock; None: timeouts.total_s from now. Raises UpstreamFailed.
         Cancelled: the connection is aborted.
         """
         self.in_flight += 1
@@ -63,7 +67,7 @@ class Pool:
             connection = self._take_idle() if self._idle and not fresh else await self._connect()
             reply = Reply(connection)
             try:
-                head_came = connection.send(request, reply, head_only=head_only)
+                head_came = connection.send(request, reply, deadline, head_only=head_only)
                 del request  # a long wait for the first token need not hold it
                 await head_came
             except BaseException:
@@ -209,6 +213,7 @@ class Reply:
 class _Connection(asyncio.Protocol):
     __slots__ = (
         "_body_begun",
+        "_deadline",
         "_error",
         "_loop",
         "_open",
@@ -218,7 +223,6 @@ class _Connection(asyncio.Protocol):
         "_reading",
         "_reply",
         "_reused",
-        "_sent_at",
         "_since",
         "_size",
         "_transport",
@@ -238,18 +242,22 @@ class _Connection(asyncio.Protocol):
         self._error: UpstreamFailed | None = None
         self._open = self._reading = self._writing = True
         self._reused = False
-        self._sent_at = self._since = loop.time()
+        self._since = loop.time()
+        self._deadline = math.inf
 
     # What the pool and the reply ask for.
 
-    def send(self, request: bytes, reply: Reply, *, head_only: bool) -> asyncio.Future[None]:
+    def send(
+        self, request: bytes, reply: Reply, deadline: float | None, *, head_only: bool
+    ) -> asyncio.Future[None]:
         """Await it: the reply's head has come. Raises UpstreamFailed."""
         if not self._open:
             raise UpstreamFailed("connect", "the connection was closed", reused=self._reused)
         self._reply = reply
         self._reader.begin(head_only=head_only)
         self._pieces, self._size, self._body_begun = [], 0, False
-        self._sent_at = self._since = self._loop.time()
+        self._since = now = self._loop.time()
+        self._deadline = now + self._pool.timeouts.total_s if deadline is None else deadline
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(request)
         return waiter
@@ -317,8 +325,8 @@ class _Connection(asyncio.Protocol):
         if self._reader.done or self._error is not None:
             return
         timeouts = pool.timeouts
-        if overdue(Wait.REPLY, self._sent_at, now, timeouts):
-            self.fail(f"the reply took longer than {timeouts.total_s:g} s", timed_out=True)
+        if now >= self._deadline:
+            self.fail("the reply was not complete by the request's deadline", timed_out=True)
         elif not self._writing and overdue(Wait.WRITE, self._since, now, timeouts):
             self.fail(f"it has not read the request for {timeouts.stream_idle_s:g} s", timed_out=True)
         elif self._waits_for_a_piece() and overdue(Wait.PIECE, self._since, now, timeouts):

@@ -33,8 +33,6 @@ class Wait(enum.Enum):
     """The other side to read what was sent."""
     LINGER = enum.auto()
     """A refused client to read the answer and go."""
-    REPLY = enum.auto()
-    """A backend's head, or with `since` = the request's start: all of its reply."""
     PIECE = enum.auto()
     """The next piece of a reply."""
     POOLED = enum.auto()
@@ -54,8 +52,6 @@ def limit_s(wait: Wait, timeouts: Timeouts, pooled_s: float) -> float:
             return timeouts.stream_idle_s
         case Wait.LINGER:
             return LINGER_S
-        case Wait.REPLY:
-            return timeouts.total_s
         case Wait.POOLED:
             return pooled_s
         case Wait.NOTHING:

@@ -50,7 +50,7 @@ class Backend:
         """Of the policy `weighted`: what it is owed."""
         self.drained = False
         """An operator's wish: no new requests."""
-        self.health = Health(now)
+        self.health = Health(now, wanted.loading_s)
         self.breaker = Breaker(rules)
         self.configure(wanted, model, rules)
 

@@ -37,7 +37,7 @@ class Nobody:
     code: Literal["no_healthy_backend", "model_loading"]
     why: str
     retry_at: float | None
-    """When a probe may have changed that, on the clock of the probes; None: no probe will."""
+    """When one is expected to take calls, on the clock of the probes; None: no probe will change that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,19 +142,19 @@ def _second_look(
     """Rule 3, step by step."""
     ready = [backend for backend in group if backend.takes_requests and backend not in without]
     if not ready:
-        return _nobody(model, group)
+        return _nobody(model, group, now)
     closed = [backend for backend in ready if backend.breaker.state == "closed"]
     due = closed or [backend for backend in ready if backend.breaker.lets_through(now)]
     return [backend for backend in due or ready if backend.in_flight < backend.capacity] or FULL
 
 
-def _nobody(model: str, group: list[Backend]) -> Nobody:
+def _nobody(model: str, group: list[Backend], now: float) -> Nobody:
     if not group:
         return Nobody("no_healthy_backend", f"{model} is gone from the configuration.", None)
     waiting = [backend for backend in group if not backend.drained]
     if not waiting:
         return Nobody("no_healthy_backend", f"Every backend of {model} is drained by an operator.", None)
-    retry_at = min(backend.health.next_probe for backend in waiting)
+    retry_at = min(backend.health.expected_at(now) for backend in waiting)
     if any(backend.health.state == "loading" for backend in waiting):
         return Nobody("model_loading", f"{model} is still loading.", retry_at)
     whys = "; ".join(f"{backend.id}: {backend.health.why}" for backend in waiting)

@@ -154,4 +154,5 @@ def config_for(*stubs: Any, **extra: Any) -> dict[str, Any]:
         ],
         "probes": {"interval_s": 0.3, "loading_interval_s": 0.1, "timeout_s": 2.0},
         "timeouts": {"drain_s": 5.0},
+        "cache_salt": "shared",  # what a test sends is what a stub sees
     } | extra

@@ -21,7 +21,6 @@ T = Timeouts(connect_s=1, total_s=100, stream_idle_s=50, header_s=3, body_idle_s
         (Wait.IDLE, 9),
         (Wait.WRITE, 50),
         (Wait.PIECE, 50),
-        (Wait.REPLY, 100),
         (Wait.POOLED, 4),
         (Wait.LINGER, LINGER_S),
     ],

@@ -142,3 +142,29 @@ def test_the_next_probe_is_soon_unless_ready():
     assert (health.state, health.next_probe, health.why) == ("ready", 12.0, "")
     assert health.connect_failed("refused", 5.0)
     assert (health.state, health.next_probe) == ("down", 5.0)
+
+
+def test_the_time_to_come_back_is_that_of_loading_as_it_was_the_last_time():
+    health = Health(0.0, takes_s=60.0)
+    health.probed("unreachable", "refused", 1.0, 10.0, 1.0)
+    assert health.expected_at(1.0) == 60.0
+    assert health.expected_at(61.0) == 2.0  # it is late: with the next probe
+    health.probed("answered", "", 90.0, 10.0, 1.0)
+    assert (health.takes_s, health.away_since) == (90.0, None)
+    health.connect_failed("refused", 200.0)
+    health.probed("unreachable", "refused", 201.0, 10.0, 1.0)
+    assert health.expected_at(201.0) == 290.0
+    health.probed("answered", "", 201.5, 10.0, 1.0)
+    assert health.takes_s == 90.0  # so soon was no loading
+    health.probed("unwell", "500", 300.0, 10.0, 1.0)
+    assert health.expected_at(300.0) == 301.0
+
+
+def test_nobody_is_retried_when_the_first_backend_is_expected():
+    balancer = Balancer()
+    balancer.configure(Config(models=(model("m", "a", "b"),)), 0.0)
+    for backend, takes_s in zip(balancer.backends(), (50.0, 30.0), strict=True):
+        backend.health.takes_s = takes_s
+    nobody = balancer.choose("m", 1.0)
+    assert isinstance(nobody, Nobody)
+    assert (nobody.code, nobody.retry_at) == ("model_loading", 30.0)
