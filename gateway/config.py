@@ -165,7 +165,7 @@ class Cache(_Frozen, frozen=True):
 
     enabled: bool = True
     ttl_s: Seconds = 60.0
-    entries: Count = 10_000
+    entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     memory_bytes: Annotated[int, msgspec.Meta(ge=1)] = 256 * 1024 * 1024
     scope: Literal["tenant", "shared"] = "tenant"
     """shared: one tenant's answer may serve another."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway import config
 from infctl.profile.schema import Profile
 from infctl.render.files import RenderedFile, header
 from infctl.stack import Layout, Service, Stack
 from infctl.stack.names import CONTAINER_PORT, Names
+
+_SEQS = "--max-num-seqs"
+"""How many requests an engine computes at once; where the plan or the profile says it, the rest wait here."""
 
 # Docker takes the networks it makes itself from these, unless networks.subnet says otherwise. On them only
 # nginx and the host's own loopback port reach the gateway.
@@ -70,7 +75,9 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
             header_count=http.header_count,
             body_bytes=http.body,
             connections=http.connections,
+            compression=http.compression,
         ),
+        **_policies(profile),
         upstream=config.Upstream(
             connections=gateway.upstream.connections,
             keep_alive=gateway.upstream.keep_alive,
@@ -80,12 +87,56 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
             interval_s=gateway.probes.interval,
             loading_interval_s=gateway.probes.loading_interval,
             timeout_s=gateway.probes.timeout,
+            completion_interval_s=gateway.probes.completion_interval,
         ),
         log=config.Log(level=gateway.logging.level, requests=gateway.logging.requests),
     )
 
 
+def _policies(profile: Profile) -> dict[str, Any]:
+    """How the gateway chooses, waits, tries again and keeps answers."""
+    gateway = profile.gateway
+    breaker, retries, cache = gateway.breaker, gateway.retries, gateway.cache
+    return {
+        "breaker": config.Breaker(
+            enabled=breaker.enabled,
+            failures=breaker.failures,
+            recovery_s=breaker.recovery,
+            recovery_max_s=breaker.recovery_max,
+        ),
+        "retries": config.Retries(
+            attempts=retries.attempts,
+            backoff_s=retries.backoff,
+            backoff_max_s=retries.backoff_max,
+            budget=retries.budget,
+            budget_min=retries.budget_min,
+        ),
+        "queue": config.Queue(
+            waiting=gateway.queue.waiting,
+            timeout_s=gateway.limits.queue_timeout,
+            fairness=gateway.queue.fairness,
+            weights={name: tenant.weight for name, tenant in gateway.tenants.items() if tenant.weight != 1},
+        ),
+        "balancing": config.Balancing(
+            policy=gateway.balancing.policy, prefix_bound=gateway.balancing.prefix_bound
+        ),
+        "cache": config.Cache(
+            enabled=cache.enabled,
+            ttl_s=cache.ttl,
+            entries=cache.entries,
+            memory_bytes=cache.memory,
+            scope=cache.scope,
+        ),
+        "cache_salt": gateway.cache_salt,
+    }
+
+
 def _backend(service: Service, names: Names) -> config.Backend:
     port = service.listen[0][1] if service.listen else CONTAINER_PORT
     host = names.engine(service.name)
-    return config.Backend(id=f"vllm-{service.name}", url=f"http://{host}:{port}")
+    at_once = service.argv[service.argv.index(_SEQS) + 1] if _SEQS in service.argv[:-1] else None
+    return config.Backend(
+        id=f"vllm-{service.name}",
+        url=f"http://{host}:{port}",
+        concurrency=int(at_once) if at_once is not None else None,
+    )

@@ -1,6 +1,6 @@
 """Secrets are names in a profile; what is missing is told with its place and where to set it."""
 
-# ruff: noqa: E501, ISC004 - expected lines are read whole; an answer may be a value or an error
+# ruff: noqa: ISC004 - expected lines are read whole; an answer may be a value or an error
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ def test_a_wrong_variable_is_told_by_name(desk, smallest):
 def test_what_is_set_and_not_enforced_is_told_once_a_section(desk):
     loaded = desk.load(
         KEYS,
-        "runtime: process\ngateway:\n  limits: {burst: 9, in_flight: 2}\n  breaker: {enabled: false}\n"
-        "  balancing: {policy: prefix_hash}\n",
+        "runtime: process\ngateway:\n  limits: {burst: 9, in_flight: 2}\n  audit: {enabled: false}\n"
+        "  workers: 2\n",
     )
     assert [str(problem) for problem in unenforced(loaded)] == [
         "over1.yaml:3:11  gateway/limits: not enforced by this version: no tenant is held back",
-        "over1.yaml:5:23  gateway/balancing/policy: not enforced by this version: the policy is least_in_flight",
+        "over1.yaml:5:12  gateway/workers: not enforced by this version: the gateway is one process",
     ]
 
 
