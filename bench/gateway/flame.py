@@ -121,7 +121,7 @@ def profiled(
     finally:
         load.kill()
         load.wait()
-    picture.write_text(clean(picture.read_text("utf-8")), "utf-8")
+    picture.write_text(clean(picture.read_text("utf-8")).replace(f"{args.out}{os.sep}", ""), "utf-8")
     return table(clean(samples.read_text("utf-8")))
 
 

@@ -140,6 +140,8 @@ def rows(found: list[Row], trials: list[Trial]) -> list[dict[str, Any]]:
         if streams:
             data |= _streams(streams)
         data |= row.memory
+        if row.name == "direct":  # no proxy, so no cost of one
+            data |= dict.fromkeys(("cpu_us_per_request", "cpu_ms_per_1k_chunks"))
         data["bad"] = _sum(trial.bad for trial in own)
         data["notes"] = list(row.notes)
         if row.error is not None:
