@@ -43,9 +43,14 @@ class Attempts:
         Whatever happens, `note` holds the reply to close and the place to release.
         """
         without: tuple[Backend, ...] = ()
-        key = self._key(exchange, call)
+        key, model = self._key(exchange, call), call.model.name
+        loop = asyncio.get_running_loop()
         while True:
-            place = note.place = await self._place(call, note, key, without)
+            chosen = self._live.admission.place(model, loop.time(), key, without)
+            if type(chosen) is Place:
+                place = note.place = chosen
+            else:
+                place = note.place = await self._wait(call, note, key, without, chosen)
             note.backend = place.backend.id
             failure = None
             try:
@@ -102,17 +107,16 @@ class Attempts:
         reply, note.reply = note.reply, None
         if reply is not None:
             reply.close()
-        note.tried += 1
         release(self._live, note, fact, failed=fact == "failure")
 
-    async def _place(self, call: Call, note: Note, key: bytes, without: tuple[Backend, ...]) -> Place:
-        """Raises Refusal (503)."""
+    async def _wait(
+        self, call: Call, note: Note, key: bytes, without: tuple[Backend, ...], chosen: Full | Nobody | Place
+    ) -> Place:
+        """For a place, where there was none at once. Raises Refusal (503)."""
         live, model = self._live, call.model.name
         now = asyncio.get_running_loop().time()
-        chosen = live.admission.place(model, now, key, without)
-        if (
-            isinstance(chosen, Nobody) and without[:-1]
-        ):  # all were tried: only the last one is not tried again
+        if isinstance(chosen, Nobody) and without[:-1]:
+            # All were tried: only the last one is not tried again.
             without = without[-1:]
             chosen = live.admission.place(model, now, key, without)
         if isinstance(chosen, Full):

@@ -70,5 +70,5 @@ class Caching:
             flight.waiting.remove(wake)
         return flight.answer, flight.end
 
-    def _count(self, model: str, result: str) -> None:
-        self._numbers.count(metrics.CACHE, (model, result))
+    def _count(self, model: str, outcome: str) -> None:
+        self._numbers.count(metrics.CACHE, (model, outcome))

@@ -127,7 +127,7 @@ CACHE = Metric(
     "infctl_cache_requests",
     "counter",
     "Calls whose answer may be kept: it was there (hit), was fetched (miss), was being fetched (joined).",
-    ("model", "result"),
+    ("model", "outcome"),
 )
 CACHE_EVICTED = Metric("infctl_cache_evicted", "counter", "Answers dropped for want of room.")
 CACHE_ENTRIES = Metric("infctl_cache_entries", "gauge", "Answers kept.")

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from gateway import strictjson
-from gateway.catalog import Catalog
+from gateway.catalog import PATHS, Catalog
 from gateway.config import Model
 from gateway.refusal import Refusal
 from gateway.salt import Salt
@@ -46,9 +46,14 @@ class _Any(msgspec.Struct):
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS)] | None = None
 
 
-class _Generation(_Any):
+class _Salted(_Any):
+    """What an engine keeps prefixes of."""
+
     cache_salt: _Salt | None = None
     priority: int | None = None
+
+
+class _Generation(_Salted):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: _Tokens | None = None
@@ -74,11 +79,9 @@ class _Completion(_Generation):
     best_of: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
 
 
-class _Responses(_Any):
+class _Responses(_Salted):
     """Its streams always end with the usage: there is nothing to ask for."""
 
-    cache_salt: _Salt | None = None
-    priority: int | None = None
     stream: bool | None = None
     background: bool | None = None
     max_output_tokens: _Tokens | None = None
@@ -99,7 +102,7 @@ _REQUIRED: Final = {
     "/v1/responses": ("input",),
     "/v1/rerank": ("query", "documents"),
 }
-_UPSTREAM: Final = {"/v1/text2sql": b"/v1/chat/completions"}
+_UPSTREAM: Final = {path: path.encode() for path in PATHS} | {"/v1/text2sql": b"/v1/chat/completions"}
 _FUNCTIONS: Final = frozenset(("/v1/embeddings", "/v1/rerank", "/v1/score"))
 _WITH_USAGE: Final = {"include_usage": True, "continuous_usage_stats": True}
 _WHERE: Final = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
@@ -135,8 +138,12 @@ def read_call(path: str, body: bytes, catalog: Catalog, salt: Salt | None = None
     changes: dict[str, Any] = {}
     if asked.model != model.served_name:
         changes["model"] = model.served_name
-    if salt is not None and isinstance(asked, _Generation | _Responses):
-        changes["cache_salt"] = salt.mixed(asked.cache_salt)
+    field = b""
+    if salt is not None and isinstance(asked, _Salted):
+        if "cache_salt" in value:
+            changes["cache_salt"] = salt.mixed(asked.cache_salt)
+        else:
+            field = salt.field
     stream = wants_usage = running = False
     param, tokens_max = "", None
     if isinstance(asked, _Generation):
@@ -157,8 +164,8 @@ def read_call(path: str, body: bytes, catalog: Catalog, salt: Salt | None = None
     _check_tokens(param, tokens_max, model)
     return Call(
         model=model,
-        path=_UPSTREAM.get(path) or path.encode(),
-        body=document.put(changes) if changes else body,
+        path=_UPSTREAM[path],
+        body=document.put(changes, field) if changes or field else body,
         stream=stream,
         wants_usage=wants_usage,
         wants_running_usage=running,

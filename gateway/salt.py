@@ -23,11 +23,13 @@ TENANTS: Final = 4096
 class Salt:
     """One tenant's."""
 
-    __slots__ = ("_key", "plain")
+    __slots__ = ("_key", "field", "plain")
 
     def __init__(self, key: bytes, tenant: str) -> None:
         self._key = digest(key, b"tenant " + tenant.encode(), sha256)
         self.plain = _text(self._key)
+        self.field = b'"cache_salt":"%b"' % self.plain.encode()
+        """For a body that has none."""
 
     def mixed(self, own: str | None) -> str:
         """`own`: what the client sent as its `cache_salt`."""

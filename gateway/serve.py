@@ -5,8 +5,8 @@
       -> gate.caller             whose key, which tenant                      401
       -> exchange.body           all of it, bounded                           413 408
       -> openai.read_call        strict JSON, types, the model, the splices   400 404
-      -> caching.find            an answer that is kept, or somebody else's       x-cache: hit
-      -> attempts.opening        a place at a backend, the first bytes; again elsewhere   502 503 504
+      -> caching.find            kept, or being fetched for somebody else     200, x-cache: hit
+      -> attempts.opening        a place, the first bytes; or again elsewhere 502 503 504
       -> _forward_...            pieces as they come, usage kept              502, or one error event
       -> _settle                 in ONE finally: count out, metrics, log line
 
@@ -68,7 +68,8 @@ class Serve:
             if route.kind != "call":
                 await self._control(exchange, route)
                 return
-            call = await self._read(exchange, route.path, note)
+            self._admit(exchange, note)
+            call = self._read(route.path, await exchange.body(), note)
             if call.digest is not None and await self._from_cache(exchange, call, note):
                 return
             opening = await self._attempts.opening(exchange, call, note)
@@ -92,16 +93,18 @@ class Serve:
         finally:
             self._settle(note)
 
-    async def _read(self, exchange: Exchange, path: str, note: Note) -> Call:
-        """What is asked, by somebody who may. Raises Refusal, Refused."""
-        live, head = self._live, exchange.head
-        note.key_id = live.settings.gate.caller(head.get(b"authorization"), note.tenant).key_id
+    def _admit(self, exchange: Exchange, note: Note) -> None:
+        """Who asks, and how long may it take. Raises Refusal (401, 400)."""
+        head = exchange.head
+        note.key_id = self._live.settings.gate.caller(head.get(b"authorization"), note.tenant).key_id
         timeout = head.get(b"x-request-timeout")
         if timeout is not None:
             note.hurry(timeout)
-        body = await exchange.body()
+
+    def _read(self, path: str, body: bytes, note: Note) -> Call:
+        """What is asked. Raises Refusal (400, 404)."""
         # A reload may have come with the body: the models of now, so that the balancer knows them too.
-        settings = live.settings
+        settings = self._live.settings
         call = read_call(path, body, settings.catalog, settings.salts.of(note.tenant))
         note.model = call.model.name
         return call
@@ -121,7 +124,8 @@ class Serve:
         note.cache = "hit" if isinstance(found, Answer) else "miss"
         note.lines += b"x-cache: %b\r\n" % note.cache.encode()
         if isinstance(found, Answer):
-            await self._respond(exchange, note, 200, found.lines, found.body)
+            body, lines = await self._packed(exchange, found.body, found.lines)
+            exchange.respond(200, lines + note.lines, body)
             return True
         note.flight = found
         return False
@@ -171,7 +175,10 @@ class Serve:
                 _check_answer(reply, body, note)
                 if note.flight is not None:
                     note.flight.answer = Answer(reply_lines(reply), body)
-            await self._respond(exchange, note, reply.status, reply_lines(reply), body)
+            lines = reply_lines(reply)
+            if len(body) >= compression.LEAST_BYTES:
+                body, lines = await self._packed(exchange, body, lines)
+            exchange.respond(reply.status, lines + note.lines, body)
         else:
             exchange.start(reply.status, reply_lines(reply) + note.lines, reply.length)
             exchange.write(relay.feed(first))
@@ -186,12 +193,12 @@ class Serve:
         else:
             note.end("upstream_error", f"upstream_{reply.status}")
 
-    async def _respond(self, exchange: Exchange, note: Note, status: int, lines: bytes, body: bytes) -> None:
-        """A whole answer, in gzip for who asked."""
-        if len(body) >= compression.LEAST_BYTES and self._live.settings.config.http.compression:
-            body, more = await compression.packed(body, exchange.head.get(b"accept-encoding"))
-            lines += more
-        exchange.respond(status, lines + note.lines, body)
+    async def _packed(self, exchange: Exchange, body: bytes, lines: bytes) -> tuple[bytes, bytes]:
+        """A whole answer as its client gets it: in gzip, if it asked for that."""
+        if not self._live.settings.config.http.compression:
+            return body, lines
+        body, more = await compression.packed(body, exchange.head.get(b"accept-encoding"))
+        return body, lines + more
 
     def _settle(self, note: Note) -> None:
         live = self._live

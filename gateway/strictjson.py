@@ -49,15 +49,20 @@ class Document:
         self._keys: list[int] = []
         """The places in `_parts` that are keys, of all objects."""
 
-    def put(self, values: dict[str, Any]) -> bytes:
-        """The body with these values of the outermost object; all else stays as it was written."""
-        old = {key: value for key, value in values.items() if key in self.value}
+    def put(self, values: dict[str, Any], field: bytes = b"") -> bytes:
+        """The body with these values of the outermost object; all else stays as it was written.
+
+        `field`: one more, ready, that is not in the object.
+        """
+        old = {key: value for key, value in values.items() if key in self.value} if values else values
         body = self._rewritten(old) if old else self.body
-        if len(old) == len(values):
+        if len(old) < len(values):
+            new = orjson.dumps({key: value for key, value in values.items() if key not in old})[1:-1]
+            field = b"%b,%b" % (new, field) if field else new
+        if not field:
             return body
         first = body.index(b"{") + 1
-        new = orjson.dumps({key: value for key, value in values.items() if key not in old})[1:-1]
-        return b"%b%b%b%b" % (body[:first], new, b"," if self.value else b"", body[first:])
+        return b"%b%b%b%b" % (body[:first], field, b"," if self.value else b"", body[first:])
 
     def _rewritten(self, values: dict[str, Any]) -> bytes:
         if self.compact:

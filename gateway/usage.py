@@ -62,6 +62,10 @@ _piece: Final = msgspec.json.Decoder(_Piece)
 def usage_in(text: bytes) -> Usage | None:
     """The usage in the tail of a reply's JSON, or in one piece of a stream."""
     at = text.rfind(_KEY)
+    if text[at + 7 : at + 9] == b":{":
+        end = text.find(b"}", at) + 1
+        if end and text.find(b"{", at + 9, end) < 0:  # as vLLM writes it, with no details inside
+            return _read(text[at + 8 : end])
     while at >= 0:
         colon = _COLON.match(text, at + len(_KEY))
         if colon is not None:

@@ -29,6 +29,7 @@ LINGER_BYTES: Final = 16 * 1024 * 1024
 
 class Connection(asyncio.Protocol):
     __slots__ = (
+        "_entered",
         "_lingered",
         "_reader",
         "_reading",
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.blocked: asyncio.Future[None] | None = None
         """Set while the client does not read fast enough."""
+        self._entered = False
         self._task: asyncio.Task[None] | None = None
         self._reader = RequestReader(server.http)
         self._reading = True
@@ -94,7 +96,7 @@ class Connection(asyncio.Protocol):
         """The drain limit is reached: the handler may still write an error event."""
         if self.exchange is not None and self._task is not None:
             self.exchange.cut = True
-            self._task.cancel()
+            self._cancel(self._task)
 
     def sweep(self, now: float) -> None:
         timeouts = self._server.timeouts
@@ -155,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._server.lost(self)
         self._wait = Wait.NOTHING
         if self._task is not None:
-            self._task.cancel()
+            self._cancel(self._task)
         if self.blocked is not None and not self.blocked.done():
             self.blocked.set_result(None)
 
@@ -189,8 +191,8 @@ class Connection(asyncio.Protocol):
                     self._wait = Wait.NOTHING
         if begun is not None:
             self._server.begun()
+            self._entered = False
             self._task = self.loop.create_task(self._run(begun))
-            self._task.add_done_callback(self._ended)
 
     def _refused_by_reader(self, refused: Refused) -> None:
         exchange = self.exchange
@@ -200,20 +202,35 @@ class Connection(asyncio.Protocol):
             exchange.refuse(refused)
 
     async def _run(self, exchange: Exchange) -> None:
+        self._entered = True
+        cancelled = True
         try:
-            await self._server.handler(exchange)
-        except Refused as refused:
-            self._answer(exchange, refused)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the cause
-            self._server.on_error(exchange, error)
-        if not exchange.ended and not self._transport.is_closing():
-            if exchange.started:
-                exchange.abort()
-            else:
-                message = "The gateway failed to answer. The cause is in its log under this request's id."
-                exchange.respond(
-                    500, framing.JSON, framing.error_body(message, "server_error", "internal_error")
-                )
+            try:
+                await self._server.handler(exchange)
+            except Refused as refused:
+                self._answer(exchange, refused)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the cause
+                self._server.on_error(exchange, error)
+            if not exchange.ended and not self._transport.is_closing():
+                self._give_up(exchange)
+            cancelled = False
+        finally:
+            self._ended(cancelled=cancelled)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        if not self._entered:  # a task that is cancelled before its first step never takes it
+            self._ended(cancelled=True)
+
+    @staticmethod
+    def _give_up(exchange: Exchange) -> None:
+        """The handler returned without an end."""
+        if exchange.started:
+            exchange.abort()
+        else:
+            message = "The gateway failed to answer. The cause is in its log under this request's id."
+            body = framing.error_body(message, "server_error", "internal_error")
+            exchange.respond(500, framing.JSON, body)
 
     def _answer(self, exchange: Exchange, refused: Refused) -> None:
         self._server.on_refused(self.peer, refused, exchange.id)
@@ -225,13 +242,13 @@ class Connection(asyncio.Protocol):
         body = framing.error_body(refused.message, framing.error_type(refused.status), refused.code)
         exchange.respond(refused.status, framing.JSON, body)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, *, cancelled: bool) -> None:
         """The handler is done, whatever way, even if it was cancelled before its first step."""
         self._server.ended()
         exchange, self.exchange, self._task = self.exchange, None, None
         if self._transport.is_closing() or exchange is None:
             return
-        if task.cancelled() and not exchange.ended:
+        if cancelled and not exchange.ended:
             exchange.abort()
         elif exchange.keep_alive:
             self._next()

@@ -79,14 +79,14 @@ class Breaker:
         if permit != self._generation:
             return False
         before = self.state
-        if before == "closed" and fact == "failure":
+        if before == "closed":
+            if fact == "success":
+                self.failures = 0
+            if fact != "failure":
+                return False
             self.failures += 1
             if self.failures < self.rules.failures or not self.rules.enabled:
                 return False
-        elif before == "closed":
-            if fact == "success":
-                self.failures = 0
-            return False
         self._probing = False
         after = TABLE[before, fact]
         if after == "open" and before != "open":

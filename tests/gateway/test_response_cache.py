@@ -89,7 +89,7 @@ def test_the_second_call_is_answered_from_the_cache_and_costs_no_tokens(start, m
     assert embed(gateway, **{"cache-control": "no-cache"}).headers.get("x-cache") is None
     assert len([each for each in stub.seen if "embeddings" in each[0]]) == 2
     metrics = gateway.http.get("/metrics").text
-    assert 'infctl_cache_requests_total{model="embed",result="hit"} 1.0' in metrics
+    assert 'infctl_cache_requests_total{model="embed",outcome="hit"} 1.0' in metrics
     assert "infctl_cache_entries 1.0" in metrics
 
 
