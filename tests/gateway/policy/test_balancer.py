@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config import Backend as Wanted
-from gateway.config import Config, Model
+from gateway.config import Breaker, Config, Model
 from gateway.policy.balancer import Balancer, Nobody, Place
 from gateway.policy.health import TABLE, Health
 from tests.examples import examples
@@ -168,3 +168,59 @@ def test_nobody_is_retried_when_the_first_backend_is_expected():
     nobody = balancer.choose("m", 1.0)
     assert isinstance(nobody, Nobody)
     assert (nobody.code, nobody.retry_at) == ("model_loading", 30.0)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.just("take"),
+            st.just("retry"),
+            st.tuples(st.integers(0, 30), st.sampled_from(["success", "failure", "neutral"])),
+            st.tuples(st.sampled_from("abc"), st.sampled_from(["down", "up", "drain", "undrain"])),
+            st.sampled_from([0.5, 5.0, 40.0]),
+        ),
+        max_size=120,
+    )
+)
+@settings(max_examples=examples(300), deadline=None)
+def test_no_sequence_leaks_a_place_or_passes_a_capacity_or_ejects_the_last(steps):  # noqa: C901 - a branch a step
+    balancer, now = Balancer(), 0.0
+    wanted = tuple(Wanted(id=each, url=f"http://{each}:1", concurrency=2) for each in "abc")
+    group = Model(name="m", served_name="m", tasks=("chat",), backends=wanted)
+    balancer.configure(Config(models=(group,), breaker=Breaker(failures=2, recovery_s=10.0)), now)
+    for backend in balancer.backends():
+        backend.health.probed("answered", "", now, 10.0, 1.0)
+    held: list[Place] = []
+    for step in steps:
+        if isinstance(step, float):
+            now += step
+        elif step in {"take", "retry"}:
+            without = (held[-1].backend,) if step == "retry" and held else ()
+            ready = [each for each in balancer.backends() if each.takes_requests and each not in without]
+            closed = [each for each in ready if each.breaker.state == "closed"]
+            place = balancer.choose("m", now, b"", without)
+            if isinstance(place, Place):
+                assert place.backend in (closed or ready)
+                held.append(place)
+            elif isinstance(place, Nobody):
+                assert not ready
+            else:  # whoever may take calls is full; where all breakers are open, that is everybody
+                assert ready
+                assert all(each.in_flight == 2 for each in closed)
+        elif isinstance(step[0], str):
+            backend = balancer.get(step[0])
+            assert backend is not None
+            if step[1] == "down":
+                backend.health.connect_failed("refused", now)
+            elif step[1] == "up":
+                backend.health.probed("answered", "", now, 10.0, 1.0)
+            else:
+                backend.drained = step[1] == "drain"
+        elif held:
+            balancer.release(held.pop(step[0] % len(held)), step[1], now, failed=step[1] == "failure")
+        assert balancer.in_flight == sum(each.in_flight for each in balancer.backends()) == len(held)
+        assert all(0 <= each.in_flight <= 2 for each in balancer.backends())
+    for place in held:
+        balancer.release(place, "neutral", now, failed=False)
+    assert balancer.in_flight == 0
+    assert all(each.breaker.lets_through(now + 1000) for each in balancer.backends())
