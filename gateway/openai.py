@@ -94,6 +94,9 @@ _SHAPES: Final[dict[str, type[_Any]]] = {
     "/v1/text2sql": _Chat,
     "/v1/completions": _Completion,
     "/v1/responses": _Responses,
+    "/v1/embeddings": _Salted,
+    "/v1/rerank": _Salted,
+    "/v1/score": _Salted,
 }
 _REQUIRED: Final = {
     "/v1/chat/completions": ("messages",),

@@ -27,7 +27,7 @@ CATALOG = Catalog(
                     "name": "m",
                     "served_name": "m",
                     "aliases": ["alias"],
-                    "tasks": ["chat", "embed"],
+                    "tasks": ["chat", "embed", "rerank"],
                     "backends": [{"id": "b", "url": "http://127.0.0.1:1"}],
                 }
             ]
@@ -83,9 +83,19 @@ def test_a_compact_body_is_not_written_anew_for_the_salt():
     assert sent == b'{"cache_salt":"%b",%b' % (SALT.plain.encode(), body[1:])
 
 
-def test_embeddings_have_no_prefix_cache_to_salt():
-    body = b'{"model":"m","input":"x"}'
-    assert read_call("/v1/embeddings", body, CATALOG, SALT).body == body
+def test_every_call_that_an_engine_keeps_prefixes_of_is_salted():
+    """Pooling models have a prefix cache too."""
+    for path, fields in {
+        "/v1/embeddings": {"input": "x"},
+        "/v1/rerank": {"query": "x", "documents": ["y"]},
+        "/v1/score": {"text_1": "x", "text_2": "y"},
+        "/v1/completions": {"prompt": "x"},
+        "/v1/responses": {"input": "x"},
+        "/tokenize": {"prompt": "x"},
+    }.items():
+        body = json.dumps({"model": "m"} | fields).encode()
+        sent = json.loads(read_call(path, body, CATALOG, SALT).body)
+        assert sent.get("cache_salt") == (None if path == "/tokenize" else SALT.plain)
 
 
 _json = st.recursive(
