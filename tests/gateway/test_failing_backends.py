@@ -128,6 +128,21 @@ def test_both_are_tried_and_neither_twice_in_a_row(start, bad):
         other.stop()
 
 
+def test_a_retry_goes_elsewhere_even_where_the_policy_says_the_same_backend_again(start, make_stub, bad):
+    bad.answer = b""
+    balancing = {"session_header": "x-session-id", "prefix_bound": 10.0}
+    config = two(bad, make_stub("good"), balancing=balancing, breaker={"enabled": False})
+    gateway = start(config).wait_ready(3)
+    body = {"model": "chat", "messages": [{"role": "user", "content": "x"}]}
+    attempts = set()
+    for n in range(8):
+        headers = {"x-session-id": f"s{n}"}
+        answer = gateway.http.post("/v1/chat/completions", json=body, headers=headers)
+        assert answer.status_code == 200
+        attempts.add(gateway.request_line(answer.headers["x-request-id"])["attempts"])
+    assert attempts == {1, 2}
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_backend_killed_under_load_loses_no_request_that_had_sent_no_byte(start, make_stub, stream):
     stubs = [make_stub("a"), make_stub("b")]

@@ -225,3 +225,20 @@ def test_no_sequence_leaks_a_place_or_passes_a_capacity_or_ejects_the_last(steps
         balancer.release(place, "neutral", now, failed=False)
     assert balancer.in_flight == 0
     assert all(each.breaker.lets_through(now + 1000) for each in balancer.backends())
+
+
+def test_breakers_pass_over_a_backend_and_never_all_of_them():
+    balancer = Balancer()
+    two = Config(models=(model("m", "a", "b"),), breaker=Breaker(failures=1, recovery_s=10.0))
+    balancer.configure(two, 0.0)
+    a, b = balancer.backends()
+    for each in (a, b):
+        each.health.probed("answered", "", 0.0, 10.0, 1.0)
+    a.breaker.report(a.breaker.take(0.0), "failure", 0.0)
+    for _ in range(3):
+        assert chosen(balancer).backend is b
+    assert balancer.choose("m", 1.0, b"", (b,)) == Place(a, a.breaker.take(1.0))
+    b.breaker.report(b.breaker.take(0.0), "failure", 0.0)
+    assert {chosen(balancer).backend.id for _ in range(4)} == {"a", "b"}
+    b.health.connect_failed("refused", 1.0)
+    assert chosen(balancer).backend is a
