@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from gateway import metrics
 from gateway.client import Reply, UpstreamFailed
@@ -43,42 +43,70 @@ class Attempts:
         Whatever happens, `note` holds the reply to close and the place to release.
         """
         without: tuple[Backend, ...] = ()
-        key, model = self._key(exchange, call), call.model.name
-        loop = asyncio.get_running_loop()
+        live, model = self._live, call.model.name
+        key, loop = _key(exchange, call, live.settings.catalog.session), asyncio.get_running_loop()
         while True:
-            chosen = self._live.admission.place(model, loop.time(), key, without)
-            if type(chosen) is Place:
-                place = note.place = chosen
-            else:
-                place = note.place = await self._wait(call, note, key, without, chosen)
-            note.backend = place.backend.id
-            failure = None
+            chosen = live.admission.place(model, loop.time(), key, without)
+            if type(chosen) is not Place:
+                chosen = await self._wait(call, note, key, without, chosen)
+            place = note.place = chosen
+            backend = place.backend
+            note.backend = backend.id
+            failure, sent_at = None, loop.time()
             try:
-                reply = note.reply = await self._send(exchange, call, place.backend, note)
+                try:
+                    reply = await self._send(exchange, call, backend, note)
+                except UpstreamFailed as failed:
+                    if not _is_stale(failed, loop.time() - sent_at):
+                        raise
+                    reply = await self._send(exchange, call, backend, note, fresh=True)
+                note.reply = reply
                 if reply.status not in STATUSES:
                     whole = reply.whole(WHOLE_BYTES)
                     return (reply, await reply.read(), False) if whole is None else (reply, whole, True)
                 why = f"upstream_{reply.status}"
             except UpstreamFailed as failed:
+                self._check(failed, backend)
                 failure, why = failed, f"upstream_{failed.phase}"
-                blame(self._live, failed, place.backend)
-                if not _is_safe(failed):
-                    raise
             pause_s = self._again(call, note, why)
             if pause_s is None:
                 if failure is not None:
                     raise failure
                 return reply, await reply.read(), False
-            without = (*without, place.backend)
+            without = (*without, backend)
             self._give_up(note, "neutral" if why == "upstream_503" else "failure")
             await asyncio.sleep(pause_s)
 
-    def _key(self, exchange: Exchange, call: Call) -> bytes:
-        """Of calls that belong to the same backend; empty: any will do."""
-        header = self._live.settings.config.balancing.session_header
-        if header is not None and (session := exchange.head.get(header.encode())):
-            return b"session " + session
-        return call.prefix
+    def _send(
+        self, exchange: Exchange, call: Call, backend: Backend, note: Note, *, fresh: bool = False
+    ) -> Coroutine[Any, Any, Reply]:
+        """Await it. Raises UpstreamFailed."""
+        note.attempts += 1
+        more = b""
+        if note.hurried:  # who comes next on the way may keep to it as well
+            left_s = note.deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise UpstreamFailed("send", "the request's deadline has passed", timed_out=True)
+            more = b"x-request-timeout: %.3f\r\n" % left_s
+        return self._live.client.send(
+            backend, call, exchange.head, exchange.id, note.deadline, more, fresh=fresh
+        )
+
+    def _check(self, failure: UpstreamFailed, backend: Backend) -> None:
+        """Raises what ends the trying: Refusal (503: the request has not left), UpstreamFailed."""
+        journal = self._live.journal
+        if failure.ours:
+            journal.event("warning", "no_connection", backend=backend.id, why=failure.reason)
+            message = (
+                f"The gateway has no connection left for this request: {failure.reason}. Try again in 1 s."
+            )
+            raise Refusal(503, "overloaded", message, headers=b"retry-after: 1\r\n") from None
+        if failure.phase == "connect":  # nobody there: no need to wait for a probe to say so
+            now = asyncio.get_running_loop().time()
+            if backend.health.connect_failed(failure.reason, now):
+                journal.event("warning", "backend_down", backend=backend.id, why=failure.reason)
+        elif failure.timed_out or failure.begun:  # the table of policy/retry.py
+            raise failure
 
     def _again(self, call: Call, note: Note, why: str) -> float | None:
         """The pause before the next try; None: there is none."""
@@ -129,35 +157,6 @@ class Attempts:
             raise nobody(chosen, now)
         return chosen
 
-    async def _send(self, exchange: Exchange, call: Call, backend: Backend, note: Note) -> Reply:
-        """Raises UpstreamFailed, Refusal (503: the request has not left)."""
-        client, head = self._live.client, exchange.head
-        note.attempts += 1
-        began_at = time.monotonic()
-        more = b""
-        if note.hurried:  # who comes next on the way may keep to it as well
-            left_s = note.deadline - asyncio.get_running_loop().time()
-            if left_s <= 0:
-                raise UpstreamFailed("send", "the request's deadline has passed", timed_out=True)
-            more = b"x-request-timeout: %.3f\r\n" % left_s
-        try:
-            try:
-                return await client.send(backend, call, head, exchange.id, note.deadline, more)
-            except UpstreamFailed as failure:
-                if not failure.reused or failure.timed_out or time.monotonic() - began_at > STALE_S:
-                    raise
-            # A kept connection that the backend was closing while the request was on its way: nobody read it.
-            note.attempts += 1
-            return await client.send(backend, call, head, exchange.id, note.deadline, more, fresh=True)
-        except UpstreamFailed as failure:
-            if not failure.ours:
-                raise
-            self._live.journal.event("warning", "no_connection", backend=backend.id, why=failure.reason)
-            message = (
-                f"The gateway has no connection left for this request: {failure.reason}. Try again in 1 s."
-            )
-            raise Refusal(503, "overloaded", message, headers=b"retry-after: 1\r\n") from None
-
 
 def release(live: Live, note: Note, fact: Fact, *, failed: bool) -> None:
     """Gives the place back, once, to who waits for it."""
@@ -181,17 +180,16 @@ def breaker_changed(live: Live, backend: Backend) -> None:
     live.admission.pump(backend.model)
 
 
-def blame(live: Live, failure: UpstreamFailed, backend: Backend) -> None:
-    """Nobody there: no need to wait for a probe to say so."""
-    if failure.phase == "connect" and not failure.ours:
-        now = asyncio.get_running_loop().time()
-        if backend.health.connect_failed(failure.reason, now):
-            live.journal.event("warning", "backend_down", backend=backend.id, why=failure.reason)
+def _key(exchange: Exchange, call: Call, session_header: bytes | None) -> bytes:
+    """Of calls that belong to the same backend; empty: any will do."""
+    if session_header is not None and (session := exchange.head.get(session_header)):
+        return b"session " + session
+    return call.prefix
 
 
-def _is_safe(failure: UpstreamFailed) -> bool:
-    """The table of policy/retry.py."""
-    return failure.phase == "connect" or not (failure.timed_out or failure.begun)
+def _is_stale(failure: UpstreamFailed, after_s: float) -> bool:
+    """A kept connection that the backend was closing while the request was on its way: nobody read it."""
+    return failure.reused and not failure.timed_out and after_s <= STALE_S
 
 
 def nobody(found: Nobody, now: float) -> Refusal:

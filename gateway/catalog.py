@@ -36,6 +36,9 @@ class Catalog:
         self.prefixes = config.balancing.policy == "prefix_hash"
         """Calls are told apart by how their prompts begin."""
         self.caches = config.cache.enabled
+        header = config.balancing.session_header
+        self.session = None if header is None else header.encode()
+        """The header that keeps calls together."""
         self._by_name = {name: model for model in config.models for name in (model.name, *model.aliases)}
         self._served: dict[tuple[str, str | None], Model] = {
             (path, name): model for name, model in self._by_name.items() for path in paths_of(model)

@@ -44,50 +44,73 @@ PATH_CHARS: Final = 128
 
 
 class Note:
-    """Filled in on the way of a request through `serve`. What most requests never set is a default here."""
+    """Filled in on the way of a request through `serve`."""
 
-    kind = "none"
-    key_id: str | None = None
-    model: str | None = None
-    backend: str | None = None
-    place: Place | None = None
-    """At a backend: to be released."""
-    reply: Reply | None = None
-    """To be closed."""
-    flight: Flight | None = None
-    """The answer is fetched for the cache."""
-    cache: Literal["hit", "miss"] | None = None
-    hurried = False
-    """The deadline is the client's own."""
-    attempts = 0
-    """How often it was sent."""
-    queued_s = 0.0
-    """Waited for a place."""
-    retrying = False
-    """It counts as a retry."""
-    relay: Plain | Stream | None = None
-    usage: Usage | None = None
-    stream = False
-    first_at: float | None = None
-    """When the first event of a stream came, by time.monotonic."""
-    outcome: Outcome = "ok"
-    reason = ""
-    client_id: bytes | None = None
-    """The client's own id of the request, when it can be repeated safely."""
-    lines = b""
-    """Headers of every answer to this request."""
+    __slots__ = (
+        "attempts",
+        "backend",
+        "began_at",
+        "cache",
+        "client_id",
+        "deadline",
+        "exchange",
+        "first_at",
+        "flight",
+        "hurried",
+        "key_id",
+        "kind",
+        "lines",
+        "model",
+        "outcome",
+        "place",
+        "queued_s",
+        "reason",
+        "relay",
+        "reply",
+        "retrying",
+        "stream",
+        "tenant",
+        "usage",
+    )
 
     def __init__(self, exchange: Exchange, tenant: str, total_s: float) -> None:
         self.exchange = exchange
         self.began_at = time.monotonic()
         """Finer than the loop's clock, which is that of its last round."""
         self.tenant = tenant
+        self.kind = "none"
+        self.key_id: str | None = None
+        self.model: str | None = None
+        self.backend: str | None = None
+        self.place: Place | None = None
+        """At a backend: to be released."""
+        self.reply: Reply | None = None
+        """To be closed."""
+        self.flight: Flight | None = None
+        """The answer is fetched for the cache."""
+        self.cache: Literal["hit", "miss"] | None = None
         self.deadline = exchange.received_at + total_s
         """By the loop's clock."""
+        self.hurried = False
+        """... and it is the client's own."""
+        self.attempts = 0
+        """How often it was sent."""
+        self.queued_s = 0.0
+        """Waited for a place."""
+        self.retrying = False
+        """It counts as a retry."""
+        self.relay: Plain | Stream | None = None
+        self.usage: Usage | None = None
+        self.stream = False
+        self.first_at: float | None = None
+        """When the first event of a stream came, by time.monotonic."""
+        self.outcome: Outcome = "ok"
+        self.reason = ""
         raw = exchange.head.get(b"x-request-id")
-        if raw is not None and _CLIENT_ID.fullmatch(raw):
-            self.client_id = raw
-            self.lines = b"x-client-request-id: %b\r\n" % raw
+        self.client_id = raw if raw is not None and _CLIENT_ID.fullmatch(raw) else None
+        """The client's own id of the request, when it can be repeated safely."""
+        self.lines = b"" if self.client_id is None else b"x-client-request-id: %b\r\n" % self.client_id
+        """Headers of every answer to this request."""
 
     def hurry(self, timeout: bytes) -> None:
         """The client's own limit, in seconds: x-request-timeout. Raises Refusal (400)."""
