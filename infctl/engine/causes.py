@@ -73,7 +73,11 @@ def telling(lines: Sequence[str], line: str = "") -> list[str]:
 
 def failure(logs: Path, name: str, why: str, what: str) -> EngineError:
     """An error with the service's own telling lines, the likely cause and what to do about it."""
-    lines = tail(logs / f"{name}.log", LINES_SEARCHED)
+    return failed(tail(logs / f"{name}.log", LINES_SEARCHED), name, why, what)
+
+
+def failed(lines: Sequence[str], name: str, why: str, what: str) -> EngineError:
+    """The same, of lines that were read already."""
     found = find(lines, why)
     if found is None:
         hint = f"all of its log: `infctl logs {name}`"

@@ -14,6 +14,7 @@ from typing import Any
 
 from infctl.engine.docker import payload
 from infctl.engine.docker.client import Client
+from infctl.engine.docker.observed import exit_of, last_check
 from infctl.engine.docker.refusals import Gone, told
 from infctl.engine.model import Event
 from infctl.errors import EngineError
@@ -148,7 +149,7 @@ class Hands:
                 yield Event(service, "ready", elapsed_s=now - begun)
                 return
             if health == "unhealthy":
-                raise Failed(container_id, name, f"its health check fails: {_last_check(state)}")
+                raise Failed(container_id, name, f"its health check fails: {last_check(state)}")
             if now > deadline:
                 raise Failed(container_id, name, f"not within {deadline - begun:.0f} s")
             if now > told_at + NEWS_EVERY_S:
@@ -234,25 +235,6 @@ class Hands:
             finally:
                 stream.close()
             return Ran(_exit_code(api, made), out)
-
-
-def exit_of(state: Mapping[str, Any]) -> str:
-    """`exit code 1`, `killed: out of memory`."""
-    if state.get("OOMKilled"):
-        return "killed by SIGKILL: out of memory"
-    code = int(state.get("ExitCode", 0))
-    said = str(state.get("Error") or "")
-    if said:
-        return f"exit code {code}: {said}"
-    if code > 128:
-        return f"killed by signal {code - 128}" if code != 137 else "killed by SIGKILL"
-    return f"exit code {code}"
-
-
-def _last_check(state: Mapping[str, Any]) -> str:
-    log = (state.get("Health") or {}).get("Log") or [{}]
-    said = " ".join(str(log[-1].get("Output", "")).split())
-    return said[-NEWS_MAX_CHARACTERS:] or f"exit code {log[-1].get('ExitCode', '?')}"
 
 
 def _polls(begun: float) -> Iterator[float]:

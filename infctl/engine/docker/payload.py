@@ -149,8 +149,6 @@ def _ports(container: Container) -> dict[str, list[dict[str, str]]]:
 
 
 def _devices(devices: Devices) -> dict[str, Any]:
-    if devices.driver == "cdi":
-        return {"Driver": "cdi", "DeviceIDs": list(devices.ids)}
     return {
         "Driver": devices.driver,
         "Count": 0,
