@@ -20,9 +20,9 @@ def render(stack: Stack, profile: Profile, layout: Layout) -> RenderedFile:
         "Keys are not in it, only the names of the variables that hold them.",
     )
     comment = "".join(f"# {line}\n" for line in lines)
-    return RenderedFile(
-        "gateway.yaml", comment + config.dump(to_config(stack, profile, layout)), note="read by the gateway"
-    )
+    path = Names(profile, layout).gateway_file.relative_to(layout.rendered).as_posix()
+    text = comment + config.dump(to_config(stack, profile, layout))
+    return RenderedFile(path, text, note="read by the gateway")
 
 
 def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
@@ -48,9 +48,9 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
         ),
         listen=config.Listen(host=host, port=port),
         keys=config.Keys(
-            shared_env=gateway.keys.shared.name if gateway.keys.shared else None,
-            admin_env=gateway.keys.admin.name,
-            backend_env=gateway.keys.backend.name,
+            shared_env=names.variable(gateway.keys.shared.name) if gateway.keys.shared else None,
+            admin_env=names.variable(gateway.keys.admin.name),
+            backend_env=names.variable(gateway.keys.backend.name),
         ),
         env_file=names.env_file,
         trusted_proxies=proxies,

@@ -19,7 +19,10 @@ from infctl.stack.build import build, serves_http3
 
 ROOT = Path(__file__).resolve().parents[3]
 HOST = Host(
-    python="/opt/infctl/bin/python", nginx="/opt/infctl/nginx", env={"HOME": "/home/me", "XDG_CACHE_HOME": ""}
+    python="/opt/infctl/bin/python",
+    nginx="/opt/infctl/nginx",
+    env={"HOME": "/home/me", "XDG_CACHE_HOME": ""},
+    owner=(1000, 1000),
 )
 ONE_CARD = Gpu(0, "L4", "GPU-8a1b2c3d-0000-0000-0000-000000000000", int(22.05 * 2**30))
 """What a profile that says `detect` finds."""
@@ -32,15 +35,17 @@ class Rendered:
     stack: Stack
     files: tuple[RenderedFile, ...]
 
-    def text(self, path: str) -> str:
-        return next(file.text for file in self.files if file.path == path)
+    def text(self, name: str) -> str:
+        """Of the file of that name, whatever folder it is in."""
+        return next(file.text for file in self.files if file.path.rpartition("/")[2] == name)
 
 
 def render_profile(*profiles: Path) -> Rendered:
     """A profile and its overlays."""
     loaded = load(profiles, {"GATEWAY_API_KEY": "sk-client-key", "BACKEND_API_KEY": "sk-backend-key"})
     name = loaded.profile.name
-    layout = Layout(Path("/srv/platform"), Path("/srv/platform/.infctl") / name)
+    base = Path("/srv/platform")
+    layout = Layout(base, base / ".infctl" / name, beside=loaded.profile.runtime == "docker")
     gpus = loaded.profile.gpus
     there = (ONE_CARD,) if gpus.kind == "detect" else for_profile(gpus)
     # Carried by infctl, whatever caches and networks there are.

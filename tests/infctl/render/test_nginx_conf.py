@@ -19,7 +19,7 @@ LAYOUT = Layout(Path("/srv"), Path("/srv/.infctl/p"))
 def text(edge: dict[str, Any], *, layout: Layout = LAYOUT, http3: bool = False, **rest: Any) -> str:
     data = {"name": "p", "runtime": "process", "models": {"chat": {"source": "a/b", "task": "chat"}}}
     profile = Profile.model_validate({**data, **rest, "edge": edge})
-    return nginx.render(profile, layout, http3=http3, where=lambda path: Location(path, 1, 1)).text
+    return nginx.render(profile, layout, http3=http3, where=lambda path: Location(path, 1, 1))[0].text
 
 
 @pytest.mark.parametrize("case", ["local", "l4x4", "one-gpu"])

@@ -1,0 +1,201 @@
+"""The containers before the engines: `prepare`, the gateway, and nginx. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infctl.stack.containers import Attachment, Build, Container, Healthcheck, Mount, Needs, Port
+from infctl.stack.engines import ENGINE_CACHES, ENGINE_KEYS, GPU_LOCKS, HUB_TOKEN
+from infctl.stack.names import (
+    CONTAINER_PORT,
+    EDGE,
+    EDGE_HEALTH,
+    EDGE_HOST,
+    ENGINE_CACHE,
+    ENV_FILE,
+    ETC_GATEWAY,
+    ETC_NGINX,
+    GATEWAY,
+    GATEWAY_HOST,
+    HUB_KEYS,
+    KEYS,
+    LOCKS,
+    PREPARE,
+    TLS,
+    TLS_KEY,
+)
+from infctl.stack.shared import ENV_WHY, Shared, asks, seconds
+
+
+def prepare(shared: Shared, *, hub: bool) -> Container:
+    """What needs root, done once and without a network: keys as files, volumes for their user."""
+    keys = shared.profile.gateway.keys
+    files = [(shared.names.variable(keys.backend.name), f"{KEYS}/backend")]
+    mounts = [
+        shared.env_mount(),
+        Mount("volume", ENGINE_KEYS, KEYS, read_only=False),
+        Mount("volume", GPU_LOCKS, LOCKS, read_only=False),
+        Mount("volume", ENGINE_CACHES, ENGINE_CACHE, read_only=False),
+    ]
+    if hub:
+        token = shared.profile.engines.hub_token
+        variable = shared.names.variable(token.name if token is not None else "HF_TOKEN")
+        files.append((variable, f"{HUB_KEYS}/token"))
+        mounts.append(Mount("volume", HUB_TOKEN, HUB_KEYS, read_only=False))
+    return preparing(shared, files, [ENGINE_CACHE, LOCKS], mounts)
+
+
+def preparing(
+    shared: Shared,
+    files: list[tuple[str, str]],
+    folders: list[str],
+    mounts: list[Mount],
+    defaults: tuple[str, ...] = (),
+) -> Container:
+    """`files`: (variable of .env, the file it is written to). `folders`: given to the containers' user."""
+    command = ["--env", ENV_FILE, "--owner", shared.user]
+    for variable, file in files:
+        command += ["--key", f"{variable}={file}"]
+    for default in defaults:
+        command += ["--default", default]
+    for folder in folders:
+        command += ["--own", folder]
+    return shared.container(
+        PREPARE,
+        "prepare",
+        shared.profile.gateway.image,
+        entrypoint=("python", "-m", "app.prepare"),
+        command=tuple(command),
+        user="0:0",
+        cap_add=("CHOWN", "DAC_OVERRIDE"),
+        mounts=tuple(mounts),
+        restart="no",
+        reasons=(
+            ("service", "writes keys of .env as files that only their reader can read, then ends"),
+            ("user", "root, to hand over volumes and keys; without a network and for a moment"),
+            ("network_mode", "it has nobody to talk to"),
+            ("cap_add", "to read .env whoever owns it, and to hand over the files"),
+            ("--key", "variable of .env, and the file it becomes; nothing where it is not set"),
+            ("--own", "given to that user"),
+        ),
+    )
+
+
+def gateway(shared: Shared) -> Container:
+    profile, names = shared.profile, shared.names
+    service = shared.stack.service(GATEWAY)
+    wanted = profile.gateway.replicas
+    url = f"http://127.0.0.1:{CONTAINER_PORT}/health/live"
+    listen = profile.gateway.listen
+    ports = () if profile.edge.enabled else (Port(listen.port, CONTAINER_PORT, address(listen.host)),)
+    return shared.container(
+        GATEWAY,
+        "gateway",
+        profile.gateway.image,
+        build=Build(str(names.layout.rendered / "gateway" / "image")),
+        name="" if wanted > 1 else GATEWAY_HOST,
+        count=wanted,
+        command=service.argv,
+        env=service.env,
+        user=shared.user,
+        # The alias: nginx finds it by this name too where there is no container_name.
+        networks=tuple(
+            Attachment(network, (GATEWAY_HOST,))
+            for network in (profile.networks.frontend, profile.networks.backend)
+        ),
+        mounts=(shared.rendered("gateway", ETC_GATEWAY), shared.env_mount()),
+        ports=ports,
+        healthcheck=asks(url, python="python", start_period_s=30.0),
+        memory_bytes=profile.hardening.memory,
+        cpus=profile.hardening.cpus,
+        stop_grace_s=seconds(service.stop_timeout_s),
+        reasons=tuple(_gateway_reasons(shared)),
+    )
+
+
+def _gateway_reasons(shared: Shared) -> Iterator[tuple[str, str]]:
+    profile = shared.profile
+    yield "service", "the proxy in front of the engines: keys, limits, choice of the replica"
+    yield "build", "docker compose build gateway; sources and lock file lie there"
+    if profile.gateway.replicas > 1:
+        yield "deploy", "gateway.replicas of the profile: several have no container_name"
+    else:
+        yield "container_name", "to scale by hand: delete this line and write deploy: {replicas: 3}"
+    yield "user", shared.user_why
+    yield "env_file", ENV_WHY
+    if profile.edge.enabled:
+        yield "ports", ""
+    else:
+        yield "ports", "edge.enabled is false: clients come here directly, without TLS"
+    drain = profile.gateway.timeouts.drain
+    yield "stop_grace_period", f"more than the {drain:g} s that running requests get (gateway.timeouts.drain)"
+
+
+def edge(shared: Shared) -> Container:
+    profile = shared.profile
+    service = shared.stack.service(EDGE)
+    url = f"http://127.0.0.1:{CONTAINER_PORT}{EDGE_HEALTH}"
+    return shared.container(
+        EDGE,
+        "edge",
+        profile.edge.image,
+        name=EDGE_HOST,
+        entrypoint=service.argv[:1],
+        command=service.argv[1:],
+        user=_edge_user(shared),
+        networks=(Attachment(profile.networks.frontend),),
+        mounts=(shared.rendered("nginx", ETC_NGINX), *_tls(shared)),
+        ports=tuple(_edge_ports(shared)),
+        sysctls=(("net.ipv4.ip_unprivileged_port_start", "0"),),
+        cap_add=profile.hardening.cap_add,
+        healthcheck=Healthcheck(("CMD", "curl", "-fsS", "-o", "/dev/null", url), start_period_s=10.0),
+        needs=(Needs(GATEWAY, "service_healthy"),),
+        stop_signal="SIGQUIT",
+        stop_grace_s=seconds(service.stop_timeout_s),
+        reasons=(
+            ("service", "TLS, redirect, security headers; reload: docker compose kill -s HUP nginx"),
+            ("entrypoint", "without the image's own scripts, which want to write"),
+            ("user", _edge_user_why(shared)),
+            ("sysctls", "so that 80 and 443 need no root"),
+            ("ports", "the last, without TLS, is this machine's own way to the gateway"),
+            ("stop_signal", "finish what runs; SIGTERM would cut it"),
+            ("stop_grace_period", "more than the gateway's drain: its streams come through here"),
+        ),
+    )  # fmt: skip
+
+
+def _edge_user(shared: Shared) -> str:
+    """Who owns the certificate's key, which nobody else may be able to read."""
+    owner = shared.host.owners.get(str(shared.names.tls_files[1]))
+    if shared.profile.hardening.user is None and owner is not None and owner[0]:
+        return f"{owner[0]}:{owner[1]}"
+    return shared.user
+
+
+def _edge_user_why(shared: Shared) -> str:
+    return shared.user_why if _edge_user(shared) == shared.user else "owns the certificate's key"
+
+
+def _tls(shared: Shared) -> Iterator[Mount]:
+    """Folders: a renewed certificate is a new file, which a mounted file would not show."""
+    if shared.profile.edge.tls.makes_certificate:
+        return  # in nginx's own folder
+    certificate, key = shared.names.tls_files
+    yield Mount("bind", str(certificate.parent), TLS)
+    if key.parent != certificate.parent:
+        yield Mount("bind", str(key.parent), TLS_KEY)
+
+
+def _edge_ports(shared: Shared) -> Iterator[Port]:
+    edge, listen = shared.profile.edge, shared.profile.gateway.listen
+    yield Port(edge.https_port, 443, edge.bind)
+    if edge.http3:
+        yield Port(edge.https_port, 443, edge.bind, "udp")
+    if edge.redirect_http:
+        yield Port(edge.http_port, 80, edge.bind)
+    yield Port(listen.port, CONTAINER_PORT, address(listen.host))
+
+
+def address(host: str) -> str:
+    """Docker publishes on addresses; `localhost` is the one name a profile may write instead."""
+    return "127.0.0.1" if host == "localhost" else host
