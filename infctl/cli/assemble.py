@@ -46,20 +46,22 @@ def assemble(
 
     Raises ProfileError, PlanError.
     """
-    from infctl import files, host
+    from infctl import files, host, image_lock
     from infctl.gpus import for_profile
     from infctl.profile.secrets import generated_secrets, secret_values
     from infctl.render import render
     from infctl.stack.build import build, notes, serves_http3
+    from infctl.stack.names import Names
 
     profile = loaded.profile
-    here = host.look(os.environ)
+    here = host.look(os.environ, folder=loaded.base, files=Names(profile, layout).owned)
     cards = for_profile(profile.gpus, loaded.where)
     counted = None if sized else _by_count(loaded, cards)
     plan, warnings = (counted, ()) if counted is not None else _plan(loaded, cards, env, running)
     # What infctl makes up itself is there by the time anything starts.
     secrets = {*secret_values(loaded, env), *generated_secrets(profile)}
-    stack = build(profile, plan, layout, here, secrets=secrets, where=loaded.where)
+    digests = image_lock.read(loaded.base) if profile.runtime == "docker" else {}
+    stack = build(profile, plan, layout, here, secrets=secrets, digests=digests, where=loaded.where)
     http3 = serves_http3(profile, here)
     rendered = render(stack, profile, layout, http3=http3, where=loaded.where)
     told = tuple(f"{problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in warnings)

@@ -5,12 +5,12 @@ The same Container is what the Docker engine is asked for; here it carries its r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from infctl.render.files import RenderedFile, header
-from infctl.render.yaml_text import Entry, Row, Rows, dump
+from infctl.render.yaml_text import Entry, Item, Merged, Row, Rows, dump
 from infctl.stack.containers import (
     SPEC_LABEL,
     Container,
@@ -24,15 +24,27 @@ from infctl.stack.containers import (
 )
 
 _UNITS = (("gb", 2**30), ("mb", 2**20), ("kb", 2**10), ("b", 1))
+_EVERY = "every-container"
 _ONE_LINE = 80
 """Characters of a command that is not cut into lines."""
 
 
 def render(project: Project, platform: str, *about: str) -> RenderedFile:
     """`about`: what the file is, a line each."""
+    common = _common(project.containers)
     entries = [
         Entry("name", _plain(project.name)),
-        Entry("services", [_service(one, project) for one in project.containers]),
+        Entry(
+            f"x-{_EVERY}",
+            [Entry(key, value) for key, value in common.items()],
+            heading="What every container is denied, and its log",
+            anchor=_EVERY,
+        ),
+        Entry(
+            "services",
+            [_service(one, project, common) for one in project.containers],
+            heading="In the order they start",
+        ),
     ]
     if project.networks:
         entries.append(
@@ -53,14 +65,37 @@ def render(project: Project, platform: str, *about: str) -> RenderedFile:
     return RenderedFile(project.file, text, note="read by docker compose")
 
 
-def _service(container: Container, project: Project) -> Entry:
+def _common(containers: Iterable[Container]) -> dict[str, Any]:
+    """What most of them say of the same things: said once."""
+    found: dict[str, Any] = {}
+    every = [dict(_denied(one)) for one in containers]
+    for key in every[0]:
+        values = [one[key] for one in every]
+        found[key] = max(values, key=values.count)
+    return found
+
+
+def _service(container: Container, project: Project, common: dict[str, Any]) -> Entry:
     why = dict(container.reasons)
     entries = [
         Entry(key, value, why.get(key, ""))
         for key, value in _keys(container, project, why)
         if value not in ((), [], None, "")
     ]
+    entries += [
+        Entry(key, value, why.get(key, "")) for key, value in _denied(container) if value != common[key]
+    ]
+    entries.append(Entry("<<", Merged(_EVERY)))
     return Entry(container.service, entries, heading=why.get("service", ""))
+
+
+def _denied(one: Container) -> Iterator[tuple[str, Any]]:
+    yield "read_only", one.read_only
+    yield "cap_drop", one.cap_drop
+    yield "security_opt", one.security_opt
+    yield "pids_limit", one.pids_limit
+    options = {"max-size": str(one.log_max_bytes), "max-file": str(one.log_keep)}
+    yield "logging", {"driver": "json-file", "options": options}
 
 
 def _keys(one: Container, project: Project, why: dict[str, str]) -> Iterator[tuple[str, Any]]:
@@ -79,7 +114,7 @@ def _keys(one: Container, project: Project, why: dict[str, str]) -> Iterator[tup
     else:
         yield "network_mode", "none"
     yield "ports", [_port(port) for port in one.ports]
-    yield "volumes", [_mount(mount, project) for mount in one.mounts]
+    yield "volumes", [Item(_mount(mount, project), why.get(mount.target, "")) for mount in one.mounts]
     yield "tmpfs", tuple(f"{path}:{options}" for path, options in one.tmpfs)
     yield "shm_size", None if one.shm_bytes is None else _size(one.shm_bytes)
     yield "deploy", _deploy(one, why)
@@ -90,21 +125,13 @@ def _keys(one: Container, project: Project, why: dict[str, str]) -> Iterator[tup
     yield "stop_signal", one.stop_signal
     yield "stop_grace_period", _time(one.stop_grace_s)
     yield "init", one.init or None
-    yield "read_only", one.read_only or None
-    yield "cap_drop", one.cap_drop
     yield "cap_add", one.cap_add
-    yield "security_opt", one.security_opt
     yield "sysctls", _plain(dict(one.sysctls)) or None
     yield "ulimits", {limit.name: {"soft": limit.soft, "hard": limit.hard} for limit in one.limits} or None
-    yield "pids_limit", one.pids_limit
     yield "mem_limit", None if one.memory_bytes is None else _size(one.memory_bytes)
     yield "cpus", one.cpus
-    options = {"max-size": str(one.log_max_bytes), "max-file": str(one.log_keep)}
-    yield "logging", {"driver": "json-file", "options": options}
-    yield (
-        "labels",
-        [Entry(name, _plain(value)) for name, value in (*one.labels, (SPEC_LABEL, spec_hash(one)))],
-    )
+    labels = (*one.labels, (SPEC_LABEL, spec_hash(one)))
+    yield "labels", [Entry(name, _plain(value)) for name, value in labels]
 
 
 def _command(one: Container, why: dict[str, str]) -> Any:

@@ -44,13 +44,30 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """One of a list that has one item a line."""
+
+    value: Any
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     key: str
     value: Any
-    """See the module. A list of entries is a block below the key; a list of dicts one `- {...}` a line."""
+    """See the module. A list of entries is a block below the key; any other list has one item a line."""
     why: str = ""
     heading: str = ""
     """A comment above, after an empty line."""
+    anchor: str = ""
+    """Of a block: what `Merged` repeats elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The key `<<`: all of another block, of which this one may say something else."""
+
+    anchor: str
 
 
 def dump(entries: Iterable[Entry], comment: Sequence[str] = ()) -> str:
@@ -79,9 +96,11 @@ def _block(entries: Iterable[Entry], indent: str) -> Iterator[str]:
 
 
 def _entry(entry: Entry, indent: str) -> Iterator[str]:
-    head = f"{indent}{scalar(entry.key)}:"
+    head = f"{indent}{scalar(entry.key)}:" + (f" &{entry.anchor}" if entry.anchor else "")
     value = entry.value
-    if isinstance(value, Rows):
+    if isinstance(value, Merged):
+        yield f"{indent}<<: *{value.anchor}"
+    elif isinstance(value, Rows):
         yield from _said(f"{head} [", entry.why, indent)
         for number, row in enumerate(value.rows):
             last = number == len(value.rows) - 1
@@ -94,7 +113,8 @@ def _entry(entry: Entry, indent: str) -> Iterator[str]:
     elif isinstance(value, list):
         yield from _said(head, entry.why, indent)
         for item in value:
-            yield f"{indent}  - {_flow(item)}"
+            what, why = (item.value, item.why) if isinstance(item, Item) else (item, "")
+            yield from _said(f"{indent}  - {_flow(what)}", why, f"{indent}  ")
     else:
         line = f"{head} {_flow(value)}"
         if isinstance(value, tuple) and len(line) > WIDTH:

@@ -122,10 +122,9 @@ def _gateway_reasons(shared: Shared) -> Iterator[tuple[str, str]]:
     else:
         yield "container_name", "to scale by hand: delete this line and write deploy: {replicas: 3}"
     yield "user", shared.user_why
-    yield "env_file", ENV_WHY
-    if profile.edge.enabled:
-        yield "ports", ""
-    else:
+    yield ENV_FILE, ENV_WHY
+    yield ETC_GATEWAY, "a folder, so that a replaced gateway.yaml is seen: docker compose kill -s HUP gateway"
+    if not profile.edge.enabled:
         yield "ports", "edge.enabled is false: clients come here directly, without TLS"
     drain = profile.gateway.timeouts.drain
     yield "stop_grace_period", f"more than the {drain:g} s that running requests get (gateway.timeouts.drain)"

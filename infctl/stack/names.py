@@ -143,6 +143,11 @@ class Names:
         """The folder of downloaded weights, as it lies on this machine."""
         return self.file(self.profile.engines.cache)
 
+    @property
+    def owned(self) -> tuple[str, ...]:
+        """Paths of this machine whose owners decide as whom a container runs."""
+        return (self.hub_cache, str(self.tls_files[1])) if self.docker else ()
+
     def file(self, path: str) -> str:
         """A path of the profile, absolute. Nothing is resolved: a link stays a link."""
         return os.path.normpath(self.layout.base / Path(path).expanduser())

@@ -17,7 +17,7 @@ from infctl.stack.names import ENV_FILE, Names
 
 NOBODY = (10001, 10001)
 """Runs the containers where the profile's folder is root's."""
-ENV_WHY = "one file, so after an edit that replaces it: docker compose restart gateway"
+ENV_WHY = "read again at each start: after an edit, docker compose restart gateway"
 
 
 @dataclass(frozen=True, slots=True)
