@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infctl.cli import console
-from infctl.cli.options import Files, Json, Services, Yes
+from infctl.cli.options import Files, Json, Services, WaitLock, Yes
 from infctl.cli.text import plural
 from infctl.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from infctl.cli.project import Remains
+    from infctl.cli.remains import Remains
 
 
 def down(
@@ -35,6 +33,7 @@ def down(
         ),
     ] = False,
     yes: Yes = False,
+    wait_lock: WaitLock = 0.0,
     json_output: Json = False,
 ) -> None:
     """Stop every service, in order, and leave no process, socket or lock behind.
@@ -47,11 +46,13 @@ def down(
       infctl down
       infctl down --purge -y
     """
+    from infctl.cli.change import locked
     from infctl.cli.progress import Progress
     from infctl.cli.project import open_remains
+    from infctl.cli.record import recorded
 
     project = open_remains(files)
-    engine = project.engine()
+    engine = project.engine
     doomed = _doomed(project) if purge else ()
     if doomed:
         _consent(doomed, yes=yes)
@@ -59,10 +60,11 @@ def down(
         console.say("local processes have no volumes")
     stopped = []
     if project.layout.home.exists():
-        with engine.lock(_owner("down")):
+        with locked(project, "down", wait_lock):
             names = tuple(service.name for service in engine.observe().services)
             live = console.is_tty(sys.stderr) and not json_output
-            with Progress(names, {}, live=live) as progress, _still_stopping():
+            kept = recorded(project.history, "down", needed=False) if names else contextlib.nullcontext()
+            with kept, Progress(names, {}, live=live) as progress, _still_stopping():
                 for event in engine.down():
                     progress.take(event)
                     if event.kind == "stopped":
@@ -91,6 +93,7 @@ def restart(
     services: Services = None,
     *,
     files: Files = None,
+    wait_lock: WaitLock = 0.0,
     json_output: Json = False,
 ) -> None:
     """Stop and start services, as they run now; to take a changed profile use `infctl up`.
@@ -100,18 +103,22 @@ def restart(
       infctl restart gateway
       infctl restart
     """
+    from infctl.cli.change import locked
     from infctl.cli.progress import Progress
     from infctl.cli.project import open_remains
+    from infctl.cli.record import recorded
 
     project = open_remains(files)
-    engine = project.engine()
-    names = tuple(services or ())
+    engine = project.engine
+    names = project.named(services or ())
     known = project.service_names()
-    strangers = project.strangers(names)
-    if strangers is not None:
-        raise strangers
     live = console.is_tty(sys.stderr) and not json_output
-    with engine.lock(_owner("restart")), Progress(names or known, {}, live=live) as progress:
+    command = " ".join(("restart", *names))
+    with (
+        locked(project, command, wait_lock),
+        recorded(project.history, command, needed=False),
+        Progress(names or known, {}, live=live) as progress,
+    ):
         try:
             for event in engine.restart(names):
                 progress.take(event)
@@ -132,10 +139,6 @@ def _still_stopping() -> Iterator[None]:
     except KeyboardInterrupt:
         hint = "the services go on stopping: infctl status shows it, infctl down waits for the end"
         raise Interrupted("interrupted", hint=hint) from None
-
-
-def _owner(command: str) -> str:
-    return f"{getpass.getuser()}@{platform.node()}: infctl {command}"
 
 
 def _doomed(project: Remains) -> tuple[Path, ...]:

@@ -56,14 +56,11 @@ def logs(
     from infctl.engine.logs import tail as last_lines
 
     project = open_remains(files)
-    strangers = project.strangers(services or ())
-    if strangers is not None:
-        raise strangers
-    names = tuple(services or ()) or project.service_names()
+    names = project.named(services or ()) or project.service_names()
     now = time.time()
     floors = dict.fromkeys(names, 0.0)
     if since == "start":
-        observed = project.engine().observe()
+        observed = project.engine.observe()
         for name in names:
             seen = observed.service(name)
             floors[name] = (seen.started_at or 0.0) if seen else 0.0

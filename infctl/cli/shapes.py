@@ -24,9 +24,11 @@ ERROR = {
     }
 }
 _ACTION = {
-    "kind": "string: start, replace, reload, remove, supervise",
+    "kind": "string: create, start, replace, reload, remove, supervise",
     "service": "string",
     "cause": "string",
+    "effect": "string: what it does to memory and tokens; empty where nothing is known",
+    "away_s": "number?: seconds for which nobody serves what it serves; null: not known, or nothing ran",
 }
 _FILE_CHANGE = {
     "path": "string",
@@ -221,6 +223,25 @@ UP = {
     "measured": [_ACTUAL],
     "status": "as of `infctl status`; null with --dry-run",
 }
+SCALE = UP
+ROLLBACK = {**UP, "to": "integer: the entry of the history"}
+HISTORY = {
+    "name": "string",
+    "entries": [
+        {
+            "number": "integer",
+            "at": "number: seconds since the epoch",
+            "who": "string: user@host",
+            "command": "string",
+            "outcome": "string: done, failed, interrupted, unfinished",
+            "why": "string: where it was not done",
+            "seconds": "number",
+            "runs_now": "boolean",
+            "can_be_applied": "boolean: by infctl rollback",
+            "actions": [_ACTION],
+        }
+    ],
+}
 DOWN = {"name": "string", "stopped": ["string"], "removed": ["string"]}
 RESTART = {"name": "string", "restarted": ["string"], "ready_s": "object: service -> seconds"}
 HEALTH = {
@@ -248,6 +269,9 @@ BY_COMMAND = {
     "render": RENDER,
     "diff": DIFF,
     "up": UP,
+    "scale": SCALE,
+    "rollback": ROLLBACK,
+    "history": HISTORY,
     "status": STATUS,
     "health": HEALTH,
     "logs": LOGS,

@@ -16,7 +16,7 @@ from infctl.errors import GatewayError, UsageError
 if TYPE_CHECKING:
     from infctl.api import Health
     from infctl.cli.facts import PlatformFacts
-    from infctl.cli.project import Project
+    from infctl.cli.remains import Remains
 
 _WATCH_S = 1.0
 _WIDTH_PLAIN = 400
@@ -62,15 +62,16 @@ def status(
         )
 
 
-def collect(project: Project) -> PlatformFacts:
+def collect(remains: Remains) -> PlatformFacts:
     """One look at the supervisor, the gateway and /proc. Never raises for something that is merely down."""
     from infctl.cli import facts, processes
 
-    stack = project.stack()
-    observed = project.engine().observe()
+    stack = remains.stack()
+    reach = remains.reach(stack)
+    observed = remains.engine.observe()
     asked: Health | str
     try:
-        with project.api(stack) as api:
+        with remains.api(reach) as api:
             asked = api.health()
     except GatewayError as error:
         asked = error.message
@@ -78,10 +79,10 @@ def collect(project: Project) -> PlatformFacts:
         stack,
         observed,
         asked,
-        gateway_url=project.gateway_url(stack),
+        gateway_url=reach.gateway,
         running=processes.table(),
-        supervisors=project.supervisor_pids(),
-        warnings=project.warnings(),
+        supervisors=remains.supervisor_pids(),
+        warnings=remains.warnings(),
         now=time.time(),
     )
 
@@ -102,7 +103,7 @@ def _width() -> int:
     return _WIDTH_PLAIN
 
 
-def _watch(project: Project) -> None:
+def _watch(project: Remains) -> None:
     from rich.live import Live
     from rich.text import Text
 

@@ -306,7 +306,7 @@ def test_render_into_a_file_is_refused(run: Run, profile: Path) -> None:
 def test_diff_tells_each_action_with_its_cause(run: Run, profile: Path, tmp_path: Path) -> None:
     done = run("diff", "--detailed-exitcode")
     assert done.returncode == 2
-    assert done.stdout.startswith("local · 4 to start\n\n  + chat     start      not running\n")
+    assert done.stdout.startswith("local · 4 to start\n\n  + chat     start   not running   KV tokens")
     assert run("diff").returncode == 0
     told = json.loads(run("diff", "--json").stdout)
     assert same_keys(told, shapes.DIFF)
