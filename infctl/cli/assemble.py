@@ -48,6 +48,7 @@ def assemble(
     """
     from infctl import files, host, image_lock
     from infctl.gpus import for_profile
+    from infctl.profile.documented import documented
     from infctl.profile.secrets import generated_secrets, secret_values
     from infctl.render import render
     from infctl.stack.build import build, notes, serves_http3
@@ -63,7 +64,8 @@ def assemble(
     digests = image_lock.read(loaded.base) if profile.runtime == "docker" else {}
     stack = build(profile, plan, layout, here, secrets=secrets, digests=digests, where=loaded.where)
     http3 = serves_http3(profile, here)
-    rendered = render(stack, profile, layout, http3=http3, where=loaded.where)
+    said = documented(loaded)
+    rendered = render(stack, profile, layout, http3=http3, variables=said, where=loaded.where)
     told = tuple(f"{problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in warnings)
     stamped = files.stamped(stack, rendered, layout.rendered)
     return Built(stamped, rendered, notes(profile, plan, here), plan, told)

@@ -8,11 +8,12 @@ Equal input gives equal bytes; keys are never in them, only the names of their v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from infctl.errors import Where, nowhere
+from infctl.profile.documented import Documented
 from infctl.profile.schema import Profile
-from infctl.render import compose, engine_files, gateway, grafana, nginx, prometheus, supervisor
+from infctl.render import compose, engine_files, env_example, gateway, grafana, nginx, prometheus, supervisor
 from infctl.render.files import RenderedFile
 from infctl.stack import Layout, Stack
 from infctl.stack.names import Names
@@ -26,11 +27,13 @@ def render(
     layout: Layout,
     *,
     http3: bool = False,
+    variables: Sequence[Documented] = (),
     where: Where = nowhere,
 ) -> tuple[RenderedFile, ...]:
     """In the order they should be read.
 
-    `http3`: nginx can serve it (`infctl.stack.build.serves_http3`). Raises ProfileError with the place in the
+    `http3`: nginx can serve it (`infctl.stack.build.serves_http3`). `variables`: what .env.example explains
+    (`infctl.profile.documented`). Raises ProfileError with the place in the
     profile of a value that cannot go where it is meant to.
     """
     files = [gateway.render(stack, profile, layout)]
@@ -38,7 +41,8 @@ def render(
         files += nginx.render(profile, layout, http3=http3, where=where)
     if stack.runtime == "process":
         return (*files, supervisor.render(stack, layout, files))
-    return (*_composed(stack, profile), *files, *_mounted(stack, profile, layout))
+    example = env_example.render(profile.name, variables)
+    return (*_composed(stack, profile), example, *files, *_mounted(stack, profile, layout))
 
 
 _ABOUT = (

@@ -53,6 +53,7 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
             backend_env=names.variable(gateway.keys.backend.name),
         ),
         env_file=names.env_file,
+        secret_files=_secret_files(profile, names) if names.docker else {},
         trusted_proxies=proxies,
         metrics_open_to=gateway.metrics_open_to,
         timeouts=config.Timeouts(
@@ -83,6 +84,13 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
         ),
         log=config.Log(level=gateway.logging.level, requests=gateway.logging.requests),
     )
+
+
+def _secret_files(profile: Profile, names: Names) -> dict[str, str]:
+    """A process gets them from us, a container reads them itself."""
+    keys = profile.gateway.keys
+    found = {key.name: names.secret_file(key.name) for key in (keys.shared, keys.admin, keys.backend) if key}
+    return {name: file[1] for name, file in found.items() if file is not None}
 
 
 def _backend(service: Service, names: Names) -> config.Backend:

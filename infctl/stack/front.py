@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from infctl.stack.containers import Attachment, Build, Container, Healthcheck, Mount, Needs, Port
 from infctl.stack.engines import ENGINE_CACHES, ENGINE_KEYS, GPU_LOCKS, HUB_TOKEN
@@ -29,35 +29,38 @@ from infctl.stack.shared import ENV_WHY, Shared, asks, seconds
 
 def prepare(shared: Shared, *, hub: bool) -> Container:
     """What needs root, done once and without a network: keys as files, volumes for their user."""
-    keys = shared.profile.gateway.keys
-    files = [(shared.names.variable(keys.backend.name), f"{KEYS}/backend")]
+    files = {shared.profile.gateway.keys.backend.name: f"{KEYS}/backend"}
     mounts = [
-        shared.env_mount(),
         Mount("volume", ENGINE_KEYS, KEYS, read_only=False),
         Mount("volume", GPU_LOCKS, LOCKS, read_only=False),
         Mount("volume", ENGINE_CACHES, ENGINE_CACHE, read_only=False),
     ]
     if hub:
         token = shared.profile.engines.hub_token
-        variable = shared.names.variable(token.name if token is not None else "HF_TOKEN")
-        files.append((variable, f"{HUB_KEYS}/token"))
+        files[token.name if token is not None else "HF_TOKEN"] = f"{HUB_KEYS}/token"
         mounts.append(Mount("volume", HUB_TOKEN, HUB_KEYS, read_only=False))
-    return preparing(shared, files, [ENGINE_CACHE, LOCKS], mounts)
+    return preparing(shared, files, (ENGINE_CACHE, LOCKS), mounts)
 
 
 def preparing(
     shared: Shared,
-    files: list[tuple[str, str]],
-    folders: list[str],
-    mounts: list[Mount],
-    defaults: tuple[str, ...] = (),
+    files: Mapping[str, str],
+    folders: Sequence[str],
+    mounts: Sequence[Mount],
+    default: str = "",
 ) -> Container:
-    """`files`: (variable of .env, the file it is written to). `folders`: given to the containers' user."""
+    """`files`: secret -> the file it is written to. `folders`: given to the containers' user.
+
+    `default`: stands for a secret that has no value.
+    """
     command = ["--env", ENV_FILE, "--owner", shared.user]
-    for variable, file in files:
+    for secret, file in files.items():
+        variable = shared.names.variable(secret)
+        if (there := shared.names.secret_file(secret)) is not None:
+            command += ["--secret", f"{variable}={there[1]}"]
         command += ["--key", f"{variable}={file}"]
-    for default in defaults:
-        command += ["--default", default]
+        if default:
+            command += ["--default", f"{variable}={default}"]
     for folder in folders:
         command += ["--own", folder]
     return shared.container(
@@ -68,7 +71,7 @@ def preparing(
         command=tuple(command),
         user="0:0",
         cap_add=("CHOWN", "DAC_OVERRIDE"),
-        mounts=tuple(mounts),
+        mounts=(shared.env_mount(), *shared.secrets(*files), *mounts),
         restart="no",
         reasons=(
             ("service", "writes keys of .env as files that only their reader can read, then ends"),
@@ -103,7 +106,7 @@ def gateway(shared: Shared) -> Container:
             Attachment(network, (GATEWAY_HOST,))
             for network in (profile.networks.frontend, profile.networks.backend)
         ),
-        mounts=(shared.rendered("gateway", ETC_GATEWAY), shared.env_mount()),
+        mounts=(shared.rendered("gateway", ETC_GATEWAY), shared.env_mount(), *_key_files(shared)),
         ports=ports,
         healthcheck=asks(url, python="python", start_period_s=30.0),
         memory_bytes=profile.hardening.memory,
@@ -111,6 +114,11 @@ def gateway(shared: Shared) -> Container:
         stop_grace_s=seconds(service.stop_timeout_s),
         reasons=tuple(_gateway_reasons(shared)),
     )
+
+
+def _key_files(shared: Shared) -> tuple[Mount, ...]:
+    keys = shared.profile.gateway.keys
+    return shared.secrets(*(key.name for key in (keys.shared, keys.admin, keys.backend) if key is not None))
 
 
 def _gateway_reasons(shared: Shared) -> Iterator[tuple[str, str]]:

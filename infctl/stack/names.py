@@ -32,6 +32,7 @@ TLS_KEY = "/run/infctl/tls-key"
 ENV_FILE = "/run/infctl/.env"
 KEYS = "/run/infctl/keys"
 HUB_KEYS = "/run/infctl/hub"
+SECRETS = "/run/infctl/secrets"
 LOCKS = "/run/infctl/locks"
 HUB_CACHE = "/cache/hf"
 ENGINE_CACHE = "/cache/vllm"
@@ -133,6 +134,14 @@ class Names:
         """
         source = self.profile.secrets.get(secret)
         return source.env if self.docker and source is not None and source.env is not None else secret
+
+    def secret_file(self, secret: str) -> tuple[Path, str] | None:
+        """A file that holds it: as it lies on this machine, and as containers find it. None: `.env` does."""
+        source = self.profile.secrets.get(secret)
+        if source is None or source.file is None:
+            return None
+        path = Path(self.file(source.file))
+        return path, f"{SECRETS}/{secret}/{path.name}"
 
     def template(self, model: str, path: str) -> str:
         """A model's own chat template, as its engine finds it."""

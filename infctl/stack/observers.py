@@ -71,21 +71,16 @@ def _containers(shared: Shared) -> Iterator[Container]:
 
 def _prepare(shared: Shared) -> Container:
     monitoring = shared.profile.monitoring
-    files: list[tuple[str, str]] = []
-    folders: list[str] = []
-    defaults: tuple[str, ...] = ()
-    mounts = [shared.env_mount()]
+    files: dict[str, str] = {}
+    volumes = {}
     if monitoring.prometheus.enabled:
-        folders.append(_FIGURES_AT)
-        mounts.append(Mount("volume", _FIGURES, _FIGURES_AT, read_only=False))
+        volumes[_FIGURES] = _FIGURES_AT
     if monitoring.grafana.enabled:
-        variable = shared.names.variable(monitoring.grafana.admin_password.name)
-        files.append((variable, f"{_KEYS_AT}/admin-password"))
-        defaults = (f"{variable}=admin",)
-        folders.append(_BOARDS_AT)
-        mounts.append(Mount("volume", _KEYS, _KEYS_AT, read_only=False))
-        mounts.append(Mount("volume", _BOARDS, _BOARDS_AT, read_only=False))
-    return preparing(shared, files, folders, mounts, defaults)
+        files[monitoring.grafana.admin_password.name] = f"{_KEYS_AT}/admin-password"
+        volumes |= {_KEYS: _KEYS_AT, _BOARDS: _BOARDS_AT}
+    mounts = [Mount("volume", name, folder, read_only=False) for name, folder in volumes.items()]
+    owned = [folder for name, folder in volumes.items() if name != _KEYS]
+    return preparing(shared, files, owned, mounts, default="admin")
 
 
 def _dcgm(shared: Shared) -> Container:

@@ -75,6 +75,15 @@ class Shared:
     def env_mount(self) -> Mount:
         return Mount("bind", str(self.names.layout.env_file), ENV_FILE)
 
+    def secrets(self, *names: str) -> tuple[Mount, ...]:
+        """The folders of those secrets that are files of their own: a new one is a new file."""
+        found = {name: self.names.secret_file(name) for name in names}
+        return tuple(
+            Mount("bind", str(file[0].parent), file[1].rpartition("/")[0])
+            for file in found.values()
+            if file is not None
+        )
+
     def rendered(self, folder: str, target: str) -> Mount:
         """A folder of rendered files: a file that is replaced in it is seen inside."""
         return Mount("bind", str(self.names.layout.rendered / folder), target)

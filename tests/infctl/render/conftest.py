@@ -12,6 +12,7 @@ from infctl.gpus import Gpu, for_profile
 from infctl.host import Host
 from infctl.models.source import for_profile as for_models
 from infctl.plan import plan
+from infctl.profile.documented import documented
 from infctl.profile.loading import LoadedProfile, load
 from infctl.render import RenderedFile, render
 from infctl.stack import Layout, Stack
@@ -55,7 +56,8 @@ def render_profile(*profiles: Path) -> Rendered:
     made = plan(loaded.profile, there, facts, where=loaded.where)
     stack = build(loaded.profile, made, layout, HOST, secrets=SECRETS, where=loaded.where)
     http3 = serves_http3(loaded.profile, HOST)
-    files = render(stack, loaded.profile, layout, http3=http3, where=loaded.where)
+    said = documented(loaded)
+    files = render(stack, loaded.profile, layout, http3=http3, variables=said, where=loaded.where)
     return Rendered(loaded, stack, files)
 
 
