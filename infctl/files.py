@@ -22,7 +22,7 @@ from dataclasses import replace as changed
 from pathlib import Path
 from typing import Literal, Protocol
 
-from infctl.atomic import cannot, replace
+from infctl.atomic import cannot, make_folder, replace
 from infctl.errors import EngineError, Problem
 from infctl.stack import Stack
 
@@ -101,7 +101,7 @@ def write(
             target.unlink(missing_ok=True)
         elif change.kind != "same":
             file = wanted[change.path]
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(target.parent, folder)
             replace(target, file.text.encode(), mode=file.mode)
     if remembered != known:
         _remember(book, remembered)
@@ -124,7 +124,7 @@ def snapshot(files: Iterable[File], folder: Path, book: Path) -> Callable[[], No
             if old is None:
                 path.unlink(missing_ok=True)
             elif old != now:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_folder(path.parent, folder)
                 replace(path, old[0], mode=old[1])
 
     return put_back

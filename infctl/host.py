@@ -45,12 +45,12 @@ def look(
         is_root=hasattr(os, "geteuid") and os.geteuid() == 0,
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         env=dict(os.environ if env is None else env),
-        owner=(folder and _owner(folder)) or (0, 0),
-        owners={path: owner for path in files if (owner := _owner(Path(path))) is not None},
+        owner=(folder and owner_of(folder)) or (0, 0),
+        owners={path: owner for path in files if (owner := owner_of(Path(path))) is not None},
     )
 
 
-def _owner(path: Path) -> tuple[int, int] | None:
+def owner_of(path: Path) -> tuple[int, int] | None:
     """None: it is not there, or its folder is closed to us."""
     try:
         found = path.stat()

@@ -114,8 +114,18 @@ def _plan(
 def certificate(loaded: LoadedProfile, layout: Layout) -> str:
     """Make the edge's self-signed certificate where it is needed, or check the one that is named.
 
+    Of containers, all that they mount is made ready (see `mounts`).
+
     Answers with what was made, in words; empty: nothing. Raises ProfileError, EngineError.
     """
+    from infctl.cli import mounts
+
+    made = _certificate(loaded, layout)
+    mounts.make_ready(loaded.profile, layout)
+    return made
+
+
+def _certificate(loaded: LoadedProfile, layout: Layout) -> str:
     from infctl import tls
     from infctl.stack.names import Names
 

@@ -36,10 +36,7 @@ class Shared:
     @property
     def user(self) -> str:
         """Non-root, and the one who can read the files that are mounted."""
-        written = self.profile.hardening.user
-        if written is not None:
-            return written if ":" in written else f"{written}:{written}"
-        return own(self.host.owner) if self.host.owner[0] else own(NOBODY)
+        return own(user(self.profile, self.host.owner))
 
     @property
     def user_why(self) -> str:
@@ -87,6 +84,14 @@ class Shared:
     def rendered(self, folder: str, target: str) -> Mount:
         """A folder of rendered files: a file that is replaced in it is seen inside."""
         return Mount("bind", str(self.names.layout.rendered / folder), target)
+
+
+def user(profile: Profile, owner: tuple[int, int]) -> tuple[int, int]:
+    """As whom containers run. `owner`: of the profile's folder."""
+    if profile.hardening.user is not None:
+        uid, _, gid = profile.hardening.user.partition(":")
+        return int(uid), int(gid or uid)
+    return owner if owner[0] else NOBODY
 
 
 def own(ids: tuple[int, int]) -> str:
