@@ -62,6 +62,12 @@ class Client:
         request = b"GET %b HTTP/1.1\r\nhost: %b:%d\r\n%b\r\n" % (path, host, backend.port, self._key)
         return await self._pool(backend).send(request)
 
+    def drop_idle(self, backend: Backend) -> None:
+        """Kept connections lead to the server that was there when they were made."""
+        pool = self._pools.get((backend.host, backend.port))
+        while pool is not None and pool.drop_idle():
+            pass
+
     async def forget(self, backend: Backend) -> None:
         """A backend that is gone from the configuration and has nothing in flight."""
         self._heads.clear()

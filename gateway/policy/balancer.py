@@ -1,7 +1,7 @@
 """Which backend takes a call: the one with the least in flight. It owns the counts. No clock, no I/O.
 
 Rule 1: a count goes up in `choose` and down in `release`, once each, whatever happens between.
-Rule 2: counts belong to a backend (id and url); a new configuration keeps those it knows.
+Rule 2: counts belong to a backend (id and url), a drain to its id; a new configuration keeps both.
 Rule 3: ties go round, so that idle replicas share the work.
 """
 
@@ -65,6 +65,7 @@ class Balancer:
     def configure(self, models: Iterable[Model], now: float) -> tuple[Backend, ...]:
         """Takes over a configuration. Returns the backends that are gone; their requests may still run."""
         known = {(backend.id, backend.url): backend for backend in self.backends()}
+        drained = {backend.id for backend in known.values() if backend.drained}
         self._models = {}
         for model in models:
             group = self._models[model.name] = []
@@ -72,6 +73,7 @@ class Balancer:
                 backend = known.pop((wanted.id, wanted.url), None)
                 if backend is None:
                     backend = Backend(wanted.id, wanted.url, model.name, now)
+                    backend.drained = wanted.id in drained
                 backend.model = model.name
                 group.append(backend)
         return tuple(known.values())
