@@ -18,7 +18,7 @@ from infctl.render.errors_json import error_pages
 from infctl.render.files import RenderedFile, header
 from infctl.render.templates import fill
 from infctl.stack import Layout
-from infctl.stack.names import CONTAINER_PORT, EDGE_HEALTH, Names, authority
+from infctl.stack.names import CONTAINER_PORT, EDGE_HEALTH, EDGE_KEPT_S, EDGE_LOOKS_UP_S, Names, authority
 
 _SAFE = re.compile(r'[^\x00-\x1f\x7f"$\\]{1,4096}')
 """Between double quotes, nginx gives a meaning to these only."""
@@ -148,6 +148,8 @@ def _values(profile: Profile, layout: Layout, http3: bool, check: _Checker) -> d
         "header_timeout": _ms(timeouts.header),
         "body_timeout": _ms(timeouts.body_idle),
         "keep_alive": _ms(timeouts.keep_alive),
+        "kept": _ms(EDGE_KEPT_S),
+        "looks_up": _ms(EDGE_LOOKS_UP_S),
         "send_timeout": _ms(timeouts.stream_idle),
         # Longer than the gateway's own, so that the gateway is the one who answers 504, with its reason.
         "read_timeout": _ms(timeouts.total + 30),

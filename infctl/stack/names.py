@@ -22,6 +22,10 @@ EDGE_HOST = "inference-nginx"
 """Their containers, and how they call each other."""
 EDGE_HEALTH = "/-/edge"
 """nginx answers this itself, whatever the gateway does."""
+EDGE_KEPT_S = 6
+"""For so long after a reload nginx's old workers still answer on connections that clients keep."""
+EDGE_LOOKS_UP_S = 5
+"""How often nginx asks Docker for the gateway's address."""
 
 # Folders inside the containers.
 ETC_GATEWAY = "/etc/infctl"
