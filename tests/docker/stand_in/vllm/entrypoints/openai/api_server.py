@@ -9,6 +9,7 @@ What it does is set by variables of its environment, so that one image plays eve
     STAND_IN_DEAF=1         SIGTERM is not heard
     STAND_IN_SICK=1         it listens, and /health answers 503
     STAND_IN_WRONG=1        /health is well, and every completion is a 500
+    STAND_IN_MARK=FILE      `begin NAME` and `end NAME` of each load are appended to it
 
 Arguments that vLLM does not have are refused in its words. Standard library only.
 """
@@ -90,6 +91,12 @@ def say(what: str, level: str = "INFO", who: str = "APIServer") -> None:
     for line in what.splitlines():
         sys.stdout.write(f"({who} pid={os.getpid()}) {level} {stamp} [api_server.py:1] {line}\n")
     sys.stdout.flush()
+
+
+def mark(what: str, args: argparse.Namespace) -> None:
+    if file := os.environ.get("STAND_IN_MARK"):
+        with open(file, "a", encoding="utf-8") as marks:  # noqa: PTH123
+            marks.write(f"{what} {args.served_model_name}\n")
 
 
 class Engine:
@@ -334,6 +341,7 @@ async def main(args: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
     say(f"Initializing a V1 LLM engine (v{vllm.__version__}) with model={args.model!r}", who="EngineCore")
+    mark("begin", args)
     load_s = 86_400.0 if os.environ.get("STAND_IN_HANG") else setting("LOAD_S", 0.3)
     try:
         await asyncio.wait_for(stopped.wait(), load_s)
@@ -358,6 +366,7 @@ async def main(args: argparse.Namespace) -> int:
         await Connection(engine, reader, writer).serve()
         open_now.discard(task)
 
+    mark("end", args)
     server = await asyncio.start_server(accept, args.host, args.port, limit=2**20)
     say(f"Starting vLLM server on http://{args.host}:{args.port}")
     await stopped.wait()
