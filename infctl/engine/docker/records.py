@@ -32,7 +32,7 @@ class Records:
         self._layout = layout
 
     def make_folders(self) -> None:
-        for folder in (self._layout.home.parent, self._layout.home, self._layout.state):
+        for folder in (self._layout.home, self._layout.state, self._layout.logs):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
