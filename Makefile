@@ -15,7 +15,7 @@ export TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format lock wheel bench-gateway proof-properties proof-kv-blocks setup setup-dev setup-local clean
+.PHONY: help up down test check format golden lock wheel bench-gateway proof-properties proof-compose proof-kv-blocks setup setup-dev setup-local clean
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -25,10 +25,12 @@ help:
 	@echo "make test              set up everything and run the whole suite"
 	@echo "make check             formatting, lint, types, import rules"
 	@echo "make format            format, and fix what lint can fix"
+	@echo "make golden            render every profile anew into tests/golden/render, and show what changed"
 	@echo "make lock              resolve the dependencies again (needs uv)"
 	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
 	@echo "make bench-gateway     the gateway's cost a request beside nginx's"
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
+	@echo "make proof-compose     500 random profiles render and are taken by Compose, or are refused with the reason"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
@@ -52,6 +54,11 @@ format: setup-dev
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
+golden: setup-dev
+	@INFCTL_REFRESH_GOLDEN=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/infctl/render/test_golden.py
+	@git --no-pager diff --stat -- tests/golden/render
+	@git ls-files --others --exclude-standard -- tests/golden/render | sed 's/^/ new: /'
+
 lock: setup-dev
 	@$(BIN)/python scripts/lock.py
 
@@ -66,6 +73,9 @@ PROOF ?= 20
 proof-properties: setup-dev
 	@INFCTL_PROOF=$(PROOF) $(BIN)/python -m pytest -q -n 2 --timeout 1800 \
 	  $$(grep -rl --include='test_*.py' 'import examples' tests) $(ARGS)
+
+proof-compose: setup-dev
+	@$(BIN)/python -m tests.conformance.compose_proof $(ARGS)
 
 proof-kv-blocks: setup-dev setup-local
 	@$(BIN)/python -m pytest -v tests/e2e/proof_kv_blocks.py $(ARGS)
