@@ -108,6 +108,13 @@ def write(
     return done
 
 
+def unedited(folder: Path, book: Path) -> tuple[Path, ...]:
+    """The files that were written there and are still as they were written."""
+    known = _known(book)
+    texts = ((path, _text(folder / path)) for path in sorted(known))
+    return tuple(folder / path for path, text in texts if text is not None and _digest(text) in known[path])
+
+
 def snapshot(files: Iterable[File], folder: Path, book: Path) -> Callable[[], None]:
     """Remembers what `write` would touch, the book included; answers with what puts it back.
 

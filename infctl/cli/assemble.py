@@ -39,10 +39,11 @@ def assemble(
     running: Stack | None = None,
     *,
     sized: bool = True,
+    pinned: bool = True,
 ) -> Built:
     """`env`: `.env` with the process's environment over it. `running`: what runs now, which stays where it is
     as good as what would be planned without it. `sized` False: by count where that is enough,
-    for looking only.
+    for looking only. `pinned` False: images by their tags, whatever infctl.lock says of them.
 
     Raises ProfileError, PlanError.
     """
@@ -61,7 +62,7 @@ def assemble(
     plan, warnings = (counted, ()) if counted is not None else _plan(loaded, cards, env, running)
     # What infctl makes up itself is there by the time anything starts.
     secrets = {*secret_values(loaded, env), *generated_secrets(profile)}
-    digests = image_lock.read(loaded.base) if profile.runtime == "docker" else {}
+    digests = image_lock.read(loaded.base) if pinned and profile.runtime == "docker" else {}
     stack = build(profile, plan, layout, here, secrets=secrets, digests=digests, where=loaded.where)
     http3 = serves_http3(profile, here)
     said = documented(loaded)

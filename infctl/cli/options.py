@@ -29,11 +29,18 @@ def remember_files(files: list[Path] | None) -> None:
 def untangled(argv: Sequence[str]) -> list[str]:
     """`logs -f FILE.yaml`: of logs, -f follows, but before a YAML file it can only mean the profile."""
     args = list(argv)
-    if "logs" in args:
+    if "logs" in own(args):
         for place in range(args.index("logs") + 1, len(args) - 1):
             if args[place] == "-f" and args[place + 1].endswith((".yaml", ".yml")):
                 args[place] = "--file"
     return args
+
+
+def own(args: Sequence[str]) -> Sequence[str]:
+    """Those of infctl: what comes after `--`, or after the service of `exec`, is another command's."""
+    if "--" in args:
+        return args[: args.index("--")]
+    return args[: args.index("exec") + 2] if "exec" in args else args
 
 
 def profile_files(given: list[Path] | None) -> tuple[Path, ...]:

@@ -101,11 +101,11 @@ class Project(Remains):
 
     # What it asks for
 
-    def build(self) -> Built:
-        """Raises ProfileError or PlanError for what this machine cannot give."""
+    def build(self, *, pinned: bool = True) -> Built:
+        """Images as infctl.lock says, if `pinned`. Raises ProfileError, PlanError."""
         from infctl.cli.assemble import assemble
 
-        return assemble(self.loaded, self.layout, self.env, self.applied())
+        return assemble(self.loaded, self.layout, self.env, self.applied(), pinned=pinned)
 
     def want(self, built: Built) -> Wanted:
         """`built`, with all that is needed to apply it, and later to apply it again."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from infctl.api import Api
     from infctl.cli.wanted import Wanted
-    from infctl.engine.process import ProcessEngine as Engine
+    from infctl.engine.docker.engine import DockerEngine
+    from infctl.engine.protocol import Engine
     from infctl.history.applied import Reach
     from infctl.history.entry import Entry
     from infctl.history.store import Store
@@ -42,9 +43,22 @@ class Remains:
     @cached_property
     def engine(self) -> Engine:
         """Connects to nothing yet."""
+        if self.runtime == "docker":
+            from infctl.engine.docker.engine import DockerEngine
+
+            return DockerEngine(self.layout)
         from infctl.engine.process import ProcessEngine
 
         return ProcessEngine(self.layout)
+
+    @property
+    def docker(self) -> DockerEngine | None:
+        """The engine, where it is that one."""
+        if self.runtime != "docker":
+            return None
+        from infctl.engine.docker.engine import DockerEngine
+
+        return self.engine if isinstance(self.engine, DockerEngine) else None
 
     @cached_property
     def history(self) -> Store:
@@ -85,19 +99,28 @@ class Remains:
     # Its services
 
     def service_names(self) -> tuple[str, ...]:
-        """Applied services in order, then whatever else has a log."""
+        """Applied services in order, then whatever else has a container or a log."""
         stack = self.applied()
         running = [service.name for service in stack.services] if stack else []
-        return tuple(dict.fromkeys((*running, *self._logged())))
+        return tuple(dict.fromkeys((*running, *self._others())))
 
-    def _logged(self) -> list[str]:
+    def _others(self) -> list[str]:
         from infctl.engine.logs import service_logs
 
+        if self.docker is not None:
+            return [service.name for service in self.docker.observe().services]
         return service_logs(self.layout.logs, ())
+
+    def logged_names(self) -> tuple[str, ...]:
+        """With those that ran to their end and left no more than a log, such as `weights`."""
+        stack = self.applied()
+        projects = stack.projects if stack is not None else ()
+        ended = (container.service for project in projects for container in project.containers)
+        return tuple(dict.fromkeys((*self.service_names(), *ended)))
 
     def named(self, given: Iterable[str]) -> tuple[str, ...]:
         """Services as a person names them, by service or by container -> services. Raises UsageError."""
-        known = self.service_names()
+        known = self.logged_names()
         found = []
         for name in given:
             service = name if name in known else name.removeprefix("vllm-").removeprefix("inference-")
@@ -155,8 +178,13 @@ class Remains:
 
     def transport(self, reach: Reach) -> httpx.BaseTransport | None:
         """The way to the gateway where its address is none of this machine; None: it is one."""
-        del reach
-        return None
+        docker = self.docker
+        if docker is None or docker.client.is_local:
+            return None
+        from infctl.cli.inside import Transport
+        from infctl.stack.names import CONTAINER_PORT
+
+        return Transport(docker, {reach.gateway: f"http://127.0.0.1:{CONTAINER_PORT}"})
 
     def _unknown(self) -> UsageError:
         return UsageError(

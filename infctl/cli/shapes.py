@@ -242,6 +242,53 @@ HISTORY = {
         }
     ],
 }
+PULL = {
+    "name": "string",
+    "fetched": ["string: an image, a model"],
+    "locked": "object: image -> digest, as infctl.lock has it now",
+}
+IMAGES = {
+    "name": "string",
+    "images": [
+        {
+            "image": "string: repository:tag",
+            "services": ["string"],
+            "here": "boolean",
+            "id": "string",
+            "digest": "string?: null where it was built here",
+            "bytes": "integer?",
+            "age_s": "integer?: seconds since it was made",
+            "locked": "string?: the digest in infctl.lock",
+            "as_locked": "boolean?",
+        }
+    ],
+}
+UNLOCK = {
+    "name": "string",
+    "holder": "object?: {owner, host, pid}; null: nobody",
+    "since": "number?: seconds since the epoch",
+    "unlocked": "boolean",
+}
+DOCTOR = {
+    "name": "string",
+    "runtime": "string",
+    "healthy": "boolean: no failure",
+    "failures": "integer",
+    "warnings": "integer",
+    "findings": [
+        {
+            "check": "string",
+            "verdict": "string: ok, warning, failure, skipped",
+            "what": "string",
+            "why": "string",
+            "fix": "string",
+            "path": "string, such as edge/tls/certificate",
+            "file": "string?",
+            "line": "integer?",
+            "column": "integer?",
+        }
+    ],
+}
 DOWN = {"name": "string", "stopped": ["string"], "removed": ["string"]}
 RESTART = {"name": "string", "restarted": ["string"], "ready_s": "object: service -> seconds"}
 HEALTH = {
@@ -268,6 +315,7 @@ BY_COMMAND = {
     "size": SIZE,
     "render": RENDER,
     "diff": DIFF,
+    "pull": PULL,
     "up": UP,
     "scale": SCALE,
     "rollback": ROLLBACK,
@@ -275,6 +323,9 @@ BY_COMMAND = {
     "status": STATUS,
     "health": HEALTH,
     "logs": LOGS,
+    "images": IMAGES,
+    "unlock": UNLOCK,
+    "doctor": DOCTOR,
     "restart": RESTART,
     "down": DOWN,
     "version": VERSION,

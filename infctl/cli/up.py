@@ -97,7 +97,6 @@ def ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
     """Everything that can be refused before anything runs. Writes generated secrets to .env."""
     for text in project.warnings():
         console.warn(text)
-    _refuse_docker(project)
     _refuse_other_runtime(project)
     project = _with_secrets(project, dry_run=dry_run)
     built = project.build()
@@ -252,15 +251,6 @@ def _with_secrets(project: Project, *, dry_run: bool) -> Project:
     if missing:
         raise ProfileError(f"{len(missing)} secrets are missing", problems=missing)
     return project
-
-
-def _refuse_docker(project: Project) -> None:
-    if project.profile.runtime == "docker":
-        raise EngineError(
-            "this version of infctl runs `runtime: process` only, and the profile says `runtime: docker`",
-            hint="what works with it today: infctl validate, infctl render -o DIR\n"
-            "to run without Docker: runtime: process",
-        )
 
 
 def _refuse_other_runtime(project: Project) -> None:

@@ -30,6 +30,7 @@ from infctl.engine.docker import (
     logs,
     observe,
     observed,
+    one_shots,
     payload,
     reconcile,
 )
@@ -194,6 +195,17 @@ class DockerEngine:
     def pull(self, stack: Stack) -> Iterator[Event]:
         """Fetch and build all of them again."""
         yield from images.prepare(self.client, stack, again=True)
+
+    def fetch(self, stack: Stack) -> Iterator[Event]:
+        """Run the one-shots that fetch weights, to their end; nothing else is touched."""
+        part = one_shots.part_of(stack)
+        if not part.projects:
+            return
+        self._records.make_folders()
+        yield from self.prepare(part)
+        binds.check(self.client, part)
+        snapshot = self._look(part)
+        yield from self._carry(part, one_shots.plan_of(part, self._plan(part, snapshot), snapshot))
 
     def images(self, stack: Stack) -> tuple[images.ImageFact, ...]:
         return images.facts(self.client, stack)

@@ -314,12 +314,12 @@ def test_diff_tells_each_action_with_its_cause(run: Run, profile: Path, tmp_path
     assert not (tmp_path / ".env").exists()
 
 
-def test_up_refuses_docker_and_says_what_works(run: Run, profile: Path) -> None:
+def test_without_a_docker_engine_up_says_what_to_do(spawn: Run, profile: Path, tmp_path: Path) -> None:
     profile.write_text(profile.read_text().replace("runtime: process", "runtime: docker"))
-    done = run("up", "-y")
-    assert done.returncode == 5
-    assert "`runtime: process` only" in done.stderr
-    assert "infctl render" in done.stderr
+    done = spawn("up", "-y", env={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    assert done.returncode == 5, done.stderr
+    assert "there is no Docker engine here" in done.stderr
+    assert "`runtime: process`" in done.stderr
 
 
 def test_up_without_vllm_says_how_to_get_it_and_starts_nothing(
