@@ -160,6 +160,7 @@ class Carrier:
         self.hands.start(container_id)
         watch = self._watch(container, container_id, now)
         watch.restarts = None if again else 0
+        watch.patient = again is not None and again.status == "paused"
         return watch, project, container
 
     def _watch(self, container: Container, container_id: str, now: float) -> Watch:

@@ -38,6 +38,8 @@ class Watch:
     deadline: float
     to_its_end: bool = False
     """A one-shot: done is exit code 0."""
+    patient: bool = False
+    """It was paused: checks that failed meanwhile count until one passes, and that is waited for."""
     tries: int = 1
     restarts: int | None = None
     """When the watch began; None: not looked yet."""
@@ -67,7 +69,7 @@ class Watch:
         health = (state.get("Health") or {}).get("Status", "")
         if status == "running" and not self.to_its_end and health in ("", "healthy", "none"):
             return Event(self.service, "ready", elapsed_s=now - self.begun)
-        if health == "unhealthy":
+        if health == "unhealthy" and not self.patient:
             raise Failed(self.container_id, name, f"its health check fails: {last_check(state)}")
         if now > self.deadline:
             raise Failed(self.container_id, name, f"not within {self.deadline - self.begun:.0f} s")

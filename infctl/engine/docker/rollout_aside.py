@@ -1,0 +1,200 @@
+"""One container replaced where there is no room for two: the old one is set aside, stopped, until the new one works.
+
+Takes up what a killed run left: `rollout_places` says from the containers that are there what comes next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from infctl.engine.docker import rollout_places as places
+from infctl.engine.docker import telling
+from infctl.engine.docker.hands import Hands
+from infctl.engine.docker.rollout_care import Care
+from infctl.engine.docker.rollout_places import Place, Stand, Step
+from infctl.engine.docker.swap import NEXT, OLD
+from infctl.engine.docker.watch import Failed
+from infctl.engine.model import Event
+from infctl.errors import EngineError, InfctlError
+from infctl.stack.containers import Container, Project
+
+END_NEW_S = 10.0
+"""For a new container that failed."""
+PLACES_MAX = 4
+"""A killed run is behind us after so many rounds, or somebody else is at work."""
+
+
+@dataclass(slots=True)
+class Aside:
+    """`container` None: only what a killed run left is finished or undone."""
+
+    hands: Hands
+    service: str
+    name: str
+    care: Care
+    start_s: float
+    project: Project | None = None
+    container: Container | None = None
+    number: int = 1
+    was_ready: bool = True
+    """The old one. If it was not, nobody waits for it to be ready again."""
+    _begun: float = field(default=0.0, init=False)
+
+    def run(self) -> Iterator[Event]:
+        """At the end the new one runs under the name, and has shown that it works.
+
+        Raises what went wrong, after the old one runs again.
+        """
+        self._begun = time.monotonic()
+        yield from self.care.may_go()
+        yield from self._on(self.place())
+        yield Event(self.service, "ready", elapsed_s=time.monotonic() - self._begun)
+
+    def recover(self, *, back: bool = False) -> Iterator[Event]:
+        """Finish or undo what a killed run left. `back`: undo it in any case."""
+        self._begun = time.monotonic()
+        for _ in range(PLACES_MAX):
+            if self.stand().is_clear:
+                return
+            here = self.place()
+            if places.leads_on(here) and not (back and here != "orphan"):
+                yield Event(self.service, "note", f"an interrupted replace of {self.name} is finished")
+                yield from self._on(here)
+            else:
+                yield Event(self.service, "note", f"an interrupted replace of {self.name} is undone")
+                yield from self._raised(self._back(here))
+        raise EngineError(
+            f"{self.name} could not be put right after an interrupted replace",
+            hint=f"`docker ps -a --filter name={self.name}` shows what is left; remove what ends in {NEXT} or {OLD}",
+        )
+
+    def stand(self) -> Stand:
+        return Stand(*(self._status(name) for name in self._names))
+
+    def place(self) -> Place:
+        return places.place(self.stand())
+
+    # -- on and back -------------------------------------------------------------------------------
+
+    def _on(self, here: Place) -> Iterator[Event]:
+        try:
+            for step in places.on(here):
+                yield from self._do(step)
+        except Exception as error:
+            told = self._told(error)
+            yield Event(self.service, "failed", told.message)
+            problems = yield from self._back(self.place())
+            raise _with(told, problems, self.place(), self.name) from error
+        except BaseException:  # Ctrl-C, or nobody reads on
+            self._hurry()
+            raise
+
+    def _back(self, here: Place) -> Iterator[Event]:
+        """Every step is tried, whatever the one before did; gives what went wrong."""
+        problems: list[InfctlError] = []
+        if here in ("stopped", "aside", "swapped", "started"):
+            yield Event(self.service, "note", f"{self.name}: the one before comes back")
+        for step in places.back(here):
+            if step == "wait" and not self.was_ready:
+                continue
+            try:
+                yield from self._do(step, on=False)
+            except InfctlError as error:
+                problems.append(error)
+        return problems
+
+    def _raised(self, steps: Iterator[Event]) -> Iterator[Event]:
+        problems = yield from steps  # type: ignore[misc]
+        if problems:
+            raise problems[0]
+
+    def _hurry(self) -> None:
+        for step in places.hurry(self.place()):
+            try:
+                for _ in self._do(step, on=False, wait=False):
+                    pass
+            except InfctlError:
+                continue  # what is left is taken up by the next run
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def _do(self, step: Step, *, on: bool = True, wait: bool = True) -> Iterator[Event]:
+        hands, (main, next_, old) = self.hands, self._names
+        if step == "create":
+            self._create(next_)
+        elif step == "drain":
+            yield from self.care.drain()
+        elif step in ("stop", "end new"):
+            self._stop(main, new=step == "end new")
+            yield Event(self.service, "stopped")
+        elif step == "set aside":
+            hands.rename(main, old)
+        elif step == "step aside":
+            hands.rename(main, next_)
+        elif step == "take over":
+            hands.rename(next_, main)
+        elif step == "come back":
+            hands.rename(old, main)
+        elif step == "start":
+            hands.start(main)
+            yield Event(self.service, "started")
+        elif step == "wait":
+            yield from self._wait(main)
+        elif step == "ask":
+            self.care.prove(self._id(main))
+        elif step == "undrain":
+            self.care.undrain(wait=on and wait)
+        else:
+            gone = hands.find(old if step == "forget" else next_)
+            if gone is not None:
+                hands.remove(gone, force=True)
+
+    def _create(self, name: str) -> None:
+        if self.project is None or self.container is None:
+            raise EngineError(f"{self.name} cannot be replaced: it is not known by what")
+        self.hands.create(self.project, self.container, name=name, number=self.number)
+
+    def _stop(self, name: str, *, new: bool) -> None:
+        own_s = self.hands.inspect(name)["Config"].get("StopTimeout")
+        allowed_s = self.care.stop_s(float(10 if own_s is None else own_s))
+        self.hands.stop(name, min(allowed_s, END_NEW_S) if new else allowed_s)
+
+    def _wait(self, name: str) -> Iterator[Event]:
+        """Ready is told once, at the end of all."""
+        for event in self.hands.wait_healthy(self._id(name), self.service, time.monotonic() + self.start_s):
+            if event.kind != "ready":
+                yield event
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    @property
+    def _names(self) -> tuple[str, str, str]:
+        return self.name, f"{self.name}{NEXT}", f"{self.name}{OLD}"
+
+    def _id(self, name: str) -> str:
+        return str(self.hands.inspect(name)["Id"])
+
+    def _status(self, name: str) -> str:
+        there = self.hands.find(name)
+        return "" if there is None else str(self.hands.inspect(there)["State"]["Status"])
+
+    def _told(self, error: Exception) -> InfctlError:
+        """While the new one is still there: its log goes with it."""
+        if isinstance(error, Failed):
+            return telling.failure(self.hands, error, self.service)
+        if not isinstance(error, InfctlError):
+            return EngineError(f"{self.service} could not be replaced: {error!r}")
+        if not error.log and places.leads_on(self.place()):
+            error.log = tuple(self.hands.logs(self.name, 20))
+        return error
+
+
+def _with(told: InfctlError, problems: list[InfctlError], here: Place, name: str) -> InfctlError:
+    """What failed, and what became of the one before."""
+    if problems:
+        told.message += f"; and {name} did not come back as it was: {problems[0].message}"
+    elif here == "untouched":
+        told.message += f"; {name} runs as it did before"
+    return told
