@@ -21,7 +21,7 @@ WIDTH = 112
 """Characters of a line, its comment included. What is one word may be longer."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./@=-]*(:[A-Za-z0-9_./@-]+)*")
-_NUMBERS = re.compile(r"[-+.]?[0-9].*")
+_NUMBERS = re.compile(r"[-+.]?[0-9].*|[-+]?\.(inf|nan)", re.IGNORECASE)
 _UNITS = re.compile(r"[0-9]+(s|b|kb|mb|gb)")
 """Begins like a number and is none."""
 _WORDS = frozenset(
@@ -71,7 +71,7 @@ class Merged:
 
 
 def dump(entries: Iterable[Entry], comment: Sequence[str] = ()) -> str:
-    lines = [f"# {line}".rstrip() for line in comment]
+    lines = [f"# {_one_line(line)}".rstrip() for line in comment]
     lines += _block(entries, "")
     return "\n".join(lines) + "\n"
 

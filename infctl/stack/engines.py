@@ -183,7 +183,7 @@ def _card(index: int, name: str, uuid: str) -> str:
 def weights(shared: Shared) -> Container | None:
     """Fetches what the engines then load without a way out. None: there is nothing to fetch."""
     profile = shared.profile
-    wanted = tuple(dict.fromkeys(repos(shared)))
+    wanted = fetched(shared)
     if not wanted or not profile.engines.offline:
         return None
     cache = shared.names.hub_cache
@@ -213,11 +213,13 @@ def weights(shared: Shared) -> Container | None:
     )
 
 
-def repos(shared: Shared) -> Iterator[str]:
-    """`org/name@revision` of every repository that an engine loads."""
-    for model in shared.profile.models.values():
-        source = model.source
-        if source.hub is not None:
-            yield f"{source.hub}@{source.revision}" if source.revision else source.hub
-        if model.tokenizer is not None:
-            yield model.tokenizer
+def fetched(shared: Shared) -> tuple[str, ...]:
+    """Arguments of weights.py: each repository that engines load, once; `org/name@revision`."""
+    models = shared.profile.models.values()
+    tokenizers = dict.fromkeys(model.tokenizer for model in models if model.tokenizer is not None)
+    hub = dict.fromkeys(
+        f"{model.source.hub}@{model.source.revision}" if model.source.revision else model.source.hub
+        for model in models
+        if model.source.hub is not None
+    )
+    return (*(word for one in tokenizers for word in ("--tokenizer", one)), *hub)

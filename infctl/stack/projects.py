@@ -10,7 +10,7 @@ from infctl.plan import Plan
 from infctl.profile.schema import Profile
 from infctl.stack import Stack
 from infctl.stack.containers import Container, Network, Project, Volume
-from infctl.stack.engines import EGRESS, engines, repos, weights
+from infctl.stack.engines import EGRESS, engines, fetched, weights
 from infctl.stack.front import edge, gateway, prepare
 from infctl.stack.names import Names
 from infctl.stack.observers import observers
@@ -38,7 +38,7 @@ def projects(
 
 def _main(shared: Shared) -> Project:
     profile = shared.profile
-    hub = any(repos(shared))
+    hub = bool(fetched(shared))
     fetching = weights(shared)
     found = [
         prepare(shared, hub=hub),

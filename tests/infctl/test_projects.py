@@ -267,8 +267,9 @@ def test_weights_are_fetched_once_each_at_their_revision() -> None:
         "/cache/hf",
         "--token-file",
         "/run/infctl/hub/token",
-        "a/b@abc",
+        "--tokenizer",
         "c/d",
+        "a/b@abc",
         "a/b",
     )
     assert (one.restart, one.one_shot, one.image) == ("no", True, "vllm/vllm-openai:v0.32.0")
