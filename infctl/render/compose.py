@@ -93,7 +93,7 @@ def _denied(one: Container) -> Iterator[tuple[str, Any]]:
     yield "read_only", one.read_only
     yield "cap_drop", one.cap_drop
     yield "security_opt", one.security_opt
-    yield "pids_limit", one.pids_limit
+    yield "pids_limit", -1 if one.pids_limit is None else one.pids_limit
     options = {"max-size": str(one.log_max_bytes), "max-file": str(one.log_keep)}
     yield "logging", {"driver": "json-file", "options": options}
 
