@@ -67,7 +67,10 @@ def _expand(text: str, env: Mapping[str, str], env_file: str, depth: int) -> str
 def names(text: str) -> Iterator[tuple[str, str]]:
     """(variable, what stands for it where it is not set) of each `${...}`, those in defaults too."""
     at = 0
-    while (start := text.find("${", at)) >= 0:
+    while (start := text.find("$", at)) >= 0:
+        if not text.startswith("${", start):
+            at = start + 2
+            continue
         end = _close(text, start)
         inside = text[start + 2 : end] if end >= 0 else ""
         name = _NAME.match(inside)
