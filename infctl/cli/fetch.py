@@ -20,6 +20,11 @@ from typing import Any
 BODY_BYTES_MAX = 8 * 1024 * 1024
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def rounds(job: dict[str, Any]) -> dict[str, Any]:
     """Every page once a round, all pages of a round at the same time."""
     found: list[dict[str, Any]] = []
@@ -55,8 +60,8 @@ def _ask(ask: dict[str, Any], keep: str) -> dict[str, Any]:
         headers=ask.get("headers") or {},
         method=ask.get("method", "GET"),
     )
-    # A proxy named in the environment is for the outside world.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # A proxy named in the environment is for the outside world, and no answer sends us elsewhere with a key.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
     try:
         with opener.open(request, timeout=float(ask.get("timeout_s", 5.0))) as answer:
             return _answer(answer.status, answer.read(BODY_BYTES_MAX + 1), keep)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infctl.cli import console
 from infctl.errors import UsageError
@@ -191,6 +191,16 @@ class Remains:
             f"nothing is known of {self.name}: nothing was applied here yet",
             hint="infctl validate says what is wrong with the profile",
         )
+
+    def ask(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Engines' pages (see `fetch`), where their addresses are known. Raises EngineError."""
+        if self.docker is None:
+            from infctl.cli import fetch
+
+            return fetch.rounds(job)
+        from infctl.cli import inside
+
+        return inside.rounds(self.docker, job)
 
     def wanted(self, entry: Entry) -> Wanted:
         """What an entry of the history applied, to apply it again."""

@@ -196,22 +196,30 @@ STATUS = {
     "services": [
         {
             "name": "string",
-            "role": "string: engine, gateway, edge",
+            "role": "string: engine, gateway, edge, monitoring; prepare, weights where they failed",
             "models": ["string"],
-            "state": "string: ready, loading, waiting, backoff, failed, stopped, stopping, "
+            "state": "string: ready, loading, waiting, unhealthy, backoff, failed, stopped, stopping, "
             "down, drained, draining",
             "pid": "integer?",
             "device": "string: CPU, or the GPU's number",
-            "memory_bytes": "integer?",
+            "memory_bytes": "integer?: of its GPUs where their driver says, else main memory",
             "in_flight": "integer?",
             "requests": "integer?",
             "errors": "integer?",
             "restarts": "integer",
             "started_at": "number?: seconds since the epoch",
             "why": "string",
+            "container": "string: empty for a process",
+            "image": "string: empty for a process",
+            "memory_of": "string: gpu, main; empty: memory_bytes is not known",
+            "planned_bytes": "integer?: of the same memory, as it was planned",
+            "kv_use": "number?: 0 to 1",
+            "waiting": "integer?: requests in the engine's own queue",
+            "tokens_per_s": "number?: generated; null in the first look of --watch",
         }
     ],
     "warnings": ["string"],
+    "notes": ["string: what the engine found odd"],
 }
 UP = {
     "name": "string",

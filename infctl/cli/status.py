@@ -11,10 +11,9 @@ import typer
 
 from infctl.cli import console
 from infctl.cli.options import Files, Json
-from infctl.errors import GatewayError, UsageError
+from infctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from infctl.api import Health
     from infctl.cli.facts import PlatformFacts
     from infctl.cli.remains import Remains
 
@@ -30,7 +29,8 @@ def status(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Show each service: state, process, memory, requests, errors, restarts, and why it is not ready.
+    """Show each service: state, process or container, memory used and planned, KV cache in use, requests,
+    tokens a second, errors, restarts, and why it is not ready.
 
     It is a report, so the exit code is 0 whatever it says; `infctl health` gives a verdict.
     With --json and --watch: one object a line, every second.
@@ -46,13 +46,16 @@ def status(
 
     project = open_project(files)
     if not watch:
-        facts = collect(project)
+        facts = collect(project, rates=True)
         show(facts, json_output=json_output)
         if not facts.supervised:
             tell_neighbours(project)
     elif json_output:
+        from infctl.cli.look import Looking
+
+        looking = Looking(project)
         while True:
-            console.data(collect(project).as_data(), indent=None)
+            console.data(looking.look().as_data(), indent=None)
             time.sleep(_WATCH_S)
     elif console.is_tty(sys.stdout):
         _watch(project)
@@ -62,29 +65,11 @@ def status(
         )
 
 
-def collect(remains: Remains) -> PlatformFacts:
-    """One look at the supervisor, the gateway and /proc. Never raises for something that is merely down."""
-    from infctl.cli import facts, processes
+def collect(remains: Remains, *, rates: bool = False) -> PlatformFacts:
+    """One look. `rates`: with the tokens a second, which take half a second to count."""
+    from infctl.cli.look import Looking
 
-    stack = remains.stack()
-    reach = remains.reach(stack)
-    observed = remains.engine.observe()
-    asked: Health | str
-    try:
-        with remains.api(reach) as api:
-            asked = api.health()
-    except GatewayError as error:
-        asked = error.message
-    return facts.merge(
-        stack,
-        observed,
-        asked,
-        gateway_url=reach.gateway,
-        running=processes.table(),
-        supervisors=remains.supervisor_pids(),
-        warnings=remains.warnings(),
-        now=time.time(),
-    )
+    return Looking(remains, rates=rates).look()
 
 
 def show(facts: PlatformFacts, *, json_output: bool) -> None:
@@ -109,10 +94,13 @@ def _watch(project: Remains) -> None:
 
     from infctl.cli import status_screen
     from infctl.cli.keys import Keys
+    from infctl.cli.look import Looking
+
+    looking = Looking(project)
 
     def screen() -> Text:
         width, height = shutil.get_terminal_size()
-        rows = status_screen.lines(collect(project), width, console.styled)
+        rows = status_screen.lines(looking.look(), width, console.styled)
         rows = [*rows[: height - 2], "", console.styled("q ends", "dim")]
         return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
 

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from infctl.cli.assemble import Built
     from infctl.cli.change import Look
     from infctl.cli.gate import Answer
+    from infctl.cli.measure import Way
     from infctl.cli.project import Project
     from infctl.cli.remains import Remains
     from infctl.cli.saved import Saved
     from infctl.cli.wanted import Wanted
     from infctl.engine.model import Action
     from infctl.stack import Stack
+
+_LINES = 2000
+"""Of an engine's log, for what it measured when it started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +317,7 @@ def _measure(project: Project, built: Built, actions: Sequence[Action]) -> tuple
             project.want(built).secrets(),
             started=started,
             now=time.time(),
+            way=_way(project),
         )
     except Exception as error:  # noqa: BLE001 - a fault of ours is not worth a platform that answers
         console.warn(f"what the engines measured could not be read: {error!r}")
@@ -320,6 +325,15 @@ def _measure(project: Project, built: Built, actions: Sequence[Action]) -> tuple
     for text in learned.warnings:
         console.warn(text)
     return learned.starts
+
+
+def _way(project: Project) -> Way:
+    from infctl.cli import measure
+
+    docker = project.docker
+    if docker is None:
+        return measure.here(project.layout)
+    return measure.Way(project.ask, lambda name: [line.text for line in docker.logs((name,), lines=_LINES)])
 
 
 def _since(begun: float) -> str:
