@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infctl.engine.cause_table import CAUSES
@@ -32,6 +32,8 @@ class Finding:
     lasting: bool
     line: str
     """The line that told."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What the line said: the groups of the cause's pattern, and what was computed of them."""
 
 
 KILLED = Finding(
@@ -55,7 +57,8 @@ def find(lines: Sequence[str], last_exit: str = "") -> Finding | None:
         if cause.compute is not None:
             words |= cause.compute(words)
         line = lines[text[: match.start()].count("\n")]
-        return Finding(cause.key, cause.why.format(**words), cause.do.format(**words), cause.lasting, line)
+        why, do = cause.why.format(**words), cause.do.format(**words)
+        return Finding(cause.key, why, do, cause.lasting, line, words)
     return KILLED if "SIGKILL" in last_exit else None
 
 
