@@ -9,6 +9,7 @@ from typing import Literal
 
 from infctl.doctor.case import Case
 from infctl.doctor.finding import Finding, failure, of_problem, skipped, warning
+from infctl.doctor.places import place
 from infctl.errors import InfctlError
 from infctl.in_time import asked
 
@@ -93,4 +94,4 @@ def of_error(error: InfctlError) -> tuple[Finding, ...]:
 def _placed(finding: Finding, case: Case) -> Finding:
     if finding.where is not None or not finding.path or case.loaded is None:
         return finding
-    return replace(finding, where=case.loaded.where(finding.path))
+    return replace(finding, where=place(case.loaded, finding.path))
