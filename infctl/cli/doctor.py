@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infctl.cli import console
-from infctl.cli.options import Files, Json
+from infctl.cli import console, options
+from infctl.cli.options import Files, Json, complete_service
 from infctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def doctor(
       infctl doctor --offline --json
     """
     if ctx.invoked_subcommand is not None:
+        options.remember_files(files)
         return 0
     from infctl.doctor.checks import CHECKS
 
@@ -86,6 +87,39 @@ def security(
     from infctl.doctor.security import CHECKS
 
     return _run(CHECKS, files, only, listed=listed, offline=True, json_output=json_output)
+
+
+@app.command()
+def logs(
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", help="As in infctl status", autocompletion=complete_service)
+    ],
+    *,
+    files: Files = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="This log instead of the service's; -: stdin")
+    ] = None,
+    json_output: Json = False,
+) -> int:
+    """Explain why a service did not start: the cause, the place in the profile, a value that fits.
+
+    The log's last start is read. What is proposed was planned before, with the memory that this start
+    measured. Exit code 8: a cause was found.
+
+    \b
+    Examples:
+      infctl doctor logs chat0
+      docker logs vllm-chat0 2>&1 | infctl doctor logs chat0 --log -
+    """
+    from infctl.cli import doctor_logs
+
+    found = doctor_logs.explained(files, service, log)
+    if json_output:
+        console.data(doctor_logs.as_data(found))
+    else:
+        for line in doctor_logs.lines(found, console.styled):
+            console.fact(line)
+    return FOUND if found.key else 0
 
 
 def _run(

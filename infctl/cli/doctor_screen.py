@@ -68,9 +68,9 @@ class Screen:
             told += self._part("why", finding.why, inner, "dim")
         for line in finding.fix.splitlines():
             told += self._part("fix", line, inner, "hint")
-        if finding.where is not None:
-            path = f"  {finding.path}" if finding.path else ""
-            told.append(f"{' ' * inner}{self._paint('at ', 'dim')} {finding.where}{path}")
+        if finding.where is not None or finding.path:
+            place = f"{finding.where}  {finding.path}" if finding.where else f"{finding.path} (not written)"
+            told.append(f"{' ' * inner}{self._paint('at ', 'dim')} {place.rstrip()}")
         return told
 
     def _part(self, label: str, text: str, indent: int, style: str) -> list[str]:
