@@ -97,6 +97,12 @@ def stand_in_image(docker_host: DockerHost) -> str:
 
 
 @pytest.fixture(scope="session")
+def gateway_image(docker_host: DockerHost) -> str:
+    """The product's own, from gateway/Dockerfile."""
+    return made(docker_host.images.gateway)
+
+
+@pytest.fixture(scope="session")
 def nginx_image(docker_host: DockerHost) -> str:
     """The edge: nginx 1.31."""
     return made(docker_host.images.nginx)

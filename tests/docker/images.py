@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,14 +18,17 @@ from pathlib import Path
 
 import docker
 
+import infctl
 from infctl.host import find_nginx
+from infctl.render import gateway_image
 from tests.docker.engine import alone, cache
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
-PACKAGES = "python3,python3-venv,ca-certificates"
+PACKAGES = "python3,python3-venv,ca-certificates,curl"
+"""curl: the public image of nginx has it, and its health check asks with it."""
 PYTHON = "3.11"
 """Of that suite."""
 BUILD_S = 900
@@ -55,6 +59,25 @@ class Images:
         lines = ["ENV PYTHONPATH=/opt/stand-in PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1"]
         lines += [f"ENV STAND_IN_{name}={quoted(value)}" for name, value in sorted(env.items())]
         return self._built("stand-in", base, files, "COPY opt /opt", *lines)
+
+    def gateway(self) -> str:
+        """The product's image, built from its rendered sources, without a network."""
+        sources = {file.path: file.text for file in gateway_image.files()}
+        folder = next(path for path in sources if path.endswith("/Dockerfile")).removesuffix("Dockerfile")
+        files = [(path.removeprefix(folder), text.encode(), 0o644) for path, text in sources.items()]
+        files += wheels(sources[f"{folder}requirements.txt"])
+        dockerfile = next(data for path, data, _ in files if path == "Dockerfile").decode()
+        inputs = [
+            self.base(),
+            infctl.__version__,
+            *(part for path, data, _ in sorted(files) for part in (path, data)),
+        ]
+        args = {"BASE": self.base(), "VERSION": infctl.__version__}
+        return self._once(
+            "gateway",
+            inputs,
+            lambda tag: self.build(tag, dockerfile, [f for f in files if f[0] != "Dockerfile"], args, "none"),
+        )
 
     def nginx(self) -> str:
         """The edge: nginx 1.31 as `nginx`, with the paths and the start of the public image."""
@@ -99,12 +122,17 @@ class Images:
 
     def _built(self, name: str, base: str, files: Iterable[File], *lines: str) -> str:
         files = sorted(files)
-        dockerfile = "\n".join([f"FROM {base}", f"LABEL {LABEL}={name}", *lines, ""])
+        dockerfile = "\n".join([f"FROM {base}", *lines, ""])
         inputs = [dockerfile, *(part for path, data, mode in files for part in (path, data, str(mode)))]
         return self._once(name, inputs, lambda tag: self.build(tag, dockerfile, files))
 
     def build(
-        self, tag: str, dockerfile: str, files: Iterable[File], args: Mapping[str, str] | None = None
+        self,
+        tag: str,
+        dockerfile: str,
+        files: Iterable[File],
+        args: Mapping[str, str] | None = None,
+        network: str = "default",
     ) -> None:
         context = io.BytesIO()
         with tarfile.open(fileobj=context, mode="w") as archive:
@@ -122,6 +150,8 @@ class Images:
                 forcerm=True,
                 timeout=BUILD_S,
                 buildargs=dict(args or {}),
+                network_mode=network,
+                labels={LABEL: tag},
             )
         except docker.errors.BuildError as error:
             said = "".join(str(line.get("stream") or line.get("error") or "") for line in error.build_log)
@@ -171,6 +201,24 @@ def below(folder: Path, target: str) -> list[File]:
     """Every file below a folder but what Python compiled."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return [(f"{target}/{path.relative_to(folder)}", path.read_bytes(), 0o644) for path in paths]
+
+
+def wheels(requirements: str) -> list[File]:
+    """Fetched by pip, and kept; for the base image's Python, which need not be this one."""
+    folder = cache() / f"wheels-{digest([requirements, PYTHON])}"
+    with alone("wheels"):
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            (part / "requirements.txt").write_text(requirements)
+            argv = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--require-hashes"]
+            argv += ["--only-binary", ":all:", "--python-version", PYTHON, "--dest", str(part)]
+            argv += ["-r", str(part / "requirements.txt")]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+            assert done.returncode == 0, done.stderr
+            part.rename(folder)
+    return [(f"wheels/{path.name}", path.read_bytes(), 0o644) for path in sorted(folder.glob("*.whl"))]
 
 
 def quoted(value: str) -> str:
