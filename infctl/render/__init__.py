@@ -13,7 +13,17 @@ from collections.abc import Iterator, Sequence
 from infctl.errors import Where, nowhere
 from infctl.profile.documented import Documented
 from infctl.profile.schema import Profile
-from infctl.render import compose, engine_files, env_example, gateway, grafana, nginx, prometheus, supervisor
+from infctl.render import (
+    compose,
+    engine_files,
+    env_example,
+    gateway,
+    gateway_image,
+    grafana,
+    nginx,
+    prometheus,
+    supervisor,
+)
 from infctl.render.files import RenderedFile
 from infctl.stack import Layout, Stack
 from infctl.stack.names import Names
@@ -57,6 +67,7 @@ def _composed(stack: Stack, profile: Profile) -> Iterator[RenderedFile]:
 
 
 def _mounted(stack: Stack, profile: Profile, layout: Layout) -> Iterator[RenderedFile]:
+    yield from gateway_image.files()
     yield from engine_files.rendered(profile.name, "start.py", "weights.py")
     watching = stack.projects[1] if len(stack.projects) > 1 else None
     if watching is None:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from infctl.errors import InternalError
 from infctl.render.files import RenderedFile
+from infctl.stack.front import IMAGE_FOLDER
 
-FOLDER = "gateway/image"
-"""The build context, below the folder of rendered files."""
 _OWN = "image"
 """In the package: what lies in the context beside the package itself."""
 _NOTE = "built into the gateway's image"
@@ -57,6 +56,6 @@ def _all(folder: Path) -> Iterator[Path]:
 
 def _file(path: Path, name: str) -> RenderedFile:
     try:
-        return RenderedFile(f"{FOLDER}/{name}", path.read_text(encoding="utf-8"), note=_NOTE)
+        return RenderedFile(f"{IMAGE_FOLDER}/{name}", path.read_text(encoding="utf-8"), note=_NOTE)
     except OSError as error:
         raise InternalError(f"{path} cannot be read: {error.strerror}", hint="install infctl again") from None

@@ -24,7 +24,7 @@ from infctl.stack.names import (
     WEIGHTS,
     Names,
 )
-from infctl.stack.shared import Shared, asks, own, seconds
+from infctl.stack.shared import Shared, asks, seconds
 
 ENGINE_KEYS = "engine-keys"
 ENGINE_CACHES = "vllm-cache"
@@ -187,7 +187,7 @@ def weights(shared: Shared) -> Container | None:
     if not wanted or not profile.engines.offline:
         return None
     cache = shared.names.hub_cache
-    owner = shared.host.owners.get(cache)
+    runs_as = shared.user_for(cache)
     return shared.container(
         WEIGHTS,
         "weights",
@@ -196,7 +196,7 @@ def weights(shared: Shared) -> Container | None:
         entrypoint=("python3", f"{SCRIPTS}/weights.py"),
         command=("--cache", HUB_CACHE, "--token-file", f"{HUB_KEYS}/token", *wanted),
         env=(("HF_HOME", HUB_CACHE), ("HF_HUB_DISABLE_TELEMETRY", "1"), ("DO_NOT_TRACK", "1")),
-        user=own(owner) if owner is not None else shared.user,
+        user=runs_as,
         networks=(Attachment(EGRESS),),
         mounts=(
             shared.rendered("engine", SCRIPTS),
@@ -208,7 +208,7 @@ def weights(shared: Shared) -> Container | None:
         reasons=(
             ("service", "fetches the models' files into the cache, then ends; by hand: infctl pull"),
             ("networks", "the only service with a way out; the engines have none"),
-            ("user", "owns the cache's folder" if owner is not None else shared.user_why),
+            ("user", shared.user_why if runs_as == shared.user else "owns the cache's folder"),
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from infctl.profile.secrets import generated_secrets, required_secrets
 from infctl.stack.containers import Attachment, Build, Container, Healthcheck, Mount, Needs, Port
 from infctl.stack.engines import ENGINE_CACHES, ENGINE_KEYS, GPU_LOCKS, HUB_TOKEN
 from infctl.stack.names import (
@@ -26,6 +27,9 @@ from infctl.stack.names import (
 )
 from infctl.stack.shared import ENV_WHY, Shared, asks, seconds
 
+IMAGE_FOLDER = "gateway/image"
+"""What the gateway's image is built from, below the folder of rendered files."""
+
 
 def prepare(shared: Shared, *, hub: bool) -> Container:
     """What needs root, done once and without a network: keys as files, volumes for their user."""
@@ -39,7 +43,17 @@ def prepare(shared: Shared, *, hub: bool) -> Container:
         token = shared.profile.engines.hub_token
         files[token.name if token is not None else "HF_TOKEN"] = f"{HUB_KEYS}/token"
         mounts.append(Mount("volume", HUB_TOKEN, HUB_KEYS, read_only=False))
-    return preparing(shared, files, (ENGINE_CACHE, LOCKS), mounts)
+    return preparing(shared, files, (ENGINE_CACHE, LOCKS), mounts, needed=_needed(shared))
+
+
+def _needed(shared: Shared) -> list[str]:
+    """Variables of .env without which the platform does not start; infctl says the same before it starts."""
+    made = generated_secrets(shared.profile)
+    return [
+        shared.names.variable(use.name)
+        for use in required_secrets(shared.profile)
+        if use.name not in made and shared.names.secret_file(use.name) is None
+    ]
 
 
 def preparing(
@@ -48,6 +62,7 @@ def preparing(
     folders: Sequence[str],
     mounts: Sequence[Mount],
     default: str = "",
+    needed: Sequence[str] = (),
 ) -> Container:
     """`files`: secret -> the file it is written to. `folders`: given to the containers' user.
 
@@ -61,6 +76,8 @@ def preparing(
         command += ["--key", f"{variable}={file}"]
         if default:
             command += ["--default", f"{variable}={default}"]
+    for variable in dict.fromkeys(needed):
+        command += ["--need", variable]
     for folder in folders:
         command += ["--own", folder]
     return shared.container(
@@ -79,6 +96,7 @@ def preparing(
             ("network_mode", "it has nobody to talk to"),
             ("cap_add", "to read .env whoever owns it, and to hand over the files"),
             ("--key", "variable of .env, and the file it becomes; nothing where it is not set"),
+            ("--need", "without it nothing starts"),
             ("--own", "given to that user"),
         ),
     )
@@ -95,7 +113,7 @@ def gateway(shared: Shared) -> Container:
         GATEWAY,
         "gateway",
         profile.gateway.image,
-        build=Build(str(names.layout.rendered / "gateway" / "image")),
+        build=Build(str(names.layout.rendered / IMAGE_FOLDER), _build_args(profile.gateway.image)),
         name="" if wanted > 1 else GATEWAY_HOST,
         count=wanted,
         command=service.argv,
@@ -114,6 +132,12 @@ def gateway(shared: Shared) -> Container:
         stop_grace_s=seconds(service.stop_timeout_s),
         reasons=tuple(_gateway_reasons(shared)),
     )
+
+
+def _build_args(image: str) -> tuple[tuple[str, str], ...]:
+    """The gateway says which version it is: its image's tag."""
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    return (("VERSION", tag),) if tag else ()
 
 
 def _key_files(shared: Shared) -> tuple[Mount, ...]:
@@ -142,6 +166,7 @@ def edge(shared: Shared) -> Container:
     profile = shared.profile
     service = shared.stack.service(EDGE)
     url = f"http://127.0.0.1:{CONTAINER_PORT}{EDGE_HEALTH}"
+    runs_as = shared.user_for(str(shared.names.tls_files[1]))
     return shared.container(
         EDGE,
         "edge",
@@ -149,7 +174,7 @@ def edge(shared: Shared) -> Container:
         name=EDGE_HOST,
         entrypoint=service.argv[:1],
         command=service.argv[1:],
-        user=_edge_user(shared),
+        user=runs_as,
         networks=(Attachment(profile.networks.frontend),),
         mounts=(shared.rendered("nginx", ETC_NGINX), *_tls(shared)),
         ports=tuple(_edge_ports(shared)),
@@ -162,25 +187,13 @@ def edge(shared: Shared) -> Container:
         reasons=(
             ("service", "TLS, redirect, security headers; reload: docker compose kill -s HUP nginx"),
             ("entrypoint", "without the image's own scripts, which want to write"),
-            ("user", _edge_user_why(shared)),
+            ("user", shared.user_why if runs_as == shared.user else "owns the certificate's key"),
             ("sysctls", "so that 80 and 443 need no root"),
             ("ports", "the last, without TLS, is this machine's own way to the gateway"),
             ("stop_signal", "finish what runs; SIGTERM would cut it"),
             ("stop_grace_period", "more than the gateway's drain: its streams come through here"),
         ),
     )  # fmt: skip
-
-
-def _edge_user(shared: Shared) -> str:
-    """Who owns the certificate's key, which nobody else may be able to read."""
-    owner = shared.host.owners.get(str(shared.names.tls_files[1]))
-    if shared.profile.hardening.user is None and owner is not None and owner[0]:
-        return f"{owner[0]}:{owner[1]}"
-    return shared.user
-
-
-def _edge_user_why(shared: Shared) -> str:
-    return shared.user_why if _edge_user(shared) == shared.user else "owns the certificate's key"
 
 
 def _tls(shared: Shared) -> Iterator[Mount]:

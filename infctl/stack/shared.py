@@ -38,6 +38,13 @@ class Shared:
         """Non-root, and the one who can read the files that are mounted."""
         return own(user(self.profile, self.host.owner))
 
+    def user_for(self, path: str) -> str:
+        """Of a container that owns `path`, or alone may read it: its owner, where that is somebody else."""
+        uid, gid = self.host.owners.get(path, (0, 0))
+        if self.profile.hardening.user is not None or uid in {0, user(self.profile, self.host.owner)[0]}:
+            return self.user
+        return own((uid, gid))
+
     @property
     def user_why(self) -> str:
         if self.profile.hardening.user is not None:
