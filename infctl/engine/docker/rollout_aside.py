@@ -1,4 +1,4 @@
-"""One container replaced where there is no room for two: the old one is set aside, stopped, until the new one works.
+"""One container replaced where there is no room for two: the old one waits, stopped, until the new one works.
 
 Takes up what a killed run left: `rollout_places` says from the containers that are there what comes next.
 """
@@ -6,7 +6,7 @@ Takes up what a killed run left: `rollout_places` says from the containers that 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from infctl.engine.docker import rollout_places as places
@@ -22,6 +22,15 @@ from infctl.stack.containers import Container, Project
 
 END_NEW_S = 10.0
 """For a new container that failed."""
+_WELL = ("", "none", "healthy")
+_RENAMES: dict[Step, tuple[str, str]] = {
+    "set aside": ("", OLD),
+    "step aside": ("", NEXT),
+    "take over": (NEXT, ""),
+    "come back": (OLD, ""),
+}
+"""The ending before, and after."""
+_REMOVES: dict[Step, str] = {"forget": OLD, "drop": NEXT}
 PLACES_MAX = 4
 """A killed run is behind us after so many rounds, or somebody else is at work."""
 
@@ -38,19 +47,27 @@ class Aside:
     project: Project | None = None
     container: Container | None = None
     number: int = 1
-    was_ready: bool = True
-    """The old one. If it was not, nobody waits for it to be ready again."""
+    _was_running: bool = field(default=True, init=False)
+    """The old one. What did not run is not started again, and what was not ready is not waited for."""
+    _was_ready: bool = field(default=True, init=False)
     _begun: float = field(default=0.0, init=False)
+    _stopped: float | None = field(default=None, init=False)
 
     def run(self) -> Iterator[Event]:
         """At the end the new one runs under the name, and has shown that it works.
 
         Raises what went wrong, after the old one runs again.
         """
+        yield from self.recover(back=True)
         self._begun = time.monotonic()
+        state = self.hands.inspect(self.name)["State"]
+        self._was_running = state["Status"] == "running"
+        self._was_ready = self._was_running and (state.get("Health") or {}).get("Status", "") in _WELL
         yield from self.care.may_go()
         yield from self._on(self.place())
-        yield Event(self.service, "ready", elapsed_s=time.monotonic() - self._begun)
+        now = time.monotonic()
+        away = "" if self._stopped is None else f"away for {now - self._stopped:.1f} s"
+        yield Event(self.service, "ready", away, now - self._begun)
 
     def recover(self, *, back: bool = False) -> Iterator[Event]:
         """Finish or undo what a killed run left. `back`: undo it in any case."""
@@ -64,14 +81,16 @@ class Aside:
                 yield from self._on(here)
             else:
                 yield Event(self.service, "note", f"an interrupted replace of {self.name} is undone")
-                yield from self._raised(self._back(here))
+                problems = yield from self._back(here)
+                if problems:
+                    raise problems[0]
         raise EngineError(
             f"{self.name} could not be put right after an interrupted replace",
-            hint=f"`docker ps -a --filter name={self.name}` shows what is left; remove what ends in {NEXT} or {OLD}",
+            hint=f"`docker ps -a --filter name={self.name}` shows it; remove {NEXT} or {OLD} by hand",
         )
 
     def stand(self) -> Stand:
-        return Stand(*(self._status(name) for name in self._names))
+        return Stand(*(self._status(self.name + ending) for ending in ("", NEXT, OLD)))
 
     def place(self) -> Place:
         return places.place(self.stand())
@@ -91,24 +110,19 @@ class Aside:
             self._hurry()
             raise
 
-    def _back(self, here: Place) -> Iterator[Event]:
+    def _back(self, here: Place) -> Generator[Event, None, list[InfctlError]]:
         """Every step is tried, whatever the one before did; gives what went wrong."""
         problems: list[InfctlError] = []
-        if here in ("stopped", "aside", "swapped", "started"):
+        if here not in ("untouched", "prepared", "orphan"):
             yield Event(self.service, "note", f"{self.name}: the one before comes back")
         for step in places.back(here):
-            if step == "wait" and not self.was_ready:
+            if (step == "wait" and not self._was_ready) or (step == "start" and not self._was_running):
                 continue
             try:
                 yield from self._do(step, on=False)
             except InfctlError as error:
                 problems.append(error)
         return problems
-
-    def _raised(self, steps: Iterator[Event]) -> Iterator[Event]:
-        problems = yield from steps  # type: ignore[misc]
-        if problems:
-            raise problems[0]
 
     def _hurry(self) -> None:
         for step in places.hurry(self.place()):
@@ -121,60 +135,50 @@ class Aside:
     # -- steps -------------------------------------------------------------------------------------
 
     def _do(self, step: Step, *, on: bool = True, wait: bool = True) -> Iterator[Event]:
-        hands, (main, next_, old) = self.hands, self._names
-        if step == "create":
-            self._create(next_)
+        hands, main = self.hands, self.name
+        if step in _RENAMES:
+            before, after = _RENAMES[step]
+            hands.rename(main + before, main + after)
+        elif step in _REMOVES:
+            gone = hands.find(main + _REMOVES[step])
+            if gone is not None:
+                hands.remove(gone, force=True)
+        elif step == "create":
+            self._create()
         elif step == "drain":
             yield from self.care.drain()
-        elif step in ("stop", "end new"):
-            self._stop(main, new=step == "end new")
-            yield Event(self.service, "stopped")
-        elif step == "set aside":
-            hands.rename(main, old)
-        elif step == "step aside":
-            hands.rename(main, next_)
-        elif step == "take over":
-            hands.rename(next_, main)
-        elif step == "come back":
-            hands.rename(old, main)
         elif step == "start":
             hands.start(main)
             yield Event(self.service, "started")
         elif step == "wait":
-            yield from self._wait(main)
+            yield from self._wait()
         elif step == "ask":
-            self.care.prove(self._id(main))
+            self.care.prove(str(hands.inspect(main)["Id"]))
         elif step == "undrain":
             self.care.undrain(wait=on and wait)
         else:
-            gone = hands.find(old if step == "forget" else next_)
-            if gone is not None:
-                hands.remove(gone, force=True)
+            self._stop(new=step == "end new")
+            yield Event(self.service, "stopped")
 
-    def _create(self, name: str) -> None:
+    def _create(self) -> None:
         if self.project is None or self.container is None:
             raise EngineError(f"{self.name} cannot be replaced: it is not known by what")
-        self.hands.create(self.project, self.container, name=name, number=self.number)
+        self.hands.create(self.project, self.container, name=self.name + NEXT, number=self.number)
 
-    def _stop(self, name: str, *, new: bool) -> None:
-        own_s = self.hands.inspect(name)["Config"].get("StopTimeout")
+    def _stop(self, *, new: bool) -> None:
+        self._stopped = self._stopped or time.monotonic()
+        own_s = self.hands.inspect(self.name)["Config"].get("StopTimeout")
         allowed_s = self.care.stop_s(float(10 if own_s is None else own_s))
-        self.hands.stop(name, min(allowed_s, END_NEW_S) if new else allowed_s)
+        self.hands.stop(self.name, min(allowed_s, END_NEW_S) if new else allowed_s)
 
-    def _wait(self, name: str) -> Iterator[Event]:
+    def _wait(self) -> Iterator[Event]:
         """Ready is told once, at the end of all."""
-        for event in self.hands.wait_healthy(self._id(name), self.service, time.monotonic() + self.start_s):
+        found, deadline = str(self.hands.inspect(self.name)["Id"]), time.monotonic() + self.start_s
+        for event in self.hands.wait_healthy(found, self.service, deadline):
             if event.kind != "ready":
                 yield event
 
     # -- looking -----------------------------------------------------------------------------------
-
-    @property
-    def _names(self) -> tuple[str, str, str]:
-        return self.name, f"{self.name}{NEXT}", f"{self.name}{OLD}"
-
-    def _id(self, name: str) -> str:
-        return str(self.hands.inspect(name)["Id"])
 
     def _status(self, name: str) -> str:
         there = self.hands.find(name)

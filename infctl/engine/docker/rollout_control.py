@@ -1,7 +1,8 @@
-"""The way to the gateways' control plane: asked inside their containers, over whatever leads to the Docker host."""
+"""The way to the gateways' control plane: asked inside their containers, by what leads to the Docker host."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class Gateway:
     hands: Hands
     id: str
     name: str
-    python: str = "python"
+    python: str
 
     def look(self) -> Said:
         """Raises GatewayError."""
@@ -59,7 +60,7 @@ class Gateway:
         except ValueError as error:
             why = str(error)
         raise GatewayError(
-            f"{self.name} could not be asked ({verb} {backend}): {why}".replace(" )", ")"),
+            f"{self.name} could not be asked ({f'{verb} {backend}'.rstrip()}): {why}",
             hint="`infctl logs gateway --tail 20`; `infctl restart gateway` starts it again",
         )
 
@@ -69,7 +70,7 @@ def running(hands: Hands, projects: Iterable[Project], *, but: str = "") -> tupl
     found = []
     for project in projects:
         for container in project.containers:
-            if container.role != "gateway":
+            if not is_gateway(container):
                 continue
             for number in range(1, container.count + 1):
                 name = container.container_name(project.name, number)
@@ -79,16 +80,23 @@ def running(hands: Hands, projects: Iterable[Project], *, but: str = "") -> tupl
     return tuple(found)
 
 
+def is_gateway(container: Container) -> bool:
+    """Ours, which can be asked."""
+    return container.role == "gateway" and container.command[1:3] == ("-m", "gateway")
+
+
 def at(hands: Hands, container: Container, name: str) -> Gateway | None:
     """The one of that name, if it runs."""
-    there = hands.find(name)
+    there = hands.find(name) if is_gateway(container) else None
     if there is None or hands.inspect(there)["State"]["Status"] != "running":
         return None
-    return Gateway(hands, there, name, container.command[0] if container.command else "python")
+    return Gateway(hands, there, name, container.command[0])
 
 
 def prove(hands: Hands, container: Container, container_id: str) -> None:
-    """One real request inside the engine. Raises EngineError where it is not answered."""
+    """One real request inside a vLLM. Raises EngineError where it is not answered."""
+    if not any("vllm" in word for word in container.command):
+        return
     script = ENGINE_SCRIPT.read_text(encoding="utf-8")
     python = container.entrypoint[0] if container.entrypoint else "python3"
     key_file = _flag(container.command, "--key-file")
@@ -101,4 +109,4 @@ def prove(hands: Hands, container: Container, container_id: str) -> None:
 
 def _flag(words: Sequence[str], name: str) -> str:
     """The value behind a flag; empty where there is none."""
-    return next((value for flag, value in zip(words, words[1:], strict=False) if flag == name), "")
+    return next((value for flag, value in itertools.pairwise(words) if flag == name), "")

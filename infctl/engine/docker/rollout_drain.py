@@ -1,7 +1,7 @@
 """What a gateway says of its backends, and whether one of them may be taken away now. Pure.
 
-One that serves may go while another one of its model takes requests, or while it is the only one (then whoever
-asked for the change was told). Another that is loading is waited for; one that is down only for a moment.
+One that serves may go while another one of its model takes requests, or where it is the only one (then
+whoever asked was told). Another that is loading is waited for; one that is down only for a moment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Asked inside an engine's container, by its own Python: python3 -c THIS URL [KEY_FILE].
 
-One real request of one token, because a vLLM can be healthy and answer nothing. Which one its model can answer
-it finds out itself: a completion, else an embedding, else a ranking. Standard library only.
+One real request of one token, because a vLLM can be healthy and answer nothing. Which one its model can
+answer it finds out itself: a completion, else an embedding, else a ranking. Standard library only.
 """
 
 from __future__ import annotations

@@ -35,11 +35,12 @@ def main(file: str, verb: str, backend: str = "", limit_s: str = "0") -> int:
         if verb in ("drain", "undrain"):
             asked.ask("POST", f"/admin/backends/{quote(backend)}/{verb}")
         while verb in ("idle", "open") and time.monotonic() < deadline:
-            state, in_flight = asked.state(backend)
-            if state == "ready" if verb == "open" else not in_flight:
+            state = asked.state(backend)
+            if state == ("ready" if verb == "open" else "drained"):
                 break
-            if verb == "idle" and state not in ("drained", "draining"):  # the gateway was started again
+            if verb == "idle" and state not in ("draining", "gone"):  # the gateway was started again
                 asked.ask("POST", f"/admin/backends/{quote(backend)}/drain")
+                continue
             time.sleep(POLL_S)
         said = asked.ask("GET", "/admin/backends")
         said |= {"drain_s": config.timeouts.drain_s, "stopping": asked.is_stopping()}
@@ -63,11 +64,11 @@ class _Gateway:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
-    def state(self, backend: str) -> tuple[str, int]:
+    def state(self, backend: str) -> str:
         for one in self.ask("GET", "/admin/backends")["backends"]:
             if one["id"] == backend:
-                return one["state"], one["in_flight"]
-        return "gone", 0
+                return str(one["state"])
+        return "gone"
 
     def is_stopping(self) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Where the replace of one container stands, told by which containers there are, and the steps on or back. Pure.
+"""Where the replace of one container stands, told from what there is, and the steps on or back. Pure.
 
 The old container and the new one take turns in the name; the other one waits under a name with an ending.
 Each step leaves one of these pictures, so a run that was killed is taken up from what is there:
@@ -10,10 +10,12 @@ Each step leaves one of these pictures, so a run that was killed is taken up fro
     aside       -             the new     the old    take over             come back ...
     swapped     the new one   -           the old    start                 step aside ...
     started     it runs       -           the old    wait, ask ... forget  end new ...
+    ended       it has ended  -           the old    start                 step aside ...
     orphan      -             any         -          take over, start      the same
 
 Rule 1. There is no second way to a place: back are the same steps in the reverse order.
-Rule 2. What a killed run left is led back before the swap and on after it: the new one may work.
+Rule 2. What a killed run left is led back before the swap, and on after it: the new one may work. One that
+        has ended was on its way back, or does not.
 Rule 3. In a hurry (Ctrl-C) nothing is waited for, and something is left running that the gateway may use.
 """
 
@@ -22,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Place = Literal["untouched", "prepared", "stopped", "aside", "swapped", "started", "orphan"]
+Place = Literal["untouched", "prepared", "stopped", "aside", "swapped", "started", "ended", "orphan"]
 Step = Literal[
     "create",
     "drain",
@@ -39,9 +41,9 @@ Step = Literal[
     "come back",
     "drop",
 ]
-"""create: the new one as NAME-next. set aside: NAME -> NAME-old. take over: NAME-next -> NAME. forget: remove
-NAME-old. end new: stop NAME. step aside: NAME -> NAME-next. come back: NAME-old -> NAME. drop: remove NAME-next.
-drain, stop, start, wait, ask, undrain: of NAME."""
+"""create: the new one as NAME-next. set aside: NAME -> NAME-old. take over: NAME-next -> NAME.
+forget: remove NAME-old. end new: stop NAME. step aside: NAME -> NAME-next. come back: NAME-old -> NAME.
+drop: remove NAME-next. drain, stop, start, wait, ask, undrain: of NAME."""
 
 _ON: Final[tuple[Step, ...]] = (
     "create",
@@ -63,10 +65,12 @@ _ON_FROM: Final[dict[Place, int]] = {
     "aside": 4,
     "swapped": 5,
     "started": 6,
+    "ended": 5,
 }
 _BACK_FROM: Final[dict[Place, int]] = {
     "started": 0,
     "swapped": 1,
+    "ended": 1,
     "aside": 2,
     "stopped": 3,
     "prepared": 5,
@@ -80,6 +84,7 @@ _HURRY: Final[dict[Place, tuple[Step, ...]]] = {
     "aside": ("come back", "start", "undrain", "drop"),
     "swapped": ("start", "undrain"),
     "started": ("start", "undrain"),
+    "ended": ("start", "undrain"),
     "orphan": ("take over", "start", "undrain"),
 }
 
@@ -102,7 +107,7 @@ def place(stand: Stand) -> Place:
     if stand.old:
         if not stand.main:
             return "aside"
-        return "swapped" if stand.main == "created" else "started"
+        return {"created": "swapped", "exited": "ended", "dead": "ended"}.get(stand.main, "started")  # type: ignore[return-value]
     if not stand.next:
         return "untouched"
     if not stand.main:
