@@ -170,8 +170,9 @@ class Api:
         if self._client is None:
             import httpx  # noqa: PLC0415
 
-            trust: ssl.SSLContext | bool = True
-            if self.url.startswith("https:") and self.ca_file is not None:
+            # Without TLS nothing is verified, and the system's certificates need not be read.
+            trust: ssl.SSLContext | bool = self.url.startswith("https:")
+            if trust and self.ca_file is not None:
                 trust = ssl.create_default_context()
                 trust.load_verify_locations(str(self.ca_file))
             # A proxy named in the environment is for the outside world, not for our own loopback.

@@ -61,13 +61,14 @@ def bring_up(engine: Engine, change: Change, *, timeout_s: float, keep: bool, li
 def _prepare(engine: Engine, stack: Stack, deadline: float, *, live: bool) -> None:
     names = engine.preparations(stack)
     if names:
-        _watch(engine.prepare(stack), names, {}, deadline, live=live)
+        _watch(engine.prepare(stack), names, {}, {}, deadline, live=live)
 
 
 def _apply(engine: Engine, change: Change, deadline: float, *, live: bool) -> None:
     names = tuple(service.name for service in change.stack.services)
     typical = read_typical(engine)
-    took = _watch(engine.apply(change.stack, change.secrets), names, typical, deadline, live=live)
+    events = engine.apply(change.stack, change.secrets)
+    took = _watch(events, names, typical, roles(change.stack), deadline, live=live)
     write_typical(engine, {**typical, **took})
 
 
@@ -75,12 +76,13 @@ def _watch(
     events: Iterator[Event],
     names: tuple[str, ...],
     typical: Mapping[str, float],
+    roles_of: Mapping[str, str],
     deadline: float,
     *,
     live: bool,
 ) -> dict[str, float]:
     """Show events until they end; seconds to ready of what became ready."""
-    with Progress(names, typical, live=live, ctrl_c="Ctrl-C undoes it") as progress:
+    with Progress(names, typical, live=live, ctrl_c="Ctrl-C undoes it", roles=roles_of) as progress:
         for event in events:
             progress.take(event)
             if time.monotonic() > deadline:
@@ -106,7 +108,7 @@ def _undo(
     try:
         if put_back is not None:
             put_back()
-        with Progress(names, {}, live=live) as progress:
+        with Progress(names, {}, live=live, roles=roles(before)) as progress:
             for event in engine.revert():
                 progress.take(event)
     except KeyboardInterrupt:
@@ -136,6 +138,14 @@ def _signals_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def roles(stack: Stack | None) -> dict[str, str]:
+    """Service -> role, of all that may be waited for."""
+    if stack is None:
+        return {}
+    found = {one.service: str(one.role) for project in stack.projects for one in project.containers}
+    return found | {service.name: str(service.role) for service in stack.services}
 
 
 # How long starts usually take

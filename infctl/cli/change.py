@@ -133,9 +133,9 @@ def consent(seen: Look, *, yes: bool) -> None:
         raise Interrupted("not applied", hint="nothing was changed")
 
 
-def is_unready(remains: Remains) -> bool:
+def is_unready(seen: Look) -> bool:
     """Nothing to change, and yet not well: told, and then waited for."""
-    services = remains.engine.observe().services
+    services = seen.setting.observed.services
     states = [f"{service.name} ({service.state})" for service in services if service.state != "ready"]
     if states:
         console.say(f"not ready: {', '.join(states)}")

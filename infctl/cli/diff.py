@@ -64,20 +64,40 @@ def diff(
 
 _RECORDS = {"supervisor.json"}
 """A record of the services, whose changes are shown as actions already."""
+_OURS = ("gateway/image/", "engine/")
+"""infctl's own programs, as they come with it: their names are enough."""
+_ALONE_MAX = 3
+"""New files of one folder that are named one by one."""
 
 
 def show(changes: Sequence[Change]) -> None:
-    """File diffs; of files that are new their names are enough."""
+    """File diffs; of files that are new, and of infctl's own programs, their names are enough."""
     new = [change.path for change in changes if change.kind == "new"]
     if new:
-        console.fact(f"\nnew files: {', '.join(new)}")
+        console.fact(f"\nnew files: {', '.join(grouped(new))}")
+    ours = [c.path for c in changes if c.kind in ("changed", "gone") and c.path.startswith(_OURS)]
+    if ours:
+        console.fact(f"\nof another version of infctl: {', '.join(grouped(ours))}")
     for change in changes:
-        if change.kind == "new" or change.path in _RECORDS:
+        if change.kind == "new" or change.path in {*_RECORDS, *ours}:
             continue
         console.fact()
         if change.kind == "hand_edited":
             console.warn(f"{change.path} was edited by hand since it was written")
         console.fact(painted(change.diff))
+
+
+def grouped(paths: Sequence[str]) -> list[str]:
+    """`gateway/image/ (48 files)` for many of one folder."""
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        top = next((one for one in _OURS if path.startswith(one)), path.rpartition("/")[0])
+        folders.setdefault(top, []).append(path)
+    out = []
+    for folder, found in folders.items():
+        many = folder and len(found) > _ALONE_MAX
+        out += [f"{folder.rstrip('/')}/ ({len(found)} files)"] if many else found
+    return out
 
 
 def as_data(seen: Look) -> dict[str, Any]:

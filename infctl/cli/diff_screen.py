@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infctl.cli.consequences import Setting, away, unserved
 from infctl.cli.figures import as_is, labelled, plain
@@ -20,6 +20,7 @@ from infctl.cli.text import Paint, plural, unpainted
 from infctl.engine.model import Action, ActionKind
 from infctl.engine.reconcile import SIGNS
 from infctl.files import Change
+from infctl.stack import Stack
 
 _KINDS: tuple[ActionKind, ...] = ("create", "start", "replace", "reload", "remove")
 _STYLES = {"create": "good", "start": "good", "replace": "warning", "reload": "hint", "remove": "error"}
@@ -51,7 +52,7 @@ def lines(
     """`actions` with their consequences, `changes` of rendered files."""
     words = as_is if utf8 else plain
     out = [paint(words(heading(setting, actions, changes)), "bold")]
-    rows = _rows(setting, actions, words)
+    rows = _rows(setting, folded(actions), words)
     if rows:
         name = max(len(row.action.service) for row in rows)
         kind = max(len(row.action.kind) for row in rows)
@@ -72,12 +73,33 @@ def heading(setting: Setting, actions: Sequence[Action], changes: Sequence[Chang
     counts = Counter(action.kind for action in actions)
     parts = [f"{counts[kind]} to {kind}" for kind in _KINDS if counts[kind]]
     touched = {action.service for action in actions}
-    same = sum(service.name not in touched for service in setting.stack.services)
+    same = sum(name not in touched for name in _names(setting.stack))
     if same and actions:
         parts.append(f"{same} unchanged")
     if changes and not actions:
         parts.append(f"no service to change, {plural(len(changes), 'file')} to write")
     return f"{setting.stack.name} · {', '.join(parts) or 'nothing to change'}"
+
+
+def _names(stack: Stack) -> list[str]:
+    """Services, and of containers those that stay."""
+    more = (one for project in stack.projects for one in project.containers if not one.one_shot)
+    return list(dict.fromkeys((*(s.name for s in stack.services), *(one.service for one in more))))
+
+
+def folded(actions: Sequence[Action]) -> list[Action]:
+    """Networks and volumes that are to be made, a row each kind: they mean nothing one by one."""
+    out: list[Action] = []
+    for action in actions:
+        kind, space, name = action.service.partition(" ")
+        last = out[-1] if out else None
+        if not space or action.kind != "create":
+            out.append(action)
+        elif last is not None and last.service == f"{kind}s":
+            out[-1] = replace(last, cause=f"{last.cause}, {name}")
+        else:
+            out.append(replace(action, service=f"{kind}s", cause=name))
+    return out
 
 
 def _rows(setting: Setting, actions: Sequence[Action], words: Callable[[str], str]) -> list[_Row]:

@@ -113,6 +113,7 @@ def restart(
       infctl restart gateway
       infctl restart
     """
+    from infctl.cli.bring_up import roles
     from infctl.cli.change import locked
     from infctl.cli.progress import Progress
     from infctl.cli.project import open_remains
@@ -127,7 +128,7 @@ def restart(
     with (
         locked(project, command, wait_lock),
         recorded(project.history, command, needed=False),
-        Progress(names or known, {}, live=live) as progress,
+        Progress(names or known, {}, live=live, roles=roles(project.applied())) as progress,
     ):
         try:
             for event in engine.restart(names):

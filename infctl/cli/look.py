@@ -31,17 +31,19 @@ _CONTAINER = re.compile(r"[0-9a-f]{64}")
 class Looking:
     """Remembers the tokens of the look before: a rate needs two."""
 
-    def __init__(self, remains: Remains, *, rates: bool = False) -> None:
-        """`rates`: of the first look too, which then takes RATE_S longer."""
+    def __init__(self, remains: Remains, *, engines: bool = True, rates: bool = False) -> None:
+        """`engines`: ask each vLLM as well. `rates`: twice in the first look, which takes RATE_S longer."""
         self._remains = remains
+        self._engines = engines
         self._rates = rates
         self._before: dict[str, Load] = {}
 
-    def look(self) -> facts.PlatformFacts:
+    def look(self, observed: Observed | None = None) -> facts.PlatformFacts:
+        """`observed`: what was found a moment ago, where there was a look already."""
         remains = self._remains
         stack = remains.stack()
         reach = remains.reach(stack)
-        observed = remains.engine.observe()
+        observed = observed or remains.engine.observe()
         asked: Health | str
         try:
             with remains.api(reach) as api:
@@ -50,12 +52,13 @@ class Looking:
             asked = error.message
         last = remains.last_entry()
         known = last.applied.planned if last is not None and last.applied is not None else ()
+        table, main_bytes = _memory(remains)
         uses = facts.Uses(
-            running=processes.table() if stack.runtime == "process" else {},
+            running=table,
             supervisors=remains.supervisor_pids(),
-            main_bytes=_of_containers(remains),
+            main_bytes=main_bytes,
             gpu_bytes=gpu_bytes(stack, observed),
-            loads=self._loads(stack, observed),
+            loads=self._loads(stack, observed) if self._engines else {},
             planned={one.service: one for one in known},
         )
         return facts.merge(
@@ -119,10 +122,15 @@ def gpu_bytes(stack: Stack, observed: Observed) -> dict[str, int]:
     return found
 
 
-def _of_containers(remains: Remains) -> dict[str, int]:
-    if remains.docker is None:
-        return {}
-    return {name: used.memory_bytes for name, used in remains.docker.usage().items()}
+def _memory(remains: Remains) -> tuple[dict[int, processes.Process], dict[str, int]]:
+    """(processes of this machine, main memory by service where those tell nothing).
+
+    The Docker engine is asked only for another machine: it takes a second to count.
+    """
+    docker = remains.docker
+    if docker is None or docker.client.is_local:
+        return processes.table(), {}
+    return {}, {name: used.memory_bytes for name, used in docker.usage().items()}
 
 
 def _same_container(pid: int, table: Mapping[int, processes.Process]) -> list[int]:

@@ -63,7 +63,7 @@ def rollback(
             _show_only(remains, entry, seen, json_output=json_output)
             return
         answers = []
-        if seen.is_needed or change.is_unready(remains):
+        if seen.is_needed or change.is_unready(seen):
             change.consent(seen, yes=yes)
             options = change.Options(yes, overwrite_edits, keep, timeout)
             answers = change.carry_out(remains, wanted, seen, f"rollback {entry.number}", options)

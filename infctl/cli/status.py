@@ -16,6 +16,7 @@ from infctl.errors import UsageError
 if TYPE_CHECKING:
     from infctl.cli.facts import PlatformFacts
     from infctl.cli.remains import Remains
+    from infctl.engine.model import Observed
 
 _WATCH_S = 1.0
 _WIDTH_PLAIN = 400
@@ -65,11 +66,17 @@ def status(
         )
 
 
-def collect(remains: Remains, *, rates: bool = False) -> PlatformFacts:
-    """One look. `rates`: with the tokens a second, which take half a second to count."""
+def collect(
+    remains: Remains,
+    *,
+    engines: bool = True,
+    rates: bool = False,
+    observed: Observed | None = None,
+) -> PlatformFacts:
+    """One look (see `look.Looking`)."""
     from infctl.cli.look import Looking
 
-    return Looking(remains, rates=rates).look()
+    return Looking(remains, engines=engines, rates=rates).look(observed)
 
 
 def show(facts: PlatformFacts, *, json_output: bool) -> None:

@@ -145,7 +145,7 @@ def apply(
             for line in seen.lines():
                 console.fact(line)
         answers: list[Answer] = []
-        if seen.is_needed or change.is_unready(project):
+        if seen.is_needed or change.is_unready(seen):
             change.consent(seen, yes=options.yes)
             left = change.Options(
                 options.yes,
@@ -157,7 +157,9 @@ def apply(
             answers = change.carry_out(project, wanted, seen, command, left, also=rescale)
         else:
             scaled.to_write(project.layout, project.scale)()
-        return Done(seen, tuple(answers), _measure(project, built, seen.actions))
+            _adopt(project, wanted)
+        measured = _measure(project, built, seen.actions) if answers or console.wants_json() else ()
+        return Done(seen, tuple(answers), measured)
 
 
 def as_data(name: str, seen: Look) -> dict[str, Any]:
@@ -179,7 +181,8 @@ def report(
     from infctl.cli.actual import actual_data
     from infctl.cli.reach import curl_parts
 
-    facts = status.collect(remains)
+    found = None if done.answers else done.seen.setting.observed
+    facts = status.collect(remains, engines=False, observed=found)
     if json_output:
         console.data(
             {
@@ -249,7 +252,7 @@ def _with_secrets(project: Project, *, dry_run: bool) -> Project:
         project, added = project.with_generated_secrets()
         if added:
             console.say(f"made {', '.join(added)} in {project.layout.env_file} (only you can read it)")
-    if env_file.readable_by_others(project.layout.env_file):
+    if env_file.readable_by_others(project.layout.env_file, group=project.runtime == "process"):
         console.warn(f"others on this machine can read {project.layout.env_file}: chmod 600 closes it")
     missing = project.missing_secrets()
     if missing:
@@ -301,6 +304,16 @@ def _has_vllm(python: str) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _adopt(project: Project, wanted: Wanted) -> None:
+    """What was started otherwise, by Compose, and is as it should be: from now on it is known here."""
+    if project.docker is None or project.applied() == wanted.stack:
+        return
+    from infctl.cli.record import recorded
+
+    with recorded(project.history, "up", applied=wanted.applied, files=wanted.files):
+        project.engine.adopt(wanted.stack)
 
 
 def _measure(project: Project, built: Built, actions: Sequence[Action]) -> tuple[Start, ...]:

@@ -75,6 +75,17 @@ def test_where_no_service_changes_that_is_said(changes: tuple[Change, ...], head
     assert lines(WHERE, (), changes, 100) == [head]
 
 
+def test_networks_and_volumes_to_be_made_are_a_row_each() -> None:
+    made = [Action("create", f"network {name}", "not there") for name in ("frontend", "backend")]
+    made += [Action("create", f"volume {name}", "not there") for name in ("keys", "cache")]
+    made += [Action("replace", "network backend", "it has a way out -> it has none")]
+    assert lines(WHERE, made, (), 100)[2:] == [
+        "  + networks         create    frontend, backend",
+        "  + volumes          create    keys, cache",
+        "  ~ network backend  replace   it has a way out -> it has none",
+    ]
+
+
 def test_without_utf8_it_is_ascii() -> None:
     text = "\n".join(lines(WHERE, ROLLED, (), 100, utf8=False))
     assert text.isascii()

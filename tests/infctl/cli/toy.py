@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +54,17 @@ http.server.ThreadingHTTPServer(("127.0.0.1", known.port), Handler).serve_foreve
 """
 
 
+def neighbours(free_port: Callable[[], int], count: int = 3) -> int:
+    """The first of `count` free ports in a row: for replicas that come later."""
+    for _ in range(100):
+        first = free_port()
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+    raise AssertionError(f"no {count} free ports in a row")
+
+
 def make(folder: Path, free_port: Callable[[], int]) -> None:
     """Its profile and its vLLM, in `folder`."""
     package = folder / "toy" / "vllm" / "entrypoints" / "openai"
@@ -69,7 +82,7 @@ def make(folder: Path, free_port: Callable[[], int]) -> None:
             "name": "toy",
             "runtime": "process",
             "gpus": "cpu",
-            "engines": {"python": str(python), "port_base": free_port()},
+            "engines": {"python": str(python), "port_base": neighbours(free_port)},
             "models": {"chat": {"source": {"path": "weights"}, "task": "chat", "max_model_len": 1024}},
             "gateway": {
                 "listen": {"port": free_port()},
