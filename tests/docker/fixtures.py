@@ -109,6 +109,12 @@ def nginx_image(docker_host: DockerHost) -> str:
 
 
 @pytest.fixture(scope="session")
+def vllm_cpu_image(docker_host: DockerHost) -> str:
+    """Real vLLM for the CPU."""
+    return made(docker_host.images.vllm_cpu)
+
+
+@pytest.fixture(scope="session")
 def prometheus_image(docker_host: DockerHost) -> str:
     """Debian's Prometheus."""
     return made(docker_host.images.prometheus)
