@@ -206,7 +206,7 @@ class Hands:
                     f"{argv[0]} in {self.name_of(container_id)} did not end within {timeout_s:.0f} s"
                 ) from None
             finally:
-                stream.close()
+                _close(stream)
             return Ran(_exit_code(api, made), out)
 
 
@@ -235,6 +235,12 @@ def _talk(stream: Any, stdin: bytes, deadline: float) -> bytes:
         if len(out) > EXEC_OUTPUT_BYTES_MAX:
             break
     return bytes(out)
+
+
+def _close(stream: Any) -> None:
+    """With its connection, which is of no more use: it was taken out of HTTP."""
+    response = getattr(stream, "_response", None)
+    (stream if response is None else response).close()
 
 
 def _read(link: socket.socket, count: int, deadline: float) -> bytes:
