@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -141,16 +142,17 @@ def _run(
         return 0
     case = _case(files, offline=offline)
     name, runtime = _of(case)
-    if json_output:
-        found = tuple(run(chosen, case))
-        console.data(screen.as_data(name, runtime, found))
+    with contextlib.closing(case):
+        if json_output:
+            found = tuple(run(chosen, case))
+            console.data(screen.as_data(name, runtime, found))
+            return _code(found)
+        names = [check.name for check in chosen]
+        told = screen.Screen(width(), names, utf8=speaks_utf8(), paint=console.styled)
+        console.fact(told.head(name, runtime, len(chosen)))
+        found = tuple(_shown(run(chosen, case), told))
+        console.fact(told.foot(found))
         return _code(found)
-    names = [check.name for check in chosen]
-    told = screen.Screen(width(), names, utf8=speaks_utf8(), paint=console.styled)
-    console.fact(told.head(name, runtime, len(chosen)))
-    found = tuple(_shown(run(chosen, case), told))
-    console.fact(told.foot(found))
-    return _code(found)
 
 
 def _shown(found: Iterable[Finding], told: Screen) -> Iterator[Finding]:

@@ -63,6 +63,12 @@ class Case:
         except InfctlError:
             return None
 
+    def close(self) -> None:
+        """The connection to Docker, where one was opened."""
+        found = self.docker.found()
+        if found is not None and found.client is not None:
+            found.client.close()
+
     @property
     def elsewhere(self) -> bool:
         """The services run on another machine than this one."""

@@ -32,5 +32,7 @@ class Once(Generic[T]):
             raise self._refused
         return self._found[0]
 
-
-__all__ = ["Once"]
+    def found(self) -> T | None:
+        """Without looking; None: nobody has looked, or there was nothing."""
+        with self._lock:
+            return self._found[0] if self._found else None

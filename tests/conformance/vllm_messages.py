@@ -147,9 +147,9 @@ TOKEN = 57_344
 OUT_OF_MEMORY = (
     "CUDA out of memory. Tried to allocate 260.00 MiB. GPU 0 has a total capacity of 22.05 GiB of which"
     " 150.38 MiB is free. Including non-PyTorch memory, this process has 21.88 GiB memory in use. Of the"
-    " allocated memory 21.55 GiB is allocated by PyTorch, and 25.06 MiB is reserved by PyTorch but unallocated. If"
-    " reserved but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
-    " to avoid fragmentation."
+    " allocated memory 21.55 GiB is allocated by PyTorch, and 25.06 MiB is reserved by PyTorch but"
+    " unallocated. If reserved but unallocated memory is large try setting"
+    " PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
 )
 MESSAGES: Mapping[str, Callable[[], str]] = {
     "gpu_context_too_long": lambda: one_request(32_768 * TOKEN / GIB, 1.21, 32_768, 22_656),

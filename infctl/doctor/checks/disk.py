@@ -121,7 +121,7 @@ class _Look:
             snapshot = cache.snapshot(source.hub, source.revision or MAIN, env)
             left = whole + REST_OF_A_MODEL - fetched(folder, source.hub, snapshot)
             # A whole snapshot may be a little less than was counted for it.
-            if left > (whole // 50 if snapshot is not None else 0):
+            if left > (whole // 50 + REST_OF_A_MODEL if snapshot is not None else 0):
                 self.takes.append(Take(source.hub, left, device))
 
     def _package(self, name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infctl.doctor.case import Case
@@ -58,8 +58,8 @@ class Mounted:
     """The mounted path first; empty: it is not there."""
     needed: frozenset[str]
     """Paths the service reads; empty: everything."""
-    path: str = ""
-    """In the profile, where it names this file."""
+    named: Mapping[str, str] = field(default_factory=dict)
+    """Path -> where the profile names it."""
     made: bool = False
     """infctl makes it before it starts anything."""
 
@@ -94,7 +94,7 @@ def _one(one: Mounted) -> Iterator[Finding]:
                 f"{source} is not there, and {one.service} mounts it",
                 why="a container does not start without what it mounts",
                 fix="make it, or correct the path in the profile",
-                path=one.path,
+                path=_path(one, source),
             )
         return
     away = [entry for entry in one.entries if entry.link and _leads_out(entry, source)]
@@ -104,7 +104,7 @@ def _one(one: Mounted) -> Iterator[Finding]:
             f"{_named(lost)}: a link out of the mounted folder, and inside {one.service} it leads nowhere",
             why=f"{lost[0].path} points to {lost[0].link}; only {source} is mounted",
             fix="name the file the link leads to (readlink -f), or copy it into the folder",
-            path=one.path,
+            path=_path(one, lost[0].path),
         )
     if one.reader is None or one.reader.overrides:
         return
@@ -118,8 +118,13 @@ def _one(one: Mounted) -> Iterator[Finding]:
         f"{_named(shut)} cannot be {what} by {one.service}, which runs as {who}",
         why=f"it belongs to {shut[0].uid}:{shut[0].gid}, mode {stat.S_IMODE(shut[0].mode):04o}",
         fix=f"sudo chown -R {who} {shut[0].path}; or hardening.user: the one it belongs to",
-        path=one.path or "hardening/user",
+        path=_path(one, shut[0].path) or "hardening/user",
     )
+
+
+def _path(one: Mounted, file: str) -> str:
+    """Where the profile names this file, else another one of the mount."""
+    return one.named.get(file) or next(iter(one.named.values()), "")
 
 
 def _leads_out(entry: Entry, source: str) -> bool:
@@ -193,7 +198,7 @@ def mounted(case: Case) -> Iterator[Mounted]:
                 reader=reader_of(container),
                 entries=found,
                 needed=frozenset(inside - {mount.source}),
-                path=next((named[path] for path in sorted(inside) if path in named), ""),
+                named={path: named[path] for path in sorted(inside) if named.get(path)},
                 made=bool(inside & rendered) or mount.source in _made(case),
             )
 

@@ -57,7 +57,8 @@ def judge(
     weak = {"rsa": strength.bits < RSA_BITS, "ec": strength.bits < EC_BITS}.get(strength.kind, False)
     if found.self_signed:
         yield _self_signed(local=local)
-    if weak or (strength.hash in WEAK_HASHES and not found.self_signed):
+    forged = strength.hash in WEAK_HASHES and not found.self_signed
+    if weak or forged:
         what = f"{strength.kind.upper()} of {strength.bits} bits" if weak else f"signed with {strength.hash}"
         yield failure(
             f"the certificate is weak: {what}",
@@ -76,7 +77,7 @@ def judge(
             fix="renew it, then infctl up; an ACME client renews it by itself",
             path=path,
         )
-    if not (found.self_signed or weak or days < warn_days):
+    if not (found.self_signed or weak or forged or days < warn_days):
         yield ok(
             f"certificate of an authority, {days} days left, {strength.kind.upper()} {strength.bits} bits"
         )

@@ -15,6 +15,10 @@ from infctl.doctor.docker import Docker
 from infctl.doctor.once import Once
 from infctl.profile.loading import load
 from infctl.stack import Layout
+from tests.infctl.models.conftest import builders, fake_hub, new_hub
+
+__all__ = ["builders", "fake_hub", "new_hub"]
+"""Fixtures: a hub on loopback."""
 
 NOW = 1_800_000_000.0
 """15 January 2027."""
