@@ -7,9 +7,10 @@ The steps before "do" touch nothing but .env; `change.carry_out` does, and undoe
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -154,7 +155,8 @@ def apply(
                 max(1.0, options.timeout_s - (time.monotonic() - begun)),
             )
             rescale = scaled.to_write(project.layout, project.scale)
-            answers = change.carry_out(project, wanted, seen, command, left, also=rescale)
+            with _explained(project, built):
+                answers = change.carry_out(project, wanted, seen, command, left, also=rescale)
         else:
             scaled.to_write(project.layout, project.scale)()
             _adopt(project, wanted)
@@ -304,6 +306,19 @@ def _has_vllm(python: str) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+@contextlib.contextmanager
+def _explained(project: Project, built: Built) -> Iterator[None]:
+    """A service that did not start, with the place in the profile and what would be right there."""
+    from infctl.engine.causes import DidNotStart
+
+    try:
+        yield
+    except DidNotStart as error:
+        from infctl.cli.failed_start import explained
+
+        raise explained(error, project, built) from None
 
 
 def _adopt(project: Project, wanted: Wanted) -> None:
