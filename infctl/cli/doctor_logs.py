@@ -91,13 +91,20 @@ def _of_file(file: Path) -> list[str]:
 
 
 def _of_engine(project: Project, service: str) -> list[str]:
-    found = [line.text for line in project.engine.logs((service,), lines=LINES)]
-    if not found:
+    """Of what runs; where that tells nothing, of the start that `infctl up` has undone since."""
+    from infctl.engine import causes
+
+    now = [line.text for line in project.engine.logs((service,), lines=LINES)]
+    if causes.find(now) is not None:
+        return now
+    kept = (project.layout.logs / f"{name}.failed.log" for name in (service, f"vllm-{service}"))
+    before = next((_of_file(file) for file in kept if file.is_file()), [])
+    if not now and not before:
         raise UsageError(
             f"there is no log of {service}",
             hint="nothing of it has started yet; --log FILE reads one from elsewhere",
         )
-    return found
+    return before or now
 
 
 def _planned(project: Project) -> tuple[Plan | None, dict[str, ModelFacts] | None, tuple[Gpu, ...]]:

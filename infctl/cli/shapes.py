@@ -297,6 +297,30 @@ DOCTOR = {
         }
     ],
 }
+_PLACED = {
+    "path": "string, such as models/chat/max_model_len",
+    "file": "string?",
+    "line": "integer?",
+    "column": "integer?",
+}
+DOCTOR_LOGS = {
+    "service": "string",
+    "cause": "string: empty where the log tells none that is known",
+    "what": "string",
+    **_PLACED,
+    "proposals": [
+        {
+            "was": "string: as it is written; empty: it is not",
+            "becomes": "string: what to write; empty: leave it out",
+            "note": "string: what that gives",
+            **_PLACED,
+        }
+    ],
+    "others": ["string: further changes that would fit"],
+    "do": "string: what to do where no value can be told",
+    "lasting": "boolean: another try ends the same way",
+    "log": ["string: the lines that tell"],
+}
 DOWN = {"name": "string", "stopped": ["string"], "removed": ["string"]}
 RESTART = {"name": "string", "restarted": ["string"], "ready_s": "object: service -> seconds"}
 HEALTH = {
@@ -334,6 +358,8 @@ BY_COMMAND = {
     "images": IMAGES,
     "unlock": UNLOCK,
     "doctor": DOCTOR,
+    "doctor security": DOCTOR,
+    "doctor logs": DOCTOR_LOGS,
     "restart": RESTART,
     "down": DOWN,
     "version": VERSION,
