@@ -33,6 +33,7 @@ from infctl.engine.docker import (
     one_shots,
     payload,
     reconcile,
+    rollout,
 )
 from infctl.engine.docker import lock as locking
 from infctl.engine.docker.client import Client
@@ -62,7 +63,8 @@ class DockerEngine:
         self._environment = dict(os.environ if environment is None else environment)
         self._records = Records(layout)
         self._before: Stack | None = None
-        self._has_applied = False
+        self._was_there = False
+        """Containers of ours ran before `apply`, whoever started them."""
 
     @property
     def name(self) -> str:
@@ -115,6 +117,8 @@ class DockerEngine:
             locks.hold(self.layout.state / locks.LOCK, owner),
             locking.hold(self.client, self.name, owner, self._notes.append),
         ):
+            if rollout.mend(self._hands({}), self._projects(self.running()), self.layout.rendered):
+                self._notes.append("nginx was left in the middle of a gateway's replace: put back")
             yield
 
     @cached_property
@@ -219,11 +223,13 @@ class DockerEngine:
         """
         del secrets
         self._records.make_folders()
-        self._before, self._has_applied = self._records.last_done(), True
+        self._before = self._records.last_done()
+        self._was_there = bool(self._look(None).containers)
         yield from self._told_notes()
         yield from self._unpack(stack)
         binds.check(self.client, stack)
         yield from images.prepare(self.client, stack)
+        yield from self._recover(stack)
         snapshot = self._look(stack)
         addresses.check_names(stack, snapshot)
         plan = self._plan(stack, snapshot)
@@ -258,10 +264,15 @@ class DockerEngine:
     def revert(self) -> Iterator[Event]:
         """Back to what ran before `apply`: the previous stack, or nothing."""
         before = self._before
-        if not self._has_applied or before is None:
+        if before is None and self._was_there:
+            self._records.forget_wish()
+            yield Event("", "note", "what ran before was not started by infctl: it is left as it is now")
+            return
+        if before is None:
             yield from self.down()
             return
         self._records.wish(before)
+        yield from self._recover(before, back=True)
         yield from self._carry(before, self._plan(before, self._look(before)))
         self._records.done(before)
 
@@ -281,6 +292,11 @@ class DockerEngine:
     def _unpack(self, stack: Stack) -> Iterator[Event]:
         self._records.make_folders()
         return preparing.run(stack.prepare, self.layout.logs)
+
+    def _recover(self, stack: Stack, *, back: bool = False) -> Iterator[Event]:
+        """What a killed replace left, finished or undone. Look again afterwards."""
+        hands = self._hands({})
+        yield from rollout.recover(hands, stack, self._look(stack).containers, back=back)
 
     def _projects(self, stack: Stack | None) -> tuple[Project, ...]:
         return stack.projects if stack is not None else ()
@@ -302,7 +318,8 @@ class DockerEngine:
         def noted(project: Project, container: Container, container_id: str, reloaded: bool) -> None:
             self._note(stack, project, container, container_id, reloaded=reloaded)
 
-        hands = self._hands(self._hashes(stack))
+        making = any(step.action.kind in ("create", "replace") for step in plan.steps)
+        hands = self._hands(self._hashes(stack) if making else {})
         yield from carry.Carrier(hands, stack, plan, noted).run()
 
     def _hashes(self, stack: Stack) -> dict[tuple[str, str], str]:

@@ -37,6 +37,8 @@ def replace(hands: Hands, swap: Swap) -> Iterator[Event]:
 
     Raises what went wrong, after the old one serves again.
     """
+    if hands.find(swap.name) is None:  # renamed by hand
+        hands.rename(swap.old, swap.name)
     way = _way(hands, swap.stack, swap.project, swap.container, swap.number, swap.start_s)
     yield from way.run()
 

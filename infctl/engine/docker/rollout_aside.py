@@ -35,6 +35,13 @@ PLACES_MAX = 4
 """A killed run is behind us after so many rounds, or somebody else is at work."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    told: InfctlError
+    problems: tuple[InfctlError, ...]
+    """Of the old one's way back."""
+
+
 @dataclass(slots=True)
 class Aside:
     """`container` None: only what a killed run left is finished or undone."""
@@ -64,13 +71,18 @@ class Aside:
         self._was_running = state["Status"] == "running"
         self._was_ready = self._was_running and (state.get("Health") or {}).get("Status", "") in _WELL
         yield from self.care.may_go()
-        yield from self._on(self.place())
+        failure = yield from self._on(self.place())
+        if failure is not None:
+            raise self._with(failure)
         now = time.monotonic()
         away = "" if self._stopped is None else f"away for {now - self._stopped:.1f} s"
         yield Event(self.service, "ready", away, now - self._begun)
 
     def recover(self, *, back: bool = False) -> Iterator[Event]:
-        """Finish or undo what a killed run left. `back`: undo it in any case."""
+        """Finish or undo what a killed run left. `back`: undo it in any case.
+
+        Raises where it could be neither.
+        """
         self._begun = time.monotonic()
         for _ in range(PLACES_MAX):
             if self.stand().is_clear:
@@ -78,7 +90,9 @@ class Aside:
             here = self.place()
             if places.leads_on(here) and not (back and here != "orphan"):
                 yield Event(self.service, "note", f"an interrupted replace of {self.name} is finished")
-                yield from self._on(here)
+                failure = yield from self._on(here)
+                if failure is not None and failure.problems:
+                    raise self._with(failure)
             else:
                 yield Event(self.service, "note", f"an interrupted replace of {self.name} is undone")
                 problems = yield from self._back(here)
@@ -97,18 +111,20 @@ class Aside:
 
     # -- on and back -------------------------------------------------------------------------------
 
-    def _on(self, here: Place) -> Iterator[Event]:
+    def _on(self, here: Place) -> Generator[Event, None, _Failure | None]:
+        """Gives what failed, once the old one is back."""
         try:
             for step in places.on(here):
                 yield from self._do(step)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old one comes back before it is told
             told = self._told(error)
             yield Event(self.service, "failed", told.message)
             problems = yield from self._back(self.place())
-            raise _with(told, problems, self.place(), self.name) from error
+            return _Failure(told, tuple(problems))
         except BaseException:  # Ctrl-C, or nobody reads on
             self._hurry()
             raise
+        return None
 
     def _back(self, here: Place) -> Generator[Event, None, list[InfctlError]]:
         """Every step is tried, whatever the one before did; gives what went wrong."""
@@ -189,16 +205,18 @@ class Aside:
         if isinstance(error, Failed):
             return telling.failure(self.hands, error, self.service)
         if not isinstance(error, InfctlError):
-            return EngineError(f"{self.service} could not be replaced: {error!r}")
+            wrapped = EngineError(f"{self.service} could not be replaced: {error!r}")
+            wrapped.__cause__ = error
+            return wrapped
         if not error.log and places.leads_on(self.place()):
             error.log = tuple(self.hands.logs(self.name, 20))
         return error
 
-
-def _with(told: InfctlError, problems: list[InfctlError], here: Place, name: str) -> InfctlError:
-    """What failed, and what became of the one before."""
-    if problems:
-        told.message += f"; and {name} did not come back as it was: {problems[0].message}"
-    elif here == "untouched":
-        told.message += f"; {name} runs as it did before"
-    return told
+    def _with(self, failure: _Failure) -> InfctlError:
+        """What failed, and what became of the one before."""
+        told = failure.told
+        if failure.problems:
+            told.message += f"; and {self.name} did not come back as it was: {failure.problems[0].message}"
+        elif self.place() == "untouched":
+            told.message += f"; {self.name} runs as it did before"
+        return told

@@ -16,7 +16,7 @@ Each step leaves one of these pictures, so a run that was killed is taken up fro
 Rule 1. There is no second way to a place: back are the same steps in the reverse order.
 Rule 2. What a killed run left is led back before the swap, and on after it: the new one may work. One that
         has ended was on its way back, or does not.
-Rule 3. In a hurry (Ctrl-C) nothing is waited for, and something is left running that the gateway may use.
+Rule 3. In a hurry (Ctrl-C) the old one comes back, and is not waited for: the gateway looks at it itself.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ _HURRY: Final[dict[Place, tuple[Step, ...]]] = {
     "prepared": ("undrain", "drop"),
     "stopped": ("start", "undrain", "drop"),
     "aside": ("come back", "start", "undrain", "drop"),
-    "swapped": ("start", "undrain"),
-    "started": ("start", "undrain"),
-    "ended": ("start", "undrain"),
+    "swapped": ("step aside", "come back", "start", "undrain", "drop"),
+    "ended": ("step aside", "come back", "start", "undrain", "drop"),
+    "started": ("end new", "step aside", "come back", "start", "undrain", "drop"),
     "orphan": ("take over", "start", "undrain"),
 }
 
