@@ -88,13 +88,15 @@ def _mark() -> Path:
 
 def _start() -> str:
     log = cache() / "dockerd.log"
-    with log.open("wb") as out:
-        # A session of its own: Ctrl-C at the tests must not end it before they have cleaned up.
-        process = subprocess.Popen(["dockerd"], stdout=out, stderr=out, start_new_session=True)
-    _mark().write_text(str(process.pid))
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    # A session of its own: Ctrl-C at the tests must not end it before they have cleaned up.
+    to_log = [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
+    pid = os.posix_spawnp("dockerd", ["dockerd"], os.environ, file_actions=to_log, setsid=True)
+    os.close(out)
+    _mark().write_text(str(pid))
     deadline = time.monotonic() + START_S
     while not _answers():
-        if process.poll() is not None or time.monotonic() > deadline:
+        if os.waitpid(pid, os.WNOHANG)[0] or time.monotonic() > deadline:
             last = log.read_text(errors="replace").splitlines()[-5:]
             stop()
             return "dockerd did not start: " + " / ".join(last)

@@ -98,7 +98,7 @@ class Images:
         )
 
     def vllm_cpu(self) -> str:
-        """Real vLLM for the CPU: this environment's packages on the base image. 1.7 GB, about a minute."""
+        """Real vLLM for the CPU: this environment's packages on the base image. 2 GB, about a minute."""
         try:
             version = metadata.version("vllm-cpu")
         except metadata.PackageNotFoundError:
