@@ -1,4 +1,7 @@
-"""Findings as lines, a check a line; what is not as it should be with why, what to do and where. Pure."""
+"""Findings as lines, a check a line: what is not as it should be with why, what to do and where.
+
+What does not apply here is told at the end, a reason a line.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ class Screen:
         self._utf8 = utf8
         self._paint = paint
         self._last = ""
+        self._skipped: dict[str, list[str]] = {}
+        """Reason -> checks."""
 
     def head(self, name: str, runtime: str, count: int) -> str:
         parts = [name, *([f"runtime {runtime}"] if runtime else []), plural(count, "check")]
@@ -36,6 +41,7 @@ class Screen:
 
     def foot(self, found: Sequence[Finding]) -> str:
         """`2 failures, 1 warning, 14 ok, 3 skipped`."""
+        told = [line for reason, checks in self._skipped.items() for line in self._passed(reason, checks)]
         counts = Counter(finding.verdict for finding in found)
         parts = [
             plural(counts["failure"], "failure") if counts["failure"] else "no failure",
@@ -43,26 +49,31 @@ class Screen:
             f"{counts['ok']} ok",
             *([f"{counts['skipped']} skipped"] if counts["skipped"] else []),
         ]
-        return f"\n{', '.join(parts)}"
+        return "\n".join([*told, "", ", ".join(parts)])
+
+    def _passed(self, reason: str, checks: Sequence[str]) -> list[str]:
+        symbol, plain, word, style = _SYMBOLS["skipped"]
+        mark = f"{symbol if self._utf8 else plain} {word:<{_WORD}}"
+        first, *rest = self._wrapped(f"{reason} ({', '.join(dict.fromkeys(checks))})", len(mark) + 2)
+        return [f"{self._paint(mark, style)}  {first}", *(" " * (len(mark) + 2) + line for line in rest)]
 
     def lines(self, finding: Finding) -> list[str]:
+        """None yet for what was skipped."""
+        if finding.verdict == "skipped":
+            self._skipped.setdefault(finding.why or finding.what, []).append(finding.check)
+            return []
         symbol, plain, word, style = _SYMBOLS[finding.verdict]
         mark = f"{symbol if self._utf8 else plain} {word:<{_WORD}}"
         # A check with several findings is named once.
         name = finding.check if finding.check != self._last else ""
         self._last = finding.check
         start = len(mark) + 2 + self._room + 2
-        what = finding.what
-        if finding.verdict == "skipped":
-            what = finding.why or what
-        first, *rest = self._wrapped(what, start)
+        first, *rest = self._wrapped(finding.what, start)
         told = [f"{self._paint(mark, style)}  {name:<{self._room}}  {first}"]
         told += [" " * start + line for line in rest]
         if finding.verdict == "ok":
             more = self._wrapped(finding.why, start) if finding.why else []
             return told + [" " * start + line for line in more]
-        if finding.verdict == "skipped":
-            return told
         inner = start if self._width >= _NARROW else len(mark) + 2
         if finding.why:
             told += self._part("why", finding.why, inner, "dim")

@@ -64,7 +64,7 @@ CHECKS = (
     Check(
         "mounts", "can each service read what is mounted for it", mounts.look, "docker", ("stack", "docker")
     ),
-    Check("ports", "are the ports free, or held by this platform", ports.look, needs=("stack",)),
+    Check("ports", "are the ports free, or held by this platform", ports.look, needs=("stack", "docker")),
     Check("certificate", "can the certificate be served", certificate.look, needs=("profile",)),
     Check("hub", "may the models be fetched from the hub", hub.look, needs=("profile",), timeout_s=60.0),
     Check("limits", "is there enough shared and locked memory", limits.look, needs=("stack", "docker")),

@@ -6,16 +6,18 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from infctl.doctor.case import Case
 from infctl.doctor.finding import Finding, failure, ok, warning
+from infctl.engine.docker import compose
 
 ASK_S = 15.0
-COMMANDS = (("docker", "compose"), ("docker-compose",))
-"""The plug-in first, then the program by itself."""
+OLD = ("docker-compose",)
+"""Version 1, written in Python, which many machines still have."""
 Version = tuple[int, ...]
 
 
@@ -54,7 +56,7 @@ FIELDS: tuple[tuple[str, Version, Callable[[Mapping[str, Any]], bool]], ...] = (
 def look(case: Case) -> Iterator[Finding]:
     texts = {f.path: f.text for f in case.rendered if f.path.startswith("docker-compose")}
     documents = {path: yaml.safe_load(text) for path, text in texts.items()}
-    yield judge(seen(texts, str(case.folder)), used(documents.values()))
+    yield judge(seen(texts, str(case.folder), case.shell), used(documents.values()))
 
 
 def judge(found: Seen, wanted: Sequence[tuple[str, Version]]) -> Finding:
@@ -94,31 +96,41 @@ def used(documents: Iterator[Any] | Sequence[Any] | Any) -> list[tuple[str, Vers
     return [(name, least) for name, least, has in FIELDS if any(has(document) for document in known)]
 
 
-def seen(texts: Mapping[str, str], folder: str) -> Seen:
+def seen(texts: Mapping[str, str], folder: str, environment: Mapping[str, str]) -> Seen:
     """The edge: asks Compose its version, and what it thinks of the files as they would be written."""
-    for command in COMMANDS:
-        told = _run([*command, "version", "--short"], "")
-        if told is None or told[0] != 0:
-            continue
-        found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", told[1])
-        version = tuple(int(part) for part in found.groups() if part is not None) if found else ()
-        refused = {path: _refusal(command, text, folder) for path, text in texts.items()}
-        return Seen(command, version, refused)
-    return Seen()
+    found = compose.find(environment)
+    if found is None:
+        told = _run([*OLD, "version", "--short"], "", environment)
+        return Seen(OLD, _version(told[1])) if told is not None and told[0] == 0 else Seen()
+    refused = {path: _refusal(found.argv, text, folder, environment) for path, text in texts.items()}
+    return Seen((Path(found.argv[0]).name, *found.argv[1:]), _version(found.version), refused)
 
 
-def _refusal(command: Sequence[str], text: str, folder: str) -> str:
-    """Its first words against a file; empty: it takes it."""
-    told = _run([*command, "--project-directory", folder, "-f", "-", "config", "-q"], text)
+def _version(text: str) -> Version:
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in found.groups() if part is not None) if found else ()
+
+
+def _refusal(command: Sequence[str], text: str, folder: str, environment: Mapping[str, str]) -> str:
+    """Its last words against a file; empty: it takes it."""
+    told = _run([*command, "--project-directory", folder, "-f", "-", "config", "-q"], text, environment)
     if told is None or told[0] == 0:
         return ""
     lines = [line for line in told[2].splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"exit code {told[0]}"
 
 
-def _run(argv: Sequence[str], text: str) -> tuple[int, str, str] | None:
+def _run(argv: Sequence[str], text: str, environment: Mapping[str, str]) -> tuple[int, str, str] | None:
     try:
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=ASK_S, check=False)
+        done = subprocess.run(
+            argv,
+            input=text,
+            env=dict(environment),
+            capture_output=True,
+            text=True,
+            timeout=ASK_S,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.returncode, done.stdout, done.stderr

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infctl.doctor.case import Case
+from infctl.doctor.checks.mounts import reader_of
 from infctl.doctor.finding import Finding, failure, ok, skipped, warning
 from infctl.profile.secrets import generated_secrets, secret_uses
 
@@ -22,6 +23,7 @@ class Seen:
     file: Path
     exists: bool = True
     mode: int = 0o600
+    gid: int = -1
     why_unreadable: str = ""
     values: Mapping[str, str] | None = None
     not_understood: tuple[int, ...] = ()
@@ -41,6 +43,7 @@ def look(case: Case) -> Iterator[Finding]:
         generated=set(generated_secrets(profile)),
         shell=case.shell,
         in_containers=profile.runtime == "docker",
+        readers=frozenset(reader.gid for reader in map(reader_of, case.containers) if reader is not None),
     )
 
 
@@ -51,8 +54,11 @@ def judge(
     generated: Collection[str],
     shell: Mapping[str, str],
     in_containers: bool,
+    readers: Collection[int] = (),
 ) -> Iterator[Finding]:
-    """`used`: variables of secrets. `shell`: the environment of whoever runs infctl."""
+    """`used`: variables of secrets. `shell`: the environment of whoever runs infctl. `readers`: groups of the
+    containers, which may read the file.
+    """
     if not found.exists:
         yield _missing(found, used, generated, shell, in_containers=in_containers)
         return
@@ -64,11 +70,12 @@ def judge(
         )
         return
     values = found.values or {}
-    if found.mode & (stat.S_IRWXG | stat.S_IRWXO):
+    group = found.mode & (stat.S_IWGRP if found.gid in readers else stat.S_IRWXG)
+    if group or found.mode & stat.S_IRWXO:
         yield warning(
             f"{found.file} can be read by others on this machine (mode {found.mode:04o})",
             why="whoever reads it may call the models and the control plane",
-            fix=f"chmod 600 {found.file}",
+            fix=f"chmod {'640' if found.gid in readers else '600'} {found.file}",
         )
     if found.not_understood:
         lines = ", ".join(str(number) for number in found.not_understood[:5])
@@ -133,7 +140,7 @@ def seen(file: Path) -> Seen:
     from gateway.config import read_env  # noqa: PLC0415 - msgspec, where nothing else needs it
 
     try:
-        mode = stat.S_IMODE(file.stat().st_mode)
+        there = file.stat()
         with file.open("rb") as stream:
             text = stream.read(FILE_BYTES_MAX).decode("utf-8")
     except FileNotFoundError:
@@ -146,4 +153,5 @@ def seen(file: Path) -> Seen:
         for number, line in enumerate(text.splitlines(), 1)
         if line.strip() and not line.lstrip().startswith("#") and not read_env(line)
     )
-    return Seen(file, mode=mode, values=read_env(text), not_understood=odd)
+    mode = stat.S_IMODE(there.st_mode)
+    return Seen(file, mode=mode, gid=there.st_gid, values=read_env(text), not_understood=odd)

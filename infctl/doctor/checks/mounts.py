@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infctl.doctor.case import Case
-from infctl.doctor.finding import Finding, failure, ok, skipped
+from infctl.doctor.finding import Finding, failure, ok, skipped, warning
 from infctl.stack.containers import Container, Mount
 from infctl.stack.names import Names
 
@@ -62,6 +62,8 @@ class Mounted:
     """Path -> where the profile names it."""
     made: bool = False
     """infctl makes it before it starts anything."""
+    mended: frozenset[str] = frozenset()
+    """Files that `infctl up` lets the containers' group read; Compose by itself does not."""
 
 
 def look(case: Case) -> Iterator[Finding]:
@@ -114,10 +116,16 @@ def _one(one: Mounted) -> Iterator[Finding]:
         return
     who = f"{one.reader.uid}:{one.reader.gid}"
     what = "written" if not one.mount.read_only and _readable(shut[0], one.reader) else "read"
-    yield failure(
+    mends = all(entry.path in one.mended for entry in shut)
+    found = warning if mends else failure
+    bits = "g+rwx" if what == "written" else "g+rx" if stat.S_ISDIR(shut[0].mode) else "g+r"
+    by_hand = f"sudo chgrp {one.reader.gid} {shut[0].path} && sudo chmod {bits} {shut[0].path}"
+    yield found(
         f"{_named(shut)} cannot be {what} by {one.service}, which runs as {who}",
         why=f"it belongs to {shut[0].uid}:{shut[0].gid}, mode {stat.S_IMODE(shut[0].mode):04o}",
-        fix=f"sudo chown -R {who} {shut[0].path}; or hardening.user: the one it belongs to",
+        fix=f"infctl up does it; before a docker compose up: {by_hand}"
+        if mends
+        else f"{by_hand}; or hardening.user: the one it belongs to",
         path=_path(one, shut[0].path) or "hardening/user",
     )
 
@@ -200,6 +208,7 @@ def mounted(case: Case) -> Iterator[Mounted]:
                 needed=frozenset(inside - {mount.source}),
                 named={path: named[path] for path in sorted(inside) if named.get(path)},
                 made=bool(inside & rendered) or mount.source in _made(case),
+                mended=_mended(case),
             )
 
 
@@ -238,10 +247,13 @@ def _named_in_profile(case: Case) -> Mapping[str, str]:
         return {}
     names = Names(profile, layout)
     found = {str(layout.env_file): ""}
-    tls = profile.edge.tls
-    if profile.edge.enabled and not tls.makes_certificate:
+    if profile.edge.enabled:
         certificate, key = names.tls_files
-        found |= {str(certificate): "edge/tls/certificate", str(key): "edge/tls/key"}
+        named = not profile.edge.tls.makes_certificate
+        found |= {
+            str(certificate): "edge/tls/certificate" if named else "",
+            str(key): "edge/tls/key" if named else "",
+        }
     for name, model in profile.models.items():
         if model.chat_template is not None:
             found[names.file(model.chat_template)] = f"models/{name}/chat_template"
@@ -250,12 +262,24 @@ def _named_in_profile(case: Case) -> Mapping[str, str]:
     return found
 
 
+def _mended(case: Case) -> frozenset[str]:
+    """Private files of infctl's own making, and `.env`: only root gives them to another group."""
+    if case.layout is None or not _is_root():
+        return frozenset()
+    tls = Names(case.profile, case.layout).tls_files if case.profile.edge.tls.makes_certificate else ()
+    return frozenset({str(case.layout.env_file), *map(str, tls)})
+
+
 def _made(case: Case) -> frozenset[str]:
     """Folders that infctl makes before the first start."""
     if case.layout is None:
         return frozenset()
     names = Names(case.profile, case.layout)
     return frozenset({names.file(case.profile.engines.cache)})
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def _within(path: str, folder: str) -> bool:

@@ -62,7 +62,7 @@ def test_a_finding_a_line_and_a_sum_at_the_end(run: Run, profile: Path, tmp_path
         p · runtime process · 3 checks
         ✓ ok profile infctl.yaml: p, 1 model, runtime process
         ✓ ok env {tmp_path}/.env sets 1 of 3 secrets
-        - skip docker runtime: process starts no containers
+        - skip runtime: process starts no containers (docker)
         no failure, 2 ok, 1 skipped""")
     assert tree(tmp_path) == before
 
@@ -246,6 +246,19 @@ def test_in_a_narrow_window_nothing_is_cut() -> None:
         "            edge.server_name",
         "        fix or leave it",
         "        at  l4x4.yaml:80:3  edge/server_name",
+    ]
+
+
+def test_what_was_skipped_is_told_at_the_end_a_reason_a_line() -> None:
+    screen = Screen(60, ["a"], utf8=True, paint=unpainted)
+    skips = [Finding("skipped", "", "no GPU", check=check) for check in ("driver", "gpus", "gpus", "toolkit")]
+    found = [*skips, Finding("skipped", "", "no hub", check="hub")]
+    assert [screen.lines(one) for one in found] == [[]] * 5
+    assert screen.foot(found).splitlines() == [
+        "- skip  no GPU (driver, gpus, toolkit)",
+        "- skip  no hub (hub)",
+        "",
+        "no failure, 0 ok, 5 skipped",
     ]
 
 

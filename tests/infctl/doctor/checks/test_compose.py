@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,20 @@ def test_what_compose_says_against_a_file_is_told():
     )
 
 
+def test_the_old_one_is_known_by_its_version(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    assert seen({}, str(tmp_path), {"PATH": str(tmp_path)}) == Seen()
+    old = tmp_path / "docker-compose"
+    old.write_text("#!/bin/sh\necho 1.29.2\n")
+    old.chmod(0o755)
+    found = seen({"a": "x"}, str(tmp_path), {"PATH": str(tmp_path)})
+    assert (found.command, found.version, found.refused) == (("docker-compose",), (1, 29, 2), None)
+    assert judge(found, used([yaml.safe_load(FILE)])).verdict == "failure"
+
+
 def test_the_real_one_is_asked(docker_host, tmp_path: Path):
-    found = seen({"good.yml": "services: {one: {image: x}}", "bad.yml": "services: {one: 7}"}, str(tmp_path))
+    files = {"good.yml": "services: {one: {image: x}}", "bad.yml": "services: {one: 7}"}
+    found = seen(files, str(tmp_path), os.environ)
     assert found.version >= (2,)
     assert found.refused is not None
     assert found.refused["good.yml"] == ""

@@ -28,6 +28,20 @@ def test_one_that_others_may_read_is_a_warning(mode):
     assert found[0].fix == "chmod 600 /p/.env"
 
 
+def test_the_containers_own_group_may_read_it_and_not_write_it():
+    def at(mode: int, gid: int):
+        found = Seen(FILE, mode=mode, gid=gid, values={"KEY": SECRET})
+        return [
+            one.verdict
+            for one in judge(found, used=("KEY",), generated=(), shell={}, in_containers=True, readers={7})
+        ]
+
+    assert at(0o640, 7) == ["ok"]
+    assert at(0o640, 8) == ["warning", "ok"]
+    assert at(0o660, 7) == ["warning", "ok"]
+    assert at(0o644, 7) == ["warning", "ok"]
+
+
 def test_containers_need_it_and_processes_only_where_the_environment_has_no_key():
     missing = Seen(FILE, exists=False)
     assert [one.verdict for one in look(missing)] == ["failure"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_what_it_may_not_read_is_a_failure_with_who_owns_it(entry):
     assert (found.verdict, found.path) == ("failure", "hardening/user")
     assert found.what == "/p/nginx/nginx.conf cannot be read by nginx, which runs as 10001:10001"
     assert f"mode {stat.S_IMODE(entry.mode):04o}" in found.why
+
+
+def test_what_infctl_up_mends_itself_is_a_warning_with_the_same_by_hand():
+    (found,) = told(replace(mounted(root(), file(0o600)), mended=frozenset({"/p/nginx/nginx.conf"})))
+    assert (found.verdict, found.fix.startswith("infctl up does it")) == ("warning", True)
+    assert "chgrp 10001 /p/nginx/nginx.conf && sudo chmod g+r" in found.fix
 
 
 def test_a_folder_has_to_be_entered_as_well():
@@ -194,6 +201,19 @@ def test_a_whole_platform_is_looked_at(platform, tmp_path: Path):
     (tmp_path / "tls" / "k.pem").chmod(0o644)
     (tmp_path / ".env").unlink()
     assert [one.verdict for one in look(made)] == ["ok"]
+
+
+def test_a_certificate_of_infctls_own_has_to_be_read_too(platform, case, tmp_path: Path, monkeypatch):
+    made = platform("54321:54321")
+    (tmp_path / "nginx" / "tls").mkdir()
+    for name in ("certificate.pem", "key.pem"):
+        (tmp_path / "nginx" / "tls" / name).write_text("x")
+    (tmp_path / "nginx" / "tls" / "key.pem").chmod(0o600)
+    own = replace(made, loaded=case({"runtime": "docker", "edge": {}}).loaded)
+    for root_, verdict in ((True, "warning"), (False, "failure")):
+        monkeypatch.setattr("infctl.doctor.checks.mounts._is_root", lambda root_=root_: root_)
+        found = next(iter(look(own)))
+        assert (found.verdict, "nginx/tls/key.pem" in found.what) == (verdict, True)
 
 
 def test_the_owner_of_a_key_may_read_it(platform, tmp_path: Path):

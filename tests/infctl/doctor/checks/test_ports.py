@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +86,13 @@ class Fixed(Docker):
 
 
 @pytest.fixture
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.fixture
 def taken():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -94,6 +106,25 @@ def test_a_real_listener_is_found_and_named(case, taken):
     (found,) = look(made)
     assert (found.verdict, found.path) == ("failure", "gateway/listen/port")
     assert f"process {os.getpid()}" in found.what
+
+
+def test_a_port_of_our_own_process_is_well(case, free_port, tmp_path: Path):
+    """Known by the mark that every process of a platform carries."""
+    made = case({"gateway": {"listen": {"port": free_port}}})
+    env = {**os.environ, "INFCTL_STACK": os.path.realpath(made.layout.home), "INFCTL_SERVICE": "gateway"}
+    serve = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(free_port)]
+    service = Service("gateway", "gateway", ("x",), listen=(("127.0.0.1", free_port),))
+    stack = Stack("p", "process", (service,))
+    with subprocess.Popen(serve, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 20
+            found = next(iter(look(replace(made, stack=stack))))
+            while "held" not in found.what and time.monotonic() < deadline:
+                time.sleep(0.05)
+                found = next(iter(look(replace(made, stack=stack))))
+        finally:
+            process.kill()
+    assert (found.verdict, found.what) == ("ok", f"ports held by this platform: {free_port}")
 
 
 def test_of_a_port_that_a_container_publishes_its_proxy_is_not_told(case, engine, taken):
