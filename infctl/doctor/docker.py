@@ -29,7 +29,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One container that runs."""
+    """One container."""
 
     id: str
     name: str
@@ -83,13 +83,13 @@ class Docker:
                 return None
         return image_of(found)
 
-    def containers(self) -> tuple[Running, ...]:
-        """All that run. Raises EngineError."""
+    def containers(self, *, every: bool = False) -> tuple[Running, ...]:
+        """All that run; `every`: those that have ended, too. Raises EngineError."""
         from infctl.engine.docker.refusals import told  # noqa: PLC0415
 
         api = _api(self)
         with told("the containers cannot be listed"):
-            return tuple(running_of(one) for one in api.containers())
+            return tuple(running_of(one) for one in api.containers(all=every))
 
 
 def look(environment: Mapping[str, str]) -> Docker:

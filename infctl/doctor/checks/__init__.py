@@ -7,6 +7,7 @@ from infctl.doctor.checks import (
     certificate,
     clock,
     compose,
+    container_names,
     disk,
     dotenv,
     driver,
@@ -63,6 +64,13 @@ CHECKS = (
     Check("disk", "is there room for weights and images", disk.look, needs=("profile",)),
     Check(
         "mounts", "can each service read what is mounted for it", mounts.look, "docker", ("stack", "docker")
+    ),
+    Check(
+        "names",
+        "are the container names free, or held by this platform",
+        container_names.look,
+        "docker",
+        ("stack", "docker"),
     ),
     Check("ports", "are the ports free, or held by this platform", ports.look, needs=("stack", "docker")),
     Check("certificate", "can the certificate be served", certificate.look, needs=("profile",)),

@@ -81,7 +81,7 @@ def test_an_entry_of_docker_ps_is_read():
 class Fixed(Docker):
     """An engine with these containers."""
 
-    def containers(self):
+    def containers(self, *, every=False):
         return self.info["containers"]
 
 
