@@ -68,8 +68,31 @@ def assemble(
     said = documented(loaded)
     rendered = render(stack, profile, layout, http3=http3, variables=said, where=loaded.where)
     told = tuple(f"{problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in warnings)
+    told += _out_of_reach(loaded, layout)
     stamped = files.stamped(stack, rendered, layout.rendered)
     return Built(stamped, rendered, notes(profile, plan, here), plan, told)
+
+
+def _out_of_reach(loaded: LoadedProfile, layout: Layout) -> tuple[str, ...]:
+    """Secrets that this process has and containers will not: they read `.env`, and no environment."""
+    from infctl.cli import env_file
+    from infctl.profile.schema import SecretSource
+    from infctl.profile.secrets import secret_uses
+
+    if loaded.profile.runtime != "docker":
+        return ()
+    there = env_file.read(layout.env_file)
+    sources = loaded.profile.secrets
+    names = dict.fromkeys(
+        source.env or use.name
+        for use in secret_uses(loaded.profile)
+        if (source := sources.get(use.name, SecretSource())).file is None
+    )
+    return tuple(
+        f"{name} of the environment does not reach containers: they read {layout.env_file}, so put it there"
+        for name in names
+        if os.environ.get(name) and os.environ[name] != there.get(name)
+    )
 
 
 def _by_count(loaded: LoadedProfile, cards: tuple[Gpu, ...]) -> Plan | None:
