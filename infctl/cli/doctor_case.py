@@ -11,7 +11,7 @@ from infctl.cli.options import profile_files
 from infctl.doctor.case import Case
 from infctl.doctor.docker import look as look_at_docker
 from infctl.doctor.once import Once
-from infctl.errors import InfctlError, PlanError, ProfileError
+from infctl.errors import InfctlError, ProfileError
 
 if TYPE_CHECKING:
     from infctl.cli.project import Project
@@ -45,7 +45,7 @@ def _planned(known: Case, project: Project) -> Case:
 
     try:
         built = assemble(project.loaded, project.layout, known.env)
-    except (PlanError, ProfileError) as error:
+    except InfctlError as error:
         return replace(known, wrong={"plan": error}, stack=_at_a_glance(known, project))
     return replace(known, plan=built.plan, stack=built.stack, rendered=built.files)
 

@@ -1,4 +1,4 @@
-"""7. Review the audit trail: is one written, and lately?"""
+"""Practice 7, review the audit trail: is one written, and lately?"""
 
 from __future__ import annotations
 

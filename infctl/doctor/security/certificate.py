@@ -1,4 +1,4 @@
-"""2. Use strong certificates: issued by somebody clients trust, of a strong key, and not about to end."""
+"""Practice 2, use strong certificates: of somebody clients trust, with a strong key, and not about to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""3. Restrict access: what answers beyond this machine, who reads the figures, and with whose password?"""
+"""Practice 3, restrict access: what answers beyond this machine, to whom, and with which password?"""
 
 from __future__ import annotations
 

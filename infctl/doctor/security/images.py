@@ -1,4 +1,4 @@
-"""8. Keep images updated: how old are those that run, and is it certain which ones they are?"""
+"""Practice 8, keep images updated: how old are those that run, and is it certain which ones they are?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""1. Change default keys: is any key a default, weak, or used twice? Values are judged, never shown."""
+"""Practice 1, change default keys: is any key a default, weak, or used twice? No value is ever shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""6. Watch quotas for anomalies: is usage kept, and does any tenant stand out?"""
+"""Practice 6, watch quotas for anomalies: is usage kept, and does any tenant stand out?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""4. Enable redaction: is personal data taken out of what is written down?"""
+"""Practice 4, enable redaction: is personal data taken out of what is written down?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""5. Rotate keys: how long has `.env` been as it is?"""
+"""Practice 5, rotate keys: how long has `.env` been as it is?"""
 
 from __future__ import annotations
 
