@@ -15,7 +15,7 @@ export TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format golden lock wheel bench-gateway proof-properties proof-compose proof-kv-blocks setup setup-dev setup-local clean
+.PHONY: help up down test check format golden lock image wheel bench-gateway proof-properties proof-compose proof-kv-blocks setup setup-dev setup-local clean
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -27,6 +27,7 @@ help:
 	@echo "make format            format, and fix what lint can fix"
 	@echo "make golden            render every profile anew into tests/golden/render, and show what changed"
 	@echo "make lock              resolve the dependencies again (needs uv)"
+	@echo "make image             build the gateway's image, infctl/gateway"
 	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
 	@echo "make bench-gateway     the gateway's cost a request beside nginx's"
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
@@ -61,6 +62,10 @@ golden: setup-dev
 
 lock: setup-dev
 	@$(BIN)/python scripts/lock.py
+
+# IMAGE_ARGS="--build-arg BASE=..." for another base than python:3.12-slim.
+image: setup
+	@$(BIN)/python scripts/image.py $(IMAGE_ARGS)
 
 wheel: setup-dev
 	@rm -rf dist
