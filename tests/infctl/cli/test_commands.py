@@ -238,7 +238,8 @@ def test_every_mistake_of_a_profile_is_located_and_the_code_is_3(run: Run, tmp_p
 
 
 def test_what_is_not_enforced_is_loud(run: Run, profile: Path) -> None:
-    profile.write_text(profile.read_text() + "\nhardening: {pids_limit: 100}\n")
+    text = profile.read_text()
+    profile.write_text(text.replace("monitoring: {enabled: false}", "monitoring: {slo: {availability: 99%}}"))
     done = run("validate")
     assert done.returncode == 0
     assert "warning: " in done.stderr
