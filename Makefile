@@ -15,7 +15,7 @@ export TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format golden lock image wheel bench-gateway proof-properties proof-compose proof-kv-blocks setup setup-dev setup-local clean
+.PHONY: help up down test check format golden lock image wheel bench-gateway proof-properties proof-compose proof-kv-blocks proof-rolling setup setup-dev setup-local clean
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -33,6 +33,7 @@ help:
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
 	@echo "make proof-compose     500 random profiles render and are taken by Compose, or are refused with the reason"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
+	@echo "make proof-rolling     100 replaces of an engine, 20 of the gateway, 4 of vLLM: no request lost"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
 
@@ -84,6 +85,9 @@ proof-compose: setup-dev
 
 proof-kv-blocks: setup-dev setup-local
 	@$(BIN)/python -m pytest -v tests/e2e/proof_kv_blocks.py $(ARGS)
+
+proof-rolling: setup-dev setup-local
+	@$(BIN)/python -m tests.e2e.proof_rolling $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base

@@ -28,6 +28,7 @@ STAND_IN = {"config.json": json.dumps({"architectures": ["LlamaForCausalLM"], "m
 class Rolling:
     """`change` edits the profile; `up` makes it run, as `infctl up` does below its questions."""
 
+    host: DockerHost
     folder: Path
     profile: dict[str, Any]
     port: int
@@ -64,6 +65,12 @@ class Rolling:
             told = list(engine.apply(stack, {}))
         self.events += told
         return told
+
+    def ids(self, what: str) -> set[str]:
+        """Of the gateway's container, or, for anything else, of the engines' ones."""
+        role = "gateway" if what == "gateway" else "engine"
+        wanted = [f"com.docker.compose.project={self.name}", f"io.infctl.role={role}"]
+        return {one.id for one in self.host.client.containers.list(all=True, filters={"label": wanted})}
 
     def plan(self) -> list[str]:
         stack, engine = self.build()
@@ -114,7 +121,7 @@ def platform(
         },
         **more,
     }
-    made = Rolling(folder, profile, first + 1)
+    made = Rolling(host, folder, profile, first + 1)
     try:
         yield made
     finally:
