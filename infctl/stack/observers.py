@@ -130,7 +130,9 @@ def _prometheus(shared: Shared) -> Container:
         ),
         ports=(Port(wanted.port, 9090, wanted.bind),),
         healthcheck=Healthcheck(
-            ("CMD", "promtool", "check", "healthy", "--url=http://127.0.0.1:9090"), 10.0, start_period_s=60.0
+            ("CMD", "promtool", "query", "instant", "http://127.0.0.1:9090", "vector(1)"),
+            10.0,
+            start_period_s=60.0,
         ),
         needs=(Needs(PREPARE, "service_completed_successfully"),),
         stop_grace_s=60.0,

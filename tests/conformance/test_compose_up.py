@@ -128,6 +128,8 @@ def test_a_rendered_folder_is_a_platform(platform: Platform) -> None:
     monitoring = ("-f", "docker-compose.monitoring.yml")
     project.compose(*monitoring, "up", "-d", "--no-build")
     until(lambda: reads_everything(platform), HEALTHY_S, "Prometheus reads every target")
+    watching = DockerProject(project.host, f"{project.name}-monitoring", project.folder)
+    until(lambda: health(watching.container("prometheus")) == "healthy", HEALTHY_S, "Prometheus healthy")
     project.compose(*monitoring, "down", "-v")
 
     project.compose("down", "-v", timeout_s=300)
