@@ -31,7 +31,7 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
     http = gateway.http
     host, port = names.gateway_listen
     proxies = gateway.trusted_proxies
-    if names.docker:
+    if names.docker and profile.edge.enabled:  # without it clients come from there themselves
         subnet = profile.networks.subnet
         proxies += tuple(net for net in ((subnet,) if subnet else _DOCKER_POOLS) if net not in proxies)
     return config.Config(
