@@ -15,7 +15,7 @@ export TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format lock wheel bench-gateway bench-gateway-peers bench-gateway-profile bench-gateway-cost proof-properties proof-kv-blocks setup setup-dev setup-local clean
+.PHONY: help up down test check format golden lock image wheel bench-gateway proof-properties proof-compose proof-kv-blocks proof-rolling setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -25,12 +25,16 @@ help:
 	@echo "make test              set up everything and run the whole suite"
 	@echo "make check             formatting, lint, types, import rules"
 	@echo "make format            format, and fix what lint can fix"
+	@echo "make golden            render every profile anew into tests/golden/render, and show what changed"
 	@echo "make lock              resolve the dependencies again (needs uv)"
+	@echo "make image             build the gateway's image, infctl/gateway"
 	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
 	@echo "make bench-gateway     the gateway beside nginx, vllm-router, smg and litellm (make bench-gateway-peers first)"
 	@echo "make bench-gateway-profile  where its time goes; bench-gateway-cost: its cost a request beside nginx's"
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
+	@echo "make proof-compose     500 random profiles render and are taken by Compose, or are refused with the reason"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
+	@echo "make proof-rolling     100 replaces of an engine, 20 of the gateway, 4 of vLLM: no request lost"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
 
@@ -53,8 +57,17 @@ format: setup-dev
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
+golden: setup-dev
+	@INFCTL_REFRESH_GOLDEN=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/infctl/render/test_golden.py
+	@git --no-pager diff --stat -- tests/golden/render
+	@git ls-files --others --exclude-standard -- tests/golden/render | sed 's/^/ new: /'
+
 lock: setup-dev
 	@$(BIN)/python scripts/lock.py
+
+# IMAGE_ARGS="--build-arg BASE=..." for another base than python:3.12-slim.
+image: setup
+	@$(BIN)/python scripts/image.py $(IMAGE_ARGS)
 
 wheel: setup-dev
 	@rm -rf dist
@@ -78,8 +91,14 @@ proof-properties: setup-dev
 	@INFCTL_PROOF=$(PROOF) $(BIN)/python -m pytest -q -n 2 --timeout 1800 \
 	  $$(grep -rl --include='test_*.py' 'import examples' tests) $(ARGS)
 
+proof-compose: setup-dev
+	@$(BIN)/python -m tests.conformance.compose_proof $(ARGS)
+
 proof-kv-blocks: setup-dev setup-local
 	@$(BIN)/python -m pytest -v tests/e2e/proof_kv_blocks.py $(ARGS)
+
+proof-rolling: setup-dev setup-local
+	@$(BIN)/python -m tests.e2e.proof_rolling $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base

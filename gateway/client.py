@@ -76,6 +76,12 @@ class Client:
         head = self._head(backend, path)
         return await self._pool(backend).send(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
 
+    def drop_idle(self, backend: Backend) -> None:
+        """Kept connections lead to the server that was there when they were made."""
+        pool = self._pools.get((backend.host, backend.port))
+        while pool is not None and pool.drop_idle():
+            pass
+
     async def forget(self, backend: Backend) -> None:
         """A backend that is gone from the configuration and has nothing in flight."""
         self._heads.clear()

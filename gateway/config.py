@@ -199,6 +199,8 @@ class Config(_Frozen, frozen=True):
     keys: Keys = Keys()
     env_file: str | None = None
     """Read at start and on reload. The process's own environment wins over it, as in Compose."""
+    secret_files: dict[EnvName, str] = {}
+    """Variable -> the file that holds its value: wins over env_file, and is read as often."""
     trusted_proxies: tuple[str, ...] = ("127.0.0.1/32", "::1/128")
     """Only from these is X-Forwarded-For believed."""
     metrics_open_to: tuple[str, ...] = _PRIVATE

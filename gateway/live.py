@@ -45,6 +45,11 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
             pass
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(str(path), (f"env_file: {config.env_file}: {error}",)) from None
+    for name, file in config.secret_files.items():
+        try:
+            env[name] = (path.parent / file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(str(path), (f"secret_files: {name}: {file}: {error}",)) from None
     env |= {name: value for name, value in environ.items() if value}
     config = environment.apply(config, env, str(path))
     return Settings(config, Gate(config, env, str(path)), Catalog(config), Salts(config, env))

@@ -1,7 +1,8 @@
-"""The version of the installed package."""
+"""The version of the installed package; in the image, which has no package, what it was built with."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 
@@ -13,4 +14,4 @@ def version() -> str:
     try:
         return metadata.version("infctl")
     except metadata.PackageNotFoundError:
-        return "0+unknown"
+        return os.environ.get("GATEWAY_VERSION") or "0+unknown"

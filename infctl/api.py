@@ -65,6 +65,8 @@ class Api:
     """The variable the key came from: named when the gateway refuses it."""
     ca_file: Path | None = None
     """Certificate to trust besides the system's, for the TLS edge."""
+    transport: httpx.BaseTransport | None = field(default=None, repr=False)
+    """Another way to the gateway than this machine's own network."""
     _client: httpx.Client | None = field(default=None, repr=False)
 
     def __enter__(self) -> Self:
@@ -168,12 +170,15 @@ class Api:
         if self._client is None:
             import httpx  # noqa: PLC0415
 
-            trust: ssl.SSLContext | bool = True
-            if self.url.startswith("https:") and self.ca_file is not None:
+            # Without TLS nothing is verified, and the system's certificates need not be read.
+            trust: ssl.SSLContext | bool = self.url.startswith("https:")
+            if trust and self.ca_file is not None:
                 trust = ssl.create_default_context()
                 trust.load_verify_locations(str(self.ca_file))
             # A proxy named in the environment is for the outside world, not for our own loopback.
-            self._client = httpx.Client(base_url=self.url, verify=trust, trust_env=False)
+            self._client = httpx.Client(
+                base_url=self.url, verify=trust, trust_env=False, transport=self.transport
+            )
         return self._client
 
     def _refused(self, code: int, body: Any, path: str) -> GatewayError:

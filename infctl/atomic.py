@@ -34,6 +34,22 @@ def replace(target: Path, data: bytes, *, mode: int) -> None:
     _sync_folder(target.parent)
 
 
+def make_folder(target: Path, root: Path) -> None:
+    """`target`, and what is missing above it. Raises EngineError.
+
+    Folders below `root` are 0755, whatever the umask: a container's user has to enter them. What keeps others
+    out is `root` itself, which is 0700 where it is made here.
+    """
+    missing = [path for path in (target, *target.parents) if not path.exists()]
+    try:
+        for path in reversed(missing):
+            path.mkdir(mode=0o700, exist_ok=True)
+            if path != root and path.is_relative_to(root):
+                path.chmod(0o755)
+    except OSError as error:
+        raise cannot("written", target, error) from None
+
+
 def cannot(verb: str, path: Path, error: OSError) -> EngineError:
     """`verb`: read, written."""
     return EngineError(

@@ -2,6 +2,7 @@
 
     changes(files, folder, book)    what `write` would do, each with its diff. Nothing is touched
     write(files, folder, book)      does it: each file replaced in one step, hand edits never lost silently
+    snapshot(files, folder, book)   remembers what `write` would touch, and puts it back
     stamped(stack, files)           the stack, with what its services' files hold now
 
 `book` (a JSON file in the state folder) remembers the SHA-256 of every file as it was written. A file that
@@ -15,13 +16,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Literal, Protocol
 
-from infctl.atomic import cannot, replace
+from infctl.atomic import cannot, make_folder, replace
 from infctl.errors import EngineError, Problem
 from infctl.stack import Stack
 
@@ -100,11 +101,40 @@ def write(
             target.unlink(missing_ok=True)
         elif change.kind != "same":
             file = wanted[change.path]
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(target.parent, folder)
             replace(target, file.text.encode(), mode=file.mode)
     if remembered != known:
         _remember(book, remembered)
     return done
+
+
+def unedited(folder: Path, book: Path) -> tuple[Path, ...]:
+    """The files that were written there and are still as they were written."""
+    known = _known(book)
+    texts = ((path, _text(folder / path)) for path in sorted(known))
+    return tuple(folder / path for path, text in texts if text is not None and _digest(text) in known[path])
+
+
+def snapshot(files: Iterable[File], folder: Path, book: Path) -> Callable[[], None]:
+    """Remembers what `write` would touch, the book included; answers with what puts it back.
+
+    Nothing else of the folder is read: a person's own files and gigabytes of weights may lie in it. What is
+    the same by then is not written again, so that no reader sees a change.
+    """
+    names = {*_known(book), *(file.path for file in files)}
+    paths = (*(folder / name for name in sorted(names)), book)
+    before = {path: found for path in paths if (found := _whole(path)) is not None}
+
+    def put_back() -> None:
+        for path in paths:
+            old, now = before.get(path), _whole(path)
+            if old is None:
+                path.unlink(missing_ok=True)
+            elif old != now:
+                make_folder(path.parent, folder)
+                replace(path, old[0], mode=old[1])
+
+    return put_back
 
 
 def stamped(stack: Stack, files: Iterable[File], folder: Path) -> Stack:
@@ -180,6 +210,16 @@ def _text(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return file.read(READ_BYTES_MAX).decode("utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise cannot("read", path, error) from None
+
+
+def _whole(path: Path) -> tuple[bytes, int] | None:
+    """(bytes, mode); None: it is not there."""
+    try:
+        return path.read_bytes(), path.stat().st_mode & 0o777
     except FileNotFoundError:
         return None
     except OSError as error:

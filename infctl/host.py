@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +27,16 @@ class Host:
     """Cores this process may use."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The environment of the caller: only names and folders are read from it, never values of secrets."""
+    owner: tuple[int, int] = (0, 0)
+    """User and group of the profile's folder: as them containers run, unless it is root's."""
+    owners: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The same of further paths that exist: the folder of weights, the certificate's key."""
 
 
-def look(env: Mapping[str, str] | None = None) -> Host:
-    """Look at the machine infctl runs on."""
+def look(
+    env: Mapping[str, str] | None = None, *, folder: Path | None = None, files: Iterable[str] = ()
+) -> Host:
+    """Look at the machine infctl runs on. `folder`: the profile's; `files`: whose owners matter too."""
     nginx = find_nginx()
     return Host(
         python=sys.executable,
@@ -39,7 +45,18 @@ def look(env: Mapping[str, str] | None = None) -> Host:
         is_root=hasattr(os, "geteuid") and os.geteuid() == 0,
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         env=dict(os.environ if env is None else env),
+        owner=(folder and owner_of(folder)) or (0, 0),
+        owners={path: owner for path in files if (owner := owner_of(Path(path))) is not None},
     )
+
+
+def owner_of(path: Path) -> tuple[int, int] | None:
+    """None: it is not there, or its folder is closed to us."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_uid, found.st_gid
 
 
 def find_nginx() -> str:

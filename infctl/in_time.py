@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,11 @@ T = TypeVar("T")
 
 def answer(ask: Callable[[], T], timeout_s: float) -> T:
     """What `ask` returns or raises. Raises TimeoutError; what hangs is left behind and never waited for."""
+    return asked(ask, timeout_s)()
+
+
+def asked(ask: Callable[[], T], timeout_s: float) -> Callable[[], T]:
+    """As `answer`, but it is asked from now on, and what comes back waits for what is left of the time."""
     answers: list[T] = []
     errors: list[BaseException] = []
 
@@ -21,10 +27,15 @@ def answer(ask: Callable[[], T], timeout_s: float) -> T:
             errors.append(error)
 
     thread = threading.Thread(target=run, name="in-time", daemon=True)
+    deadline = time.monotonic() + timeout_s
     thread.start()
-    thread.join(timeout_s)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise TimeoutError(f"no answer within {timeout_s:g} s")
-    return answers[0]
+
+    def wait() -> T:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if errors:
+            raise errors[0]
+        if not answers:
+            raise TimeoutError(f"no answer within {timeout_s:g} s")
+        return answers[0]
+
+    return wait

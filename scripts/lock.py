@@ -1,11 +1,12 @@
-"""Writes requirements/{base,dev,local}.txt: one resolution of everything, cut into three files.
+"""Writes requirements/{base,dev,local}.txt and the gateway image's: one resolution, cut into four files.
 
     1. uv resolves all roots together, for Python 3.11 and later, with the hashes of every file.
     2. uv resolves the roots of each file alone, held to those versions: that says which names it needs.
-    3. Each file gets its names' entries; dev and local leave out what base has.
+    3. Each file gets its names' entries; dev and local leave out what base has, and the image's
+       (gateway/image/requirements.txt) repeats what the gateway's process needs of it.
 
-Entries that no machine can want (`sys_platform == "never"`), and in local.txt those for other machines than
-Linux x86-64, are dropped. Run by `make lock`; needs uv and packaging.
+Entries that no machine can want (`sys_platform == "never"`), and in local.txt and the image's those for
+other machines than Linux x86-64, are dropped. Run by `make lock`; needs uv and packaging.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
+IMAGE = ROOT / "gateway" / "image" / "requirements.txt"
 PYTHONS = ("3.11", "3.12", "3.13")
 
 Lock = dict[str, list[str]]
@@ -43,11 +46,26 @@ def main() -> None:
         names_base = set(entries(resolve(uv, base, hold)))
         names_dev = set(entries(resolve(uv, dev, hold))) - names_base
         names_local = set(entries(resolve(uv, local, hold))) - names_base
-    write("base", "the CLI, the gateway, nginx and the build backend", pick(everything, names_base))
-    write("dev", "tests and checks, beyond base.txt", pick(everything, names_dev))
+        image = Path(folder) / "image.in"
+        image.write_text("\n".join(image_roots()), encoding="utf-8")
+        names_image = set(entries(resolve(uv, [str(image)], hold)))
     write(
-        "local", "vLLM for the CPU and two models, beyond base.txt", pick(everything, names_local, linux=True)
+        REQUIREMENTS / "base.txt",
+        "the CLI, the gateway, nginx and the build backend",
+        pick(everything, names_base),
     )
+    write(REQUIREMENTS / "dev.txt", "tests and checks, beyond base.txt", pick(everything, names_dev))
+    what = "vLLM for the CPU and two models, beyond base.txt"
+    write(REQUIREMENTS / "local.txt", what, pick(everything, names_local, linux=True))
+    write(IMAGE, "what the gateway's process needs, of base.txt", pick(everything, names_image, linux=True))
+
+
+def image_roots() -> list[str]:
+    """The extra `gateway` without the edge, and what of the CLI's needs the gateway has as well."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extra = [want for want in project["optional-dependencies"]["gateway"] if not want.startswith("nginx")]
+    shared = [want for want in project["dependencies"] if want.startswith(("msgspec", "pyyaml"))]
+    return [*extra, *shared]
 
 
 def resolve(uv: str, roots: list[str], options: list[str]) -> str:
@@ -105,8 +123,7 @@ def machines(*, linux: bool) -> Iterable[Mapping[str, str]]:
             }
 
 
-def write(name: str, what: str, lines: list[str]) -> None:
-    path = REQUIREMENTS / f"{name}.txt"
+def write(path: Path, what: str, lines: list[str]) -> None:
     path.write_text(f"# {what}. Made by `make lock`.\n" + "\n".join(lines) + "\n", encoding="utf-8")
     sys.stdout.write(f"{path.relative_to(ROOT)}: {len(lines)} packages\n")
 

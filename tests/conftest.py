@@ -1,14 +1,10 @@
-"""In CI a test may be skipped for one reason: there is no GPU. Any other skip is a failure."""
+"""What all tests share: signals are heard, and the plug-ins of this folder."""
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Generator
 
-import pytest
-
-IN_CI = os.environ.get("CI", "").lower() in {"true", "1"}
+pytest_plugins = ("tests.skips", "tests.docker.fixtures")
 
 
 def pytest_configure() -> None:
@@ -18,32 +14,3 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-    report.outcome = "failed"
-    report.longrepr = f"{report.nodeid} was skipped, which CI allows for a missing GPU only: {reason}"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if (
-        IN_CI
-        and report.skipped
-        and not hasattr(report, "wasxfail")
-        and item.get_closest_marker("gpu") is None
-    ):
-        _fail(report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    if IN_CI and report.skipped:
-        _fail(report)
-    return report

@@ -19,6 +19,7 @@ from gateway.catalog import SHOWN_CHARS
 from gateway.control import documents, schemas
 from gateway.live import Live
 from gateway.net import asgi
+from gateway.policy.balancer import Backend
 from gateway.routes import ROUTES, Route
 from gateway.version import version
 
@@ -27,6 +28,9 @@ _POLICY = (
     b" img-src 'self' data:; frame-ancestors 'none'"
 )
 """For /docs: its page starts itself with an inline script; everything comes from here."""
+PROBE_STARTS_S = 1.0
+"""The probes' own pace, and a probe that is under way."""
+POLL_S = 0.01
 _OPEN = {"health", "live", "ready", "metrics", "docs"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.Error, "description": text}
@@ -85,6 +89,8 @@ def _add_admin(app: FastAPI, live: Live) -> None:
             message = f"There is no backend {backend_id[:SHOWN_CHARS]!r}. There are: {known}."
             raise HTTPException(404, {"message": message, "code": "not_found", "param": "id"})
         if backend.drained != drained:
+            if not drained:
+                await _look_anew(live, backend)
             backend.drained = drained
             live.admission.pump(backend.model)
             live.journal.event(
@@ -102,6 +108,16 @@ def _add_admin(app: FastAPI, live: Live) -> None:
     @app.post("/admin/backends/{id:path}/undrain", summary="Send a backend requests again", **guarded)
     async def undrain(backend_id: Annotated[str, Path(alias="id")]) -> schemas.Backend:
         return await set_drained(backend_id, drained=False)
+
+
+async def _look_anew(live: Live, backend: Backend) -> None:
+    """What is known of it is from before it was drained; since then it may be another server, or none."""
+    live.client.drop_idle(backend)
+    health = backend.health
+    before, health.next_probe = health.probed_at, _now()
+    deadline = _now() + live.settings.config.probes.timeout_s + PROBE_STARTS_S
+    while health.probed_at == before and _now() < deadline:  # noqa: ASYNC110 - rare: no event a probe for it
+        await asyncio.sleep(POLL_S)
 
 
 def _document(app: FastAPI, route: Route) -> None:

@@ -1,7 +1,7 @@
 """Which backend takes a call. It owns the backends and their counts. No clock, no I/O.
 
 Rule 1: a count goes up in `choose` and down in `release`, once each, whatever happens between.
-Rule 2: counts belong to a backend (id and url); a new configuration keeps those it knows.
+Rule 2: counts belong to a backend (id and url), a drain to its id; a new configuration keeps both.
 Rule 3: fit is who is ready, not drained, with a closed breaker. Where nobody is, a breaker that is due for a
         try; and where no breaker lets anybody through, all of them: statistics alone never eject the last.
 """
@@ -62,6 +62,7 @@ class Balancer:
         """Takes over a configuration. Returns the backends that are gone; their requests may still run."""
         known = {(backend.id, backend.url): backend for backend in self.backends()}
         self._policy = config.balancing
+        drained = {backend.id for backend in known.values() if backend.drained}
         self._models = {}
         for model in config.models:
             group = self._models[model.name] = []
@@ -69,6 +70,7 @@ class Balancer:
                 backend = known.pop((wanted.id, wanted.url), None)
                 if backend is None:
                     backend = Backend(wanted, model.name, config.breaker, now)
+                    backend.drained = wanted.id in drained
                 else:
                     backend.configure(wanted, model.name, config.breaker)
                 group.append(backend)

@@ -11,20 +11,28 @@ from infctl import __version__
 from infctl.cli import (
     console,
     diff,
+    doctor,
     down,
     health,
+    history,
+    images,
     init,
     logs,
     options,
     plan,
     profiles,
+    pull,
     render,
+    rollback,
+    scale,
     size,
     status,
+    unlock,
     up,
     validate,
     version,
 )
+from infctl.cli.exec import exec_
 from infctl.cli.failures import guarded
 from infctl.cli.options import Files
 
@@ -33,8 +41,8 @@ _EPILOG = """\
 Begin with: infctl init && infctl up
 \b
 Exit codes: 0 done, 1 a negative verdict (health, size), 2 changes pending (diff),
-3 profile, 4 plan, 5 engine, 6 gateway, 7 lock, 64 usage, 70 a fault of ours,
-130 interrupted"""
+3 profile, 4 plan, 5 engine, 6 gateway, 7 lock, 8 doctor found a failure, 64 usage,
+70 a fault of ours, 130 interrupted; of exec: the command's own"""
 
 app = typer.Typer(
     name="infctl",
@@ -57,6 +65,8 @@ def _root(
     options.remember_files(files)
 
 
+# What comes after the service is the other command's, its options too.
+_SETTINGS = {"exec": {"allow_interspersed_args": False}}
 _COMMANDS = (
     (init.init, "Look at this machine, write a profile and .env"),
     (validate.validate, "Check a profile: every mistake, with its place"),
@@ -65,23 +75,32 @@ _COMMANDS = (
     (size.size, "Say whether one model fits on a card"),
     (render.render, "Write the files that would run, start nothing"),
     (diff.diff, "Show what up would change, and why"),
+    (pull.pull, "Fetch images and weights, start nothing"),
     (up.up, "Start the platform, or change what runs"),
+    (scale.scale, "Change how many replicas a model has"),
+    (rollback.rollback, "Apply again what was applied before"),
+    (history.history, "Show what was done, by whom, how it ended"),
     (status.status, "Show what runs, how busy, and what is wrong"),
     (health.health, "Give a verdict: exit code 0 or 1"),
     (logs.logs, "Show the services' logs, interleaved"),
+    (exec_, "Run a command where a service runs"),
+    (images.images, "Show images: tag, digest, size, age"),
+    (unlock.unlock, "Say who holds the lock, or take it away"),
     (down.restart, "Stop and start services as they are"),
     (down.down, "Stop everything"),
     (version.version, "Show versions"),
 )
 for _command, _short in _COMMANDS:
-    app.command(short_help=_short)(_command)
+    _name = _command.__name__.rstrip("_")
+    app.command(_name, short_help=_short, context_settings=_SETTINGS.get(_name))(_command)
+app.add_typer(doctor.app, short_help="Look for what would go wrong, and why it did")
 app.add_typer(profiles.app, short_help="List the built-in profiles, or show one")
 
 
 def run(argv: Sequence[str]) -> int:
     """One command, from its arguments to its exit code. Nothing is raised but SystemExit by completion."""
     args = options.untangled(argv) or ["--help"]
-    console.configure(json_output="--json" in args)
+    console.configure(json_output="--json" in options.own(args))
 
     def command() -> int:
         answer = app(args, prog_name="infctl", standalone_mode=False)

@@ -39,32 +39,60 @@ def assemble(
     running: Stack | None = None,
     *,
     sized: bool = True,
+    pinned: bool = True,
 ) -> Built:
     """`env`: `.env` with the process's environment over it. `running`: what runs now, which stays where it is
     as good as what would be planned without it. `sized` False: by count where that is enough,
-    for looking only.
+    for looking only. `pinned` False: images by their tags, whatever infctl.lock says of them.
 
     Raises ProfileError, PlanError.
     """
-    from infctl import files, host
+    from infctl import files, host, image_lock
     from infctl.gpus import for_profile
+    from infctl.profile.documented import documented
     from infctl.profile.secrets import generated_secrets, secret_values
     from infctl.render import render
     from infctl.stack.build import build, notes, serves_http3
+    from infctl.stack.names import Names
 
     profile = loaded.profile
-    here = host.look(os.environ)
+    here = host.look(os.environ, folder=loaded.base, files=Names(profile, layout).owned)
     cards = for_profile(profile.gpus, loaded.where)
     counted = None if sized else _by_count(loaded, cards)
     plan, warnings = (counted, ()) if counted is not None else _plan(loaded, cards, env, running)
     # What infctl makes up itself is there by the time anything starts.
     secrets = {*secret_values(loaded, env), *generated_secrets(profile)}
-    stack = build(profile, plan, layout, here, secrets=secrets, where=loaded.where)
+    digests = image_lock.read(loaded.base) if pinned and profile.runtime == "docker" else {}
+    stack = build(profile, plan, layout, here, secrets=secrets, digests=digests, where=loaded.where)
     http3 = serves_http3(profile, here)
-    rendered = render(stack, profile, layout, http3=http3, where=loaded.where)
+    said = documented(loaded)
+    rendered = render(stack, profile, layout, http3=http3, variables=said, where=loaded.where)
     told = tuple(f"{problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in warnings)
+    told += _out_of_reach(loaded, layout)
     stamped = files.stamped(stack, rendered, layout.rendered)
     return Built(stamped, rendered, notes(profile, plan, here), plan, told)
+
+
+def _out_of_reach(loaded: LoadedProfile, layout: Layout) -> tuple[str, ...]:
+    """Secrets that this process has and containers will not: they read `.env`, and no environment."""
+    from infctl.cli import env_file
+    from infctl.profile.schema import SecretSource
+    from infctl.profile.secrets import secret_uses
+
+    if loaded.profile.runtime != "docker":
+        return ()
+    there = env_file.read(layout.env_file)
+    sources = loaded.profile.secrets
+    names = dict.fromkeys(
+        source.env or use.name
+        for use in secret_uses(loaded.profile)
+        if (source := sources.get(use.name, SecretSource())).file is None
+    )
+    return tuple(
+        f"{name} of the environment does not reach containers: they read {layout.env_file}, so put it there"
+        for name in names
+        if os.environ.get(name) and os.environ[name] != there.get(name)
+    )
 
 
 def _by_count(loaded: LoadedProfile, cards: tuple[Gpu, ...]) -> Plan | None:
@@ -110,8 +138,18 @@ def _plan(
 def certificate(loaded: LoadedProfile, layout: Layout) -> str:
     """Make the edge's self-signed certificate where it is needed, or check the one that is named.
 
+    Of containers, all that they mount is made ready (see `mounts`).
+
     Answers with what was made, in words; empty: nothing. Raises ProfileError, EngineError.
     """
+    from infctl.cli import mounts
+
+    made = _certificate(loaded, layout)
+    mounts.make_ready(loaded.profile, layout)
+    return made
+
+
+def _certificate(loaded: LoadedProfile, layout: Layout) -> str:
     from infctl import tls
     from infctl.stack.names import Names
 

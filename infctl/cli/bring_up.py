@@ -11,13 +11,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 from infctl.cli import console
 from infctl.cli.progress import Progress
 from infctl.engine.model import Event
-from infctl.engine.process import ProcessEngine
+from infctl.engine.protocol import Engine
 from infctl.errors import EngineError, InfctlError, Interrupted
 from infctl.stack import Stack
 
@@ -34,7 +33,7 @@ class Change:
     """Raises InfctlError unless the models answer. Gets the seconds left."""
 
 
-def bring_up(engine: ProcessEngine, change: Change, *, timeout_s: float, keep: bool, live: bool) -> None:
+def bring_up(engine: Engine, change: Change, *, timeout_s: float, keep: bool, live: bool) -> None:
     """Raises what went wrong, after undoing it (unless `keep`)."""
     deadline = time.monotonic() + timeout_s
     put_back: Callable[[], None] | None = None
@@ -59,16 +58,17 @@ def bring_up(engine: ProcessEngine, change: Change, *, timeout_s: float, keep: b
             raise
 
 
-def _prepare(engine: ProcessEngine, stack: Stack, deadline: float, *, live: bool) -> None:
-    if any(not Path(step.creates).exists() for step in stack.prepare):
-        names = tuple(step.name for step in stack.prepare)
-        _watch(engine.prepare(stack), names, {}, deadline, live=live)
+def _prepare(engine: Engine, stack: Stack, deadline: float, *, live: bool) -> None:
+    names = engine.preparations(stack)
+    if names:
+        _watch(engine.prepare(stack), names, {}, {}, deadline, live=live)
 
 
-def _apply(engine: ProcessEngine, change: Change, deadline: float, *, live: bool) -> None:
+def _apply(engine: Engine, change: Change, deadline: float, *, live: bool) -> None:
     names = tuple(service.name for service in change.stack.services)
     typical = read_typical(engine)
-    took = _watch(engine.apply(change.stack, change.secrets), names, typical, deadline, live=live)
+    events = engine.apply(change.stack, change.secrets)
+    took = _watch(events, names, typical, roles(change.stack), deadline, live=live)
     write_typical(engine, {**typical, **took})
 
 
@@ -76,12 +76,13 @@ def _watch(
     events: Iterator[Event],
     names: tuple[str, ...],
     typical: Mapping[str, float],
+    roles_of: Mapping[str, str],
     deadline: float,
     *,
     live: bool,
 ) -> dict[str, float]:
     """Show events until they end; seconds to ready of what became ready."""
-    with Progress(names, typical, live=live, ctrl_c="Ctrl-C undoes it") as progress:
+    with Progress(names, typical, live=live, ctrl_c="Ctrl-C undoes it", roles=roles_of) as progress:
         for event in events:
             progress.take(event)
             if time.monotonic() > deadline:
@@ -94,7 +95,7 @@ def _watch(
 
 
 def _undo(
-    engine: ProcessEngine, put_back: Callable[[], None] | None, *, touched: bool, keep: bool, live: bool
+    engine: Engine, put_back: Callable[[], None] | None, *, touched: bool, keep: bool, live: bool
 ) -> str:
     """Back to what ran before; answers with what is left how, in a line."""
     if not touched:
@@ -107,7 +108,7 @@ def _undo(
     try:
         if put_back is not None:
             put_back()
-        with Progress(names, {}, live=live) as progress:
+        with Progress(names, {}, live=live, roles=roles(before)) as progress:
             for event in engine.revert():
                 progress.take(event)
     except KeyboardInterrupt:
@@ -139,10 +140,18 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def roles(stack: Stack | None) -> dict[str, str]:
+    """Service -> role, of all that may be waited for."""
+    if stack is None:
+        return {}
+    found = {one.service: str(one.role) for project in stack.projects for one in project.containers}
+    return found | {service.name: str(service.role) for service in stack.services}
+
+
 # How long starts usually take
 
 
-def read_typical(engine: ProcessEngine) -> dict[str, float]:
+def read_typical(engine: Engine) -> dict[str, float]:
     """Service -> seconds its last start took; empty before the first."""
     try:
         book = json.loads((engine.layout.home / "timings.json").read_text("utf-8"))
@@ -151,7 +160,7 @@ def read_typical(engine: ProcessEngine) -> dict[str, float]:
         return {}
 
 
-def write_typical(engine: ProcessEngine, ready_s: Mapping[str, float]) -> None:
+def write_typical(engine: Engine, ready_s: Mapping[str, float]) -> None:
     file = engine.layout.home / "timings.json"
     rounded = {name: round(seconds, 1) for name, seconds in ready_s.items()}
     with contextlib.suppress(OSError):  # a nicety, not worth failing for

@@ -2,85 +2,84 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infctl.cli import console
 from infctl.cli.options import Files, Json
-from infctl.cli.text import plural
 
 if TYPE_CHECKING:
-    from infctl.engine.model import Action, ActionKind
+    from infctl.cli.change import Look
     from infctl.files import Change
-    from infctl.stack import Stack
-
-_KINDS: tuple[ActionKind, ...] = ("start", "replace", "reload", "remove")
 
 
 def diff(
     *,
     files: Files = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Save it, for `infctl up FILE`"),
+    ] = None,
     detailed: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when something would change, 0 when nothing")
     ] = False,
     json_output: Json = False,
 ) -> int:
-    """Show what `infctl up` would do, each action with its cause, and how the files would change.
+    """Show what `infctl up` would do: each action with its cause, what it does to memory and tokens, who is
+    away for how long, and how the files would change.
+
+    Drift is found too: containers and rendered files edited by hand, and mounted files whose contents
+    changed. With -o it is saved; `infctl up FILE` then applies exactly that, or refuses it when anything
+    has moved since.
 
     \b
-    Example:
+    Examples:
       infctl diff --detailed-exitcode || infctl up
+      infctl diff -o change.json && infctl up change.json
     """
+    from infctl.cli import change, saved
     from infctl.cli.project import open_project
 
     project = open_project(files)
     built = project.build()
-    actions = project.actions(built)
-    changes = project.changes(built)
+    wanted = project.want(built)
+    seen = change.look(project, wanted)
     warnings = [*project.warnings(), *built.warnings]
     if json_output:
-        console.data({"name": built.stack.name, **as_data(actions, changes), "warnings": warnings})
+        console.data({"name": built.stack.name, **as_data(seen), "warnings": warnings})
     else:
         for text in warnings:
             console.warn(text)
-        for line in lines(built.stack, actions, changes):
+        for line in seen.lines():
             console.fact(line)
-        show(changes)
-    return 2 if detailed and (actions or changes) else 0
+        show(seen.changes)
+    if output is not None:
+        saved.write(output, saved.of(project, wanted, seen))
+        console.say(f"saved: infctl up {output} applies exactly this")
+    return 2 if detailed and seen.is_needed else 0
 
 
 _RECORDS = {"supervisor.json"}
 """A record of the services, whose changes are shown as actions already."""
-
-
-def lines(stack: Stack, actions: Sequence[Action], changes: Sequence[Change]) -> list[str]:
-    """`name · 2 to replace, 1 to reload, 7 unchanged`, then a line an action."""
-    from infctl.engine.reconcile import describe
-
-    counts = Counter(action.kind for action in actions)
-    parts = [f"{counts[kind]} to {kind}" for kind in _KINDS if counts[kind]]
-    touched = {action.service for action in actions}
-    same = sum(service.name not in touched for service in stack.services)
-    if same and actions:
-        parts.append(f"{same} unchanged")
-    if changes and not actions:
-        parts.append(f"no service to change, {plural(len(changes), 'file')} to write")
-    out = [f"{stack.name} · {', '.join(parts) or 'nothing to change'}"]
-    if actions:
-        out += ["", *(f"  {line}" for line in describe(actions).splitlines())]
-    return out
+_OURS = ("gateway/image/", "engine/")
+"""infctl's own programs, as they come with it: their names are enough."""
+_ALONE_MAX = 3
+"""New files of one folder that are named one by one."""
 
 
 def show(changes: Sequence[Change]) -> None:
-    """File diffs; of files that are new their names are enough."""
+    """File diffs; of files that are new, and of infctl's own programs, their names are enough."""
     new = [change.path for change in changes if change.kind == "new"]
     if new:
-        console.fact(f"\nnew files: {', '.join(new)}")
+        console.fact(f"\nnew files: {', '.join(grouped(new))}")
+    ours = [c.path for c in changes if c.kind in ("changed", "gone") and c.path.startswith(_OURS)]
+    if ours:
+        console.fact(f"\nof another version of infctl: {', '.join(grouped(ours))}")
     for change in changes:
-        if change.kind == "new" or change.path in _RECORDS:
+        if change.kind == "new" or change.path in {*_RECORDS, *ours}:
             continue
         console.fact()
         if change.kind == "hand_edited":
@@ -88,11 +87,33 @@ def show(changes: Sequence[Change]) -> None:
         console.fact(painted(change.diff))
 
 
-def as_data(actions: Sequence[Action], changes: Sequence[Change]) -> dict[str, Any]:
+def grouped(paths: Sequence[str]) -> list[str]:
+    """`gateway/image/ (48 files)` for many of one folder."""
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        top = next((one for one in _OURS if path.startswith(one)), path.rpartition("/")[0])
+        folders.setdefault(top, []).append(path)
+    out = []
+    for folder, found in folders.items():
+        many = folder and len(found) > _ALONE_MAX
+        out += [f"{folder.rstrip('/')}/ ({len(found)} files)"] if many else found
+    return out
+
+
+def as_data(seen: Look) -> dict[str, Any]:
     return {
-        "changes": bool(actions or changes),
-        "actions": [{"kind": a.kind, "service": a.service, "cause": a.cause} for a in actions],
-        "files": [{"path": c.path, "change": c.kind, "diff": c.diff} for c in changes],
+        "changes": seen.is_needed,
+        "actions": [
+            {
+                "kind": action.kind,
+                "service": action.service,
+                "cause": action.cause,
+                "effect": action.effect,
+                "away_s": action.away_s,
+            }
+            for action in seen.actions
+        ],
+        "files": [{"path": c.path, "change": c.kind, "diff": c.diff} for c in seen.changes],
     }
 
 

@@ -3,71 +3,66 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import platform
-import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infctl.cli import console
-from infctl.cli.options import Files, Json, Services, Yes
+from infctl.cli.options import Files, Json, Services, WaitLock, Yes
 from infctl.cli.text import plural
 from infctl.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from infctl.cli.project import Remains
+    from infctl.cli.remains import Remains
+
+_SHOWN = 20
+"""Of what a purge removes; the rest is counted."""
 
 
 def down(
     *,
     files: Files = None,
     volumes: Annotated[
-        bool, typer.Option("--volumes", help="Also remove volumes (of containers; local processes have none)")
+        bool, typer.Option("--volumes", help="Also remove volumes: compiled kernels, keys, dashboards' data")
     ] = False,
     purge: Annotated[
         bool,
         typer.Option(
-            "--purge", help="Also remove rendered files, logs, state and unpacked weights, after asking"
+            "--purge",
+            help="Also remove volumes, weights, rendered files, logs and history, after asking",
         ),
     ] = False,
     yes: Yes = False,
+    wait_lock: WaitLock = 0.0,
     json_output: Json = False,
 ) -> None:
-    """Stop every service, in order, and leave no process, socket or lock behind.
+    """Stop every service, in order, and leave no process, container, network, socket or lock behind.
 
-    Logs and rendered files stay, so that `infctl logs` still works and `infctl up` starts the same again.
-    The profile and .env are never removed.
+    Rendered files stay, and of processes the logs; so `infctl up` starts the same again. Volumes and weights
+    stay too, unless asked for. The profile and .env are never removed.
 
     \b
     Examples:
       infctl down
       infctl down --purge -y
     """
-    from infctl.cli.progress import Progress
+    from infctl.cli import purge as purging
+    from infctl.cli.change import locked
     from infctl.cli.project import open_remains
 
     project = open_remains(files)
-    engine = project.engine()
-    doomed = _doomed(project) if purge else ()
-    if doomed:
-        _consent(doomed, yes=yes)
-    if volumes:
-        console.say("local processes have no volumes")
-    stopped = []
-    if project.layout.home.exists():
-        with engine.lock(_owner("down")):
-            names = tuple(service.name for service in engine.observe().services)
-            live = console.is_tty(sys.stderr) and not json_output
-            with Progress(names, {}, live=live) as progress, _still_stopping():
-                for event in engine.down():
-                    progress.take(event)
-                    if event.kind == "stopped":
-                        stopped.append(event.service)
-    removed = [str(path) for path in doomed if _remove(path)]
+    doomed = purging.doomed(project) if purge else ()
+    volumes = (volumes or purge) and project.docker is not None
+    going = purging.volumes(project) if volumes else ()
+    if purge:
+        _consent((*map(str, doomed), *(f"volume {name}" for name in going)), yes=yes)
+    stopped: list[str] = []
+    if project.docker is not None or project.layout.home.exists():
+        with locked(project, "down", wait_lock):
+            stopped = _stop(project, volumes=volumes, live=console.is_tty(sys.stderr) and not json_output)
+    removed = [*going, *map(str, purging.remove(doomed, project.layout.base))]
     if json_output:
         console.data({"name": project.name, "stopped": stopped, "removed": removed})
         return
@@ -76,6 +71,23 @@ def down(
         console.fact(f"removed {path}")
     if not stopped:
         tell_neighbours(project)
+
+
+def _stop(project: Remains, *, volumes: bool, live: bool) -> list[str]:
+    """Under the lock; answers with the services that ran."""
+    from infctl.cli.progress import Progress
+    from infctl.cli.record import recorded
+
+    engine = project.engine
+    names = tuple(service.name for service in engine.observe().services)
+    kept = recorded(project.history, "down", needed=False) if names else contextlib.nullcontext()
+    stopped = []
+    with kept, Progress(names, {}, live=live) as progress, _still_stopping(project):
+        for event in engine.down(volumes=volumes):
+            progress.take(event)
+            if event.kind == "stopped":
+                stopped.append(event.service)
+    return stopped
 
 
 def tell_neighbours(project: Remains) -> None:
@@ -91,6 +103,7 @@ def restart(
     services: Services = None,
     *,
     files: Files = None,
+    wait_lock: WaitLock = 0.0,
     json_output: Json = False,
 ) -> None:
     """Stop and start services, as they run now; to take a changed profile use `infctl up`.
@@ -100,25 +113,31 @@ def restart(
       infctl restart gateway
       infctl restart
     """
+    from infctl.cli.bring_up import roles
+    from infctl.cli.change import locked
     from infctl.cli.progress import Progress
     from infctl.cli.project import open_remains
+    from infctl.cli.record import recorded
 
     project = open_remains(files)
-    engine = project.engine()
-    names = tuple(services or ())
+    engine = project.engine
+    names = project.named(services or ())
     known = project.service_names()
-    strangers = project.strangers(names)
-    if strangers is not None:
-        raise strangers
     live = console.is_tty(sys.stderr) and not json_output
-    with engine.lock(_owner("restart")), Progress(names or known, {}, live=live) as progress:
+    command = " ".join(("restart", *names))
+    with (
+        locked(project, command, wait_lock),
+        recorded(project.history, command, needed=False),
+        Progress(names or known, {}, live=live, roles=roles(project.applied())) as progress,
+    ):
         try:
             for event in engine.restart(names):
                 progress.take(event)
         except KeyboardInterrupt:
-            raise Interrupted(
-                "interrupted", hint="the restart goes on without being watched: infctl status shows it"
-            ) from None
+            hint = "the restart goes on without being watched: infctl status shows it"
+            if project.docker is not None:
+                hint = "some services may be stopped: infctl status shows them, infctl up starts them"
+            raise Interrupted("interrupted", hint=hint) from None
     if json_output:
         console.data({"name": project.name, "restarted": list(names or known), "ready_s": progress.ready_s})
     else:
@@ -126,39 +145,24 @@ def restart(
 
 
 @contextlib.contextmanager
-def _still_stopping() -> Iterator[None]:
+def _still_stopping(project: Remains) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         hint = "the services go on stopping: infctl status shows it, infctl down waits for the end"
+        if project.docker is not None:
+            hint = "some services are left: infctl status shows them, infctl down again stops them too"
         raise Interrupted("interrupted", hint=hint) from None
 
 
-def _owner(command: str) -> str:
-    return f"{getpass.getuser()}@{platform.node()}: infctl {command}"
-
-
-def _doomed(project: Remains) -> tuple[Path, ...]:
-    """What --purge removes, as far as it is there: this platform's folder and the weights unpacked for it."""
-    running = project.applied()
-    weights = [Path(step.creates) for step in running.prepare] if running else []
-    return tuple(path for path in dict.fromkeys((project.layout.home, *weights)) if path.exists())
-
-
-def _consent(doomed: tuple[Path, ...], *, yes: bool) -> None:
-    if yes:
+def _consent(doomed: tuple[str, ...], *, yes: bool) -> None:
+    if yes or not doomed:
         return
     if not console.can_ask():
         raise UsageError("--purge removes files, and nobody can be asked here", hint="-y says yes")
-    for path in doomed:
-        console.say(f"  - {path}")
+    for one in doomed[:_SHOWN]:
+        console.say(f"  - {one}")
+    if len(doomed) > _SHOWN:
+        console.say(f"  - and {len(doomed) - _SHOWN} more, all made by infctl")
     if not console.ask("stop everything and remove these?"):
         raise Interrupted("not removed", hint="nothing was changed")
-
-
-def _remove(path: Path) -> bool:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-    return not path.exists()

@@ -57,8 +57,9 @@ def add_keys(file: Path, names: Iterable[str]) -> tuple[str, ...]:
     return missing
 
 
-def readable_by_others(file: Path) -> bool:
+def readable_by_others(file: Path, *, group: bool = True) -> bool:
+    """`group` False: its group is that of the containers, which have to read it."""
     try:
-        return bool(file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+        return bool(file.stat().st_mode & (stat.S_IROTH | (stat.S_IRGRP if group else 0)))
     except OSError:
         return False

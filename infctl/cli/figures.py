@@ -70,7 +70,7 @@ def labelled(label: str, text: str, width: int, *, indent: int = 9) -> list[str]
     return out
 
 
-_PLAIN = str.maketrans({"·": "-", "±": "+/-", "…": "~", "→": "->"})
+_PLAIN = str.maketrans({"↻": "*", "·": "-", "±": "+/-", "…": "~", "→": "->"})
 
 
 def plain(text: str) -> str:

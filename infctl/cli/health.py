@@ -46,7 +46,8 @@ def health(
 
     project = open_project(files)
     stack = project.stack()
-    with project.api(stack) as api:
+    reach = project.reach(stack)
+    with project.api(reach) as api:
         answers_at_all, why = api.reachable()
         if not answers_at_all:
             return _gone(why, json_output=json_output)
@@ -55,7 +56,7 @@ def health(
     answers: list[Answer] = []
     via = None
     if deep:
-        with project.api(stack, through_edge=True) as api:
+        with project.api(reach, through_edge=True) as api:
             try:
                 for answer in gate.ask_all(api, said.models, timeout_s=timeout):
                     answers.append(answer)

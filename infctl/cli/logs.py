@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from infctl.cli import console
 from infctl.cli.log_lines import LogLine
 from infctl.cli.options import FilesLong, Json, Services
 from infctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from infctl.engine.docker.engine import DockerEngine
 
 _COLOURS = ("36", "33", "35", "32", "34", "96", "93", "95", "92", "94")
 _POLL_S = 0.2
@@ -52,27 +55,58 @@ def logs(
     """
     from infctl.cli import log_lines
     from infctl.cli.project import open_remains
-    from infctl.engine.logs import Follower
-    from infctl.engine.logs import tail as last_lines
 
     project = open_remains(files)
-    strangers = project.strangers(services or ())
-    if strangers is not None:
-        raise strangers
-    names = tuple(services or ()) or project.service_names()
+    names = project.named(services or ()) or project.logged_names()
     now = time.time()
     floors = dict.fromkeys(names, 0.0)
     if since == "start":
-        observed = project.engine().observe()
+        observed = project.engine.observe()
         for name in names:
             seen = observed.service(name)
             floors[name] = (seen.started_at or 0.0) if seen else 0.0
     elif since is not None:
         floors = dict.fromkeys(names, log_lines.since(since, now))
-    printer = _Printer(names, json_output=json_output)
-    paths = {name: project.layout.logs / f"{name}.log" for name in names}
-    followers = {name: Follower.at_end(path) for name, path in paths.items()}
     count = _ALL if since is not None and tail == str(_TAIL) else _count(tail)
+    printer = _Printer(names, json_output=json_output)
+    if project.docker is not None:
+        _of_containers(project.docker, printer, floors, count, follow=follow)
+    else:
+        paths = {name: project.layout.logs / f"{name}.log" for name in names}
+        _of_files(paths, printer, floors, count, now, follow=follow)
+
+
+def _of_containers(
+    engine: DockerEngine, printer: _Printer, floors: Mapping[str, float], count: int, *, follow: bool
+) -> None:
+    """The Docker engine keeps them, each line with its time."""
+    least = min(floors.values(), default=0.0) or None
+    shown = False
+    try:
+        for line in engine.logs(tuple(floors), lines=count, follow=follow, since=least):
+            if (line.at or 0.0) >= floors.get(line.service, 0.0):
+                shown = True
+                printer.show([LogLine(line.service, line.text, line.at)])
+    except KeyboardInterrupt:
+        return
+    if not shown:
+        console.say("no such lines" if floors else "no logs yet: infctl up starts the services")
+
+
+def _of_files(
+    paths: Mapping[str, Path],
+    printer: _Printer,
+    floors: Mapping[str, float],
+    count: int,
+    now: float,
+    *,
+    follow: bool,
+) -> None:
+    from infctl.cli import log_lines
+    from infctl.engine.logs import Follower
+    from infctl.engine.logs import tail as last_lines
+
+    followers = {name: Follower.at_end(path) for name, path in paths.items()}
     first = {
         name: [
             line
@@ -111,7 +145,7 @@ class _Printer:
                 continue
             head = f"{line.service:<{self._width}} |"
             if self._colour:
-                head = f"\x1b[{self._colours[line.service]}m{head}\x1b[0m"
+                head = f"\x1b[{self._colours.get(line.service, _COLOURS[0])}m{head}\x1b[0m"
             console.fact(f"{head} {line.text}")
 
 
@@ -123,7 +157,7 @@ def _count(tail: str) -> int:
     return int(tail)
 
 
-def _tell_empty(first: dict[str, list[LogLine]], paths: dict[str, Path]) -> None:
+def _tell_empty(first: Mapping[str, Sequence[LogLine]], paths: Mapping[str, Path]) -> None:
     if any(first.values()):
         return
     written = [name for name, path in paths.items() if path.exists()]

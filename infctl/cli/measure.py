@@ -6,17 +6,15 @@ engine that does not say what it measured serves all the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infctl.cli.actual import Start, start_of
 from infctl.errors import InfctlError
 
 if TYPE_CHECKING:
-    import httpx
-
     from infctl.plan import Plan, Replica
     from infctl.profile.schema import Profile
     from infctl.sizing import Measured, MemoryNeed
@@ -24,10 +22,10 @@ if TYPE_CHECKING:
 
 ASK_S = 5.0
 """For each of the two pages; the engine has just answered a question."""
-BODY_BYTES_MAX = 4 * 1024 * 1024
 LOG_BYTES_MAX = 1024 * 1024
 """Of the log's end. A start writes about 30 KB."""
 SURPRISING_PERCENT = 5.0
+PAGES = ("/version", "/metrics")
 _HEALTH = "/health"
 
 
@@ -39,6 +37,16 @@ class Seen:
     vllm: str
     why: str = ""
     """Why nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How engines are asked."""
+
+    ask: Callable[[dict[str, Any]], dict[str, Any]]
+    """As `fetch.rounds`, wherever it runs. Raises InfctlError."""
+    log: Callable[[str], list[str]]
+    """A service's last lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +66,12 @@ def learn(
     *,
     started: Collection[str],
     now: float,
+    way: Way | None = None,
 ) -> Learned:
     """Ask every engine and keep what it measured. `started`: services that this command started."""
     replicas = {replica.service: replica for replica in plan.replicas}
-    seen = {
-        service.name: look(service, layout, secrets) for service in stack.services if service.role == "engine"
-    }
+    engines = tuple(service for service in stack.services if service.role == "engine")
+    seen = look(engines, secrets, way or here(layout))
     starts = tuple(start_of(name, _need(replicas.get(name)), one.measured) for name, one in seen.items())
     warnings = [f"{name} does not say what it measured: {one.why}" for name, one in seen.items() if one.why]
     warnings += [text for name, one in seen.items() if (text := _other_rules(name, one, replicas.get(name)))]
@@ -76,29 +84,27 @@ def learn(
     return Learned(starts, tuple(warnings))
 
 
-def look(service: Service, layout: Layout, secrets: Mapping[str, str]) -> Seen:
-    """One engine's pages and its log. Never raises."""
-    import httpx
+def here(layout: Layout) -> Way:
+    """Of processes: their addresses and their logs are this machine's."""
+    from infctl.cli import fetch
 
-    from infctl.calibration.said import from_log, from_metrics, joined
+    return Way(fetch.rounds, lambda name: _log(layout.logs / f"{name}.log"))
 
-    if service.ready is None:
-        return Seen(None, "", "it has no address")
-    url = service.ready.url.removesuffix(_HEALTH)
-    key = next(
-        (secrets.get(name) for variable, name in service.secret_env if variable == "VLLM_API_KEY"), None
-    )
-    head = {"authorization": f"Bearer {key}"} if key else {}
+
+def look(services: Sequence[Service], secrets: Mapping[str, str], way: Way) -> dict[str, Seen]:
+    """Every engine's pages, all at once, and its log. Never raises."""
+    asked = {service.name: service for service in services if service.ready is not None}
+    job = {"asks": [ask for service in asked.values() for ask in _asks(service, secrets)]}
     try:
-        # A proxy named in the environment is for the outside world, not for our own loopback.
-        with httpx.Client(base_url=url, headers=head, timeout=ASK_S, trust_env=False) as client:
-            version = _version(_page(client, "/version"))
-            metrics = from_metrics(_page(client, "/metrics"))
-    except (httpx.HTTPError, ValueError, RecursionError) as error:
-        return Seen(None, "", f"{url}: {error}")
-    if metrics is None:
-        return Seen(None, version, f"{url}/metrics has no vllm:cache_config_info")
-    return Seen(joined(metrics, from_log(_log(layout.logs / f"{service.name}.log"))), version)
+        (answers,) = way.ask(job)["rounds"] if asked else ({},)
+    except InfctlError as error:
+        return {service.name: Seen(None, "", error.message) for service in services}
+    return {
+        service.name: _seen(service, answers, way)
+        if service.name in asked
+        else Seen(None, "", "it has no address")
+        for service in services
+    }
 
 
 def lines(starts: Sequence[Start]) -> Iterator[str]:
@@ -167,17 +173,39 @@ def _keep(
     return known.warning
 
 
-def _page(client: httpx.Client, path: str) -> str:
-    """Raises httpx.HTTPError, ValueError."""
-    with client.stream("GET", path) as answer:
-        if answer.status_code != 200:
-            raise ValueError(f"{path} answered {answer.status_code}")
-        body = bytearray()
-        for chunk in answer.iter_bytes():
-            body += chunk
-            if len(body) > BODY_BYTES_MAX:
-                raise ValueError(f"{path} sends over {BODY_BYTES_MAX:,} bytes")
-    return body.decode("utf-8", "replace")
+def _asks(service: Service, secrets: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    key = next(
+        (secrets.get(name) for variable, name in service.secret_env if variable == "VLLM_API_KEY"), None
+    )
+    head = {"authorization": f"Bearer {key}"} if key else {}
+    for path in PAGES:
+        url = f"{_url(service)}{path}"
+        yield {"name": f"{service.name} {path}", "url": url, "headers": head, "timeout_s": ASK_S}
+
+
+def _url(service: Service) -> str:
+    return service.ready.url.removesuffix(_HEALTH) if service.ready is not None else ""
+
+
+def _seen(service: Service, answers: Mapping[str, Any], way: Way) -> Seen:
+    from infctl.calibration.said import from_log, from_metrics, joined
+
+    url = _url(service)
+    bodies = []
+    for path in PAGES:
+        answer = answers[f"{service.name} {path}"]
+        if answer.get("status") != 200:
+            why = answer.get("why") or f"answered {answer['status']}"
+            return Seen(None, "", f"{url}{path} {why}" if "status" in answer else f"{url}{path}: {why}")
+        bodies.append(str(answer["body"]))
+    try:
+        version = _version(bodies[0])
+    except (ValueError, RecursionError) as error:
+        return Seen(None, "", f"{url}: {error}")
+    metrics = from_metrics(bodies[1])
+    if metrics is None:
+        return Seen(None, version, f"{url}/metrics has no vllm:cache_config_info")
+    return Seen(joined(metrics, from_log(way.log(service.name))), version)
 
 
 def _version(page: str) -> str:

@@ -29,11 +29,18 @@ def remember_files(files: list[Path] | None) -> None:
 def untangled(argv: Sequence[str]) -> list[str]:
     """`logs -f FILE.yaml`: of logs, -f follows, but before a YAML file it can only mean the profile."""
     args = list(argv)
-    if "logs" in args:
+    if "logs" in own(args):
         for place in range(args.index("logs") + 1, len(args) - 1):
             if args[place] == "-f" and args[place + 1].endswith((".yaml", ".yml")):
                 args[place] = "--file"
     return args
+
+
+def own(args: Sequence[str]) -> Sequence[str]:
+    """Those of infctl: what comes after `--`, or after the service of `exec`, is another command's."""
+    if "--" in args:
+        return args[: args.index("--")]
+    return args[: args.index("exec") + 2] if "exec" in args else args
 
 
 def profile_files(given: list[Path] | None) -> tuple[Path, ...]:
@@ -75,6 +82,19 @@ def complete_service(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     )
 
 
+def complete_model(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """`chat=`: the number is the person's."""
+    import yaml
+
+    try:
+        text = profile_files(ctx.params.get("files"))[0].read_text("utf-8")
+        models = yaml.safe_load(text)["models"]
+        names = [str(m["name"]) for m in models] if isinstance(models, list) else [str(m) for m in models]
+    except (UsageError, OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return
+    yield from (f"{name}=" for name in names if f"{name}=".startswith(incomplete))
+
+
 def complete_profile(incomplete: str) -> Iterator[str]:
     from infctl.profile.builtin import builtin_profiles
 
@@ -100,6 +120,23 @@ FilesLong = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Facts as JSON on stdout, errors as JSON on stderr")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")]
+OverwriteEdits = Annotated[
+    bool, typer.Option("--overwrite-edits", help="Replace rendered files edited by hand (kept as *.orig)")
+]
+Timeout = Annotated[
+    float, typer.Option(min=1, max=86_400, metavar="SECONDS", help="Until everything is ready and answers")
+]
+WaitLock = Annotated[
+    float,
+    typer.Option(
+        "--wait-lock",
+        min=0,
+        max=86_400,
+        metavar="SECONDS",
+        help="Wait so long for somebody else's change to end",
+        show_default=False,
+    ),
+]
 Services = Annotated[
     list[str] | None,
     typer.Argument(

@@ -1,4 +1,4 @@
-"""From the last line of an engine's log to the phase a person waits through. Pure."""
+"""From the last line of a service's log to the phase a person waits through. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,21 @@ _PHASES = (
 )
 """In the order they come; a line that fits several belongs to the latest."""
 
-FIRST = "starting Python"
+FIRST = "starting"
+QUIET = frozenset({"gateway", "edge", "monitoring", "prepare"})
+"""Roles whose log says nothing of how far a start is."""
+LINE_CHARACTERS_MAX = 70
 _ORDER = {FIRST: -1, **{name: number for number, (name, _) in enumerate(_PHASES)}}
+
+
+def phase(role: str, before: str, line: str) -> str:
+    """By the role of what starts: an engine has phases, a download says itself how far it is."""
+    if role == "engine":
+        return phase_after(before, line)
+    if role in QUIET or not line.strip():
+        return before
+    said = " ".join(line.split())
+    return said if len(said) <= LINE_CHARACTERS_MAX else f"{said[: LINE_CHARACTERS_MAX - 1]}…"
 
 
 def phase_after(before: str, line: str) -> str:

@@ -11,6 +11,7 @@ from infctl.cli.options import Files, Json
 
 if TYPE_CHECKING:
     from infctl.cli.planning import Planned
+    from infctl.plan import Plan
 
 _GPUS = "Instead of the profile's: 4xL4, h100:2, 2xL4,1xH100, cpu, detect, or a file"
 
@@ -58,6 +59,18 @@ def _data(planned: Planned, *, actual: bool) -> None:
 
     told = plan_data(planned.name, planned.plan, memory_bytes=planned.memory_bytes)
     console.data({**told, "actual": actual_data(planned.starts) if actual else None})
+
+
+def show(name: str, plan: Plan) -> None:
+    """The screen of a plan that was made elsewhere, as `infctl up --dry-run` shows it."""
+    from infctl.cli import machine, plan_screen
+    from infctl.cli.window import speaks_utf8, width
+
+    memory = machine.memory() if not plan.gpus else None
+    for line in plan_screen.lines(
+        name, plan, width(), memory_bytes=memory, utf8=speaks_utf8(), paint=console.styled
+    ):
+        console.fact(line)
 
 
 def _show(planned: Planned, *, why: bool, actual: bool) -> None:

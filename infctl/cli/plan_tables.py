@@ -68,22 +68,22 @@ def card_rows(plan: Plan) -> Iterator[Row]:
 def machine_rows(plan: Plan, memory_bytes: int | None) -> Iterator[Row]:
     on_cpu = [replica for replica in plan.replicas if not replica.gpus]
     if on_cpu:
-        used = sum(_footprint(replica) for replica in on_cpu)
+        used = sum(footprint(replica) for replica in on_cpu)
         free = None if memory_bytes is None else max(memory_bytes - used, 0)
         yield from _rows("CPU", memory_bytes or used, on_cpu, 0, free)
 
 
 def _rows(card: str, total: int, sharers: Sequence[Replica], kept: int, free: int | None) -> Iterator[Row]:
     """Each engine's row shows its own part of the card, and the others' as such."""
-    rest = max(total - sum(_footprint(replica) for replica in sharers) - kept, 0)
+    rest = max(total - sum(footprint(replica) for replica in sharers) - kept, 0)
     end: list[tuple[Part, int]] = [("kept", kept), ("free", rest)]
     kept_cell = gib(kept) if kept else "-"
     free_cell = "-" if free is None else gib(free)
     if not sharers:
         yield Row(card, tuple(end), "nothing", None, kept_cell, free_cell)
     for number_, replica in enumerate(sharers):
-        before: list[tuple[Part, int]] = [("other", _footprint(other)) for other in sharers[:number_]]
-        after: list[tuple[Part, int]] = [("other", _footprint(other)) for other in sharers[number_ + 1 :]]
+        before: list[tuple[Part, int]] = [("other", footprint(other)) for other in sharers[:number_]]
+        after: list[tuple[Part, int]] = [("other", footprint(other)) for other in sharers[number_ + 1 :]]
         first = number_ == 0
         yield Row(
             card if first else "",
@@ -95,7 +95,7 @@ def _rows(card: str, total: int, sharers: Sequence[Replica], kept: int, free: in
         )
 
 
-def _footprint(replica: Replica) -> int:
+def footprint(replica: Replica) -> int:
     return sum(count for _, count in _parts(replica.need))
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from infctl.cli import console
-from infctl.cli.phases import FIRST, phase_after
+from infctl.cli.phases import FIRST, phase
 from infctl.cli.text import duration
 from infctl.engine.model import Event
 
@@ -56,6 +56,8 @@ class Line:
         word = _WORDS.get(self.kind, self.kind)
         if not self.text:
             return word
+        if self.text == "done":  # of what runs to its end once
+            return self.text
         return self.text if self.text.startswith(word) or self.kind == "loading" else f"{word}: {self.text}"
 
     def show(self, now: float, width: int, typical_s: float | None) -> str:
@@ -76,6 +78,7 @@ class Progress:
         *,
         live: bool,
         ctrl_c: str = "Ctrl-C ends the watching",
+        roles: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
@@ -83,10 +86,12 @@ class Progress:
         self._typical_s = typical_s
         self._clock = clock
         self._lines: dict[str, Line] = {}
+        self._started: dict[str, float] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._live = live
         self._ctrl_c = ctrl_c
+        self._roles = roles or {}
         self._heartbeat_s = heartbeat_s
         self._display: Live | None = None
         self._beat: threading.Thread | None = None
@@ -127,11 +132,16 @@ class Progress:
             before = self._lines.get(event.service)
             text = event.text
             if event.kind == "loading":
-                text = phase_after(before.text if before and before.kind == "loading" else FIRST, event.text)
+                so_far = before.text if before and before.kind == "loading" else FIRST
+                text = phase(self._roles.get(event.service, ""), so_far, event.text)
             line = Line(event.service, event.kind, text, now - event.elapsed_s, now)
             self._lines[event.service] = line
+        if event.kind == "started":
+            self._started[event.service] = now - event.elapsed_s
         if event.kind == "ready":
-            self.ready_s[event.service] = event.elapsed_s
+            # From its start: one that is replaced was drained before, which says nothing of the next start.
+            begun = self._started.get(event.service)
+            self.ready_s[event.service] = event.elapsed_s if begun is None else now - begun
         changed = before is None or (before.kind, before.text) != (line.kind, line.text)
         if self._display is None and changed:
             console.say(line.show(now, self._width, self._typical_s.get(event.service)))

@@ -24,9 +24,11 @@ ERROR = {
     }
 }
 _ACTION = {
-    "kind": "string: start, replace, reload, remove, supervise",
+    "kind": "string: create, start, replace, reload, remove, supervise",
     "service": "string",
     "cause": "string",
+    "effect": "string: what it does to memory and tokens; empty where nothing is known",
+    "away_s": "number?: seconds for which nobody serves what it serves; null: not known, or nothing ran",
 }
 _FILE_CHANGE = {
     "path": "string",
@@ -194,22 +196,30 @@ STATUS = {
     "services": [
         {
             "name": "string",
-            "role": "string: engine, gateway, edge",
+            "role": "string: engine, gateway, edge, monitoring; prepare, weights where they failed",
             "models": ["string"],
-            "state": "string: ready, loading, waiting, backoff, failed, stopped, stopping, "
+            "state": "string: ready, loading, waiting, unhealthy, backoff, failed, stopped, stopping, "
             "down, drained, draining",
             "pid": "integer?",
             "device": "string: CPU, or the GPU's number",
-            "memory_bytes": "integer?",
+            "memory_bytes": "integer?: of its GPUs where their driver says, else main memory",
             "in_flight": "integer?",
             "requests": "integer?",
             "errors": "integer?",
             "restarts": "integer",
             "started_at": "number?: seconds since the epoch",
             "why": "string",
+            "container": "string: empty for a process",
+            "image": "string: empty for a process",
+            "memory_of": "string: gpu, main; empty: memory_bytes is not known",
+            "planned_bytes": "integer?: of the same memory, as it was planned",
+            "kv_use": "number?: 0 to 1",
+            "waiting": "integer?: requests in the engine's own queue",
+            "tokens_per_s": "number?: generated; null in the first look of --watch",
         }
     ],
     "warnings": ["string"],
+    "notes": ["string: what the engine found odd"],
 }
 UP = {
     "name": "string",
@@ -220,6 +230,96 @@ UP = {
     "answers": [_ANSWER],
     "measured": [_ACTUAL],
     "status": "as of `infctl status`; null with --dry-run",
+}
+SCALE = UP
+ROLLBACK = {**UP, "to": "integer: the entry of the history"}
+HISTORY = {
+    "name": "string",
+    "entries": [
+        {
+            "number": "integer",
+            "at": "number: seconds since the epoch",
+            "who": "string: user@host",
+            "command": "string",
+            "outcome": "string: done, failed, interrupted, unfinished",
+            "why": "string: where it was not done",
+            "seconds": "number",
+            "runs_now": "boolean",
+            "can_be_applied": "boolean: by infctl rollback",
+            "actions": [_ACTION],
+        }
+    ],
+}
+PULL = {
+    "name": "string",
+    "fetched": ["string: an image, a model"],
+    "locked": "object: image -> digest, as infctl.lock has it now",
+}
+IMAGES = {
+    "name": "string",
+    "images": [
+        {
+            "image": "string: repository:tag",
+            "services": ["string"],
+            "here": "boolean",
+            "id": "string",
+            "digest": "string?: null where it was built here",
+            "bytes": "integer?",
+            "age_s": "integer?: seconds since it was made",
+            "locked": "string?: the digest in infctl.lock",
+            "as_locked": "boolean?",
+        }
+    ],
+}
+UNLOCK = {
+    "name": "string",
+    "holder": "object?: {owner, host, pid}; null: nobody",
+    "since": "number?: seconds since the epoch",
+    "unlocked": "boolean",
+}
+DOCTOR = {
+    "name": "string",
+    "runtime": "string",
+    "healthy": "boolean: no failure",
+    "failures": "integer",
+    "warnings": "integer",
+    "findings": [
+        {
+            "check": "string",
+            "verdict": "string: ok, warning, failure, skipped",
+            "what": "string",
+            "why": "string",
+            "fix": "string",
+            "path": "string, such as edge/tls/certificate",
+            "file": "string?",
+            "line": "integer?",
+            "column": "integer?",
+        }
+    ],
+}
+_PLACED = {
+    "path": "string, such as models/chat/max_model_len",
+    "file": "string?",
+    "line": "integer?",
+    "column": "integer?",
+}
+DOCTOR_LOGS = {
+    "service": "string",
+    "cause": "string: empty where the log tells none that is known",
+    "what": "string",
+    **_PLACED,
+    "proposals": [
+        {
+            "was": "string: as it is written; empty: it is not",
+            "becomes": "string: what to write; empty: leave it out",
+            "note": "string: what that gives",
+            **_PLACED,
+        }
+    ],
+    "others": ["string: further changes that would fit"],
+    "do": "string: what to do where no value can be told",
+    "lasting": "boolean: another try ends the same way",
+    "log": ["string: the lines that tell"],
 }
 DOWN = {"name": "string", "stopped": ["string"], "removed": ["string"]}
 RESTART = {"name": "string", "restarted": ["string"], "ready_s": "object: service -> seconds"}
@@ -247,10 +347,19 @@ BY_COMMAND = {
     "size": SIZE,
     "render": RENDER,
     "diff": DIFF,
+    "pull": PULL,
     "up": UP,
+    "scale": SCALE,
+    "rollback": ROLLBACK,
+    "history": HISTORY,
     "status": STATUS,
     "health": HEALTH,
     "logs": LOGS,
+    "images": IMAGES,
+    "unlock": UNLOCK,
+    "doctor": DOCTOR,
+    "doctor security": DOCTOR,
+    "doctor logs": DOCTOR_LOGS,
     "restart": RESTART,
     "down": DOWN,
     "version": VERSION,

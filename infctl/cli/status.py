@@ -11,12 +11,12 @@ import typer
 
 from infctl.cli import console
 from infctl.cli.options import Files, Json
-from infctl.errors import GatewayError, UsageError
+from infctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from infctl.api import Health
     from infctl.cli.facts import PlatformFacts
-    from infctl.cli.project import Project
+    from infctl.cli.remains import Remains
+    from infctl.engine.model import Observed
 
 _WATCH_S = 1.0
 _WIDTH_PLAIN = 400
@@ -30,7 +30,8 @@ def status(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Show each service: state, process, memory, requests, errors, restarts, and why it is not ready.
+    """Show each service: state, process or container, memory used and planned, KV cache in use, requests,
+    tokens a second, errors, restarts, and why it is not ready.
 
     It is a report, so the exit code is 0 whatever it says; `infctl health` gives a verdict.
     With --json and --watch: one object a line, every second.
@@ -46,13 +47,16 @@ def status(
 
     project = open_project(files)
     if not watch:
-        facts = collect(project)
+        facts = collect(project, rates=True)
         show(facts, json_output=json_output)
         if not facts.supervised:
             tell_neighbours(project)
     elif json_output:
+        from infctl.cli.look import Looking
+
+        looking = Looking(project)
         while True:
-            console.data(collect(project).as_data(), indent=None)
+            console.data(looking.look().as_data(), indent=None)
             time.sleep(_WATCH_S)
     elif console.is_tty(sys.stdout):
         _watch(project)
@@ -62,28 +66,17 @@ def status(
         )
 
 
-def collect(project: Project) -> PlatformFacts:
-    """One look at the supervisor, the gateway and /proc. Never raises for something that is merely down."""
-    from infctl.cli import facts, processes
+def collect(
+    remains: Remains,
+    *,
+    engines: bool = True,
+    rates: bool = False,
+    observed: Observed | None = None,
+) -> PlatformFacts:
+    """One look (see `look.Looking`)."""
+    from infctl.cli.look import Looking
 
-    stack = project.stack()
-    observed = project.engine().observe()
-    asked: Health | str
-    try:
-        with project.api(stack) as api:
-            asked = api.health()
-    except GatewayError as error:
-        asked = error.message
-    return facts.merge(
-        stack,
-        observed,
-        asked,
-        gateway_url=project.gateway_url(stack),
-        running=processes.table(),
-        supervisors=project.supervisor_pids(),
-        warnings=project.warnings(),
-        now=time.time(),
-    )
+    return Looking(remains, engines=engines, rates=rates).look(observed)
 
 
 def show(facts: PlatformFacts, *, json_output: bool) -> None:
@@ -102,16 +95,19 @@ def _width() -> int:
     return _WIDTH_PLAIN
 
 
-def _watch(project: Project) -> None:
+def _watch(project: Remains) -> None:
     from rich.live import Live
     from rich.text import Text
 
     from infctl.cli import status_screen
     from infctl.cli.keys import Keys
+    from infctl.cli.look import Looking
+
+    looking = Looking(project)
 
     def screen() -> Text:
         width, height = shutil.get_terminal_size()
-        rows = status_screen.lines(collect(project), width, console.styled)
+        rows = status_screen.lines(looking.look(), width, console.styled)
         rows = [*rows[: height - 2], "", console.styled("q ends", "dim")]
         return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
 

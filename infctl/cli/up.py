@@ -2,124 +2,116 @@
 
     profile -> warnings -> secrets -> plan -> stack -> files -> what changes -> ask -> do -> ask the models
 
-The steps before "do" touch nothing but .env; `bring_up` does, and undoes.
+The steps before "do" touch nothing but .env; `change.carry_out` does, and undoes.
 """
 
 from __future__ import annotations
 
-import functools
-import getpass
-import socket
+import contextlib
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infctl.cli import console, env_file
-from infctl.cli.options import Files, Json, Yes
-from infctl.errors import EngineError, GatewayError, Interrupted, ProfileError, UsageError
+from infctl.cli import change, console, env_file
+from infctl.cli.options import Files, Json, OverwriteEdits, Timeout, WaitLock, Yes
+from infctl.errors import EngineError, GatewayError, ProfileError
 
 if TYPE_CHECKING:
     from infctl.cli.actual import Start
     from infctl.cli.assemble import Built
+    from infctl.cli.change import Look
     from infctl.cli.gate import Answer
+    from infctl.cli.measure import Way
     from infctl.cli.project import Project
+    from infctl.cli.remains import Remains
+    from infctl.cli.saved import Saved
+    from infctl.cli.wanted import Wanted
     from infctl.engine.model import Action
     from infctl.stack import Stack
 
-_TIMEOUT_S = 1800.0
-_SEEN_READY_S = 60.0
-"""From all services ready to the gateway having seen it."""
-_ASKS = {"replace", "remove"}
-"""Kinds of actions that take something away, if only for a moment."""
+_LINES = 2000
+"""Of an engine's log, for what it measured when it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one change did, to be told."""
+
+    seen: Look
+    answers: tuple[Answer, ...] = ()
+    measured: tuple[Start, ...] = ()
 
 
 def up(
+    saved: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[SAVED_DIFF]",
+            help="A file of `infctl diff -o`: apply exactly that, or nothing",
+            show_default=False,
+        ),
+    ] = None,
     *,
     files: Files = None,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and stop")] = False,
-    overwrite_edits: Annotated[
-        bool, typer.Option("--overwrite-edits", help="Replace rendered files edited by hand (kept as *.orig)")
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and what would change, and stop")
     ] = False,
+    overwrite_edits: OverwriteEdits = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was started when something fails")] = False,
-    timeout: Annotated[
-        float,
-        typer.Option(min=1, max=86_400, metavar="SECONDS", help="Until everything is ready and answers"),
-    ] = _TIMEOUT_S,
+    timeout: Timeout = change.TIMEOUT_S,
+    wait_lock: WaitLock = 0.0,
     json_output: Json = False,
 ) -> None:
     """Start the platform, or change what runs to what the profile says.
 
-    Shows what will change and why, and asks before it replaces or removes anything (without a terminal: -y).
-    When every service is ready, each model is asked a real question. If anything fails, or on Ctrl-C, what
-    ran before runs again, and nothing half-started is left (unless --keep).
+    Shows what will change, why, and who is away for how long; asks before it replaces or removes anything
+    (without a terminal: -y). When every service is ready, each model is asked a real question. If anything
+    fails, or on Ctrl-C, what ran before runs again, and nothing half-started is left (unless --keep).
 
     \b
     Examples:
       infctl up
       infctl up -f base.yaml -f production.yaml --dry-run
       infctl up -y --timeout 600
+      infctl diff -o change.json && infctl up change.json
     """
-    from infctl.cli import diff
-    from infctl.cli.down import tell_neighbours
-    from infctl.cli.project import open_project
+    from infctl.cli import project as projects
+    from infctl.cli import saved as saving
 
     begun = time.monotonic()
-    project = open_project(files)
-    project, built = _ready_to_go(project, dry_run=dry_run)
-    with project.engine().lock(f"{getpass.getuser()}@{socket.gethostname()}: infctl up"):
-        if project.applied() is None:
-            tell_neighbours(project)
-        actions = project.actions(built)
-        changes = project.changes(built)
-        if not json_output:
-            for line in diff.lines(built.stack, actions, changes):
-                console.fact(line)
-        answers: list[Answer] = []
-        measured: tuple[Start, ...] = ()
-        if dry_run:
-            diff.show(() if json_output else changes)
-        elif actions or changes or _unready(project):
-            _consent(actions, yes=yes)
-            write = functools.partial(project.write, built, overwrite_edits=overwrite_edits)
-            answers = _carry_out(project, built, write, timeout_s=timeout, keep=keep)
-        if not dry_run:
-            measured = _measure(project, built, actions)
-    told = {"name": built.stack.name, **diff.as_data(actions, changes), "applied": not dry_run}
+    promise = None if saved is None else saving.read(saved)
+    named = files if files or promise is None else list(promise.profiles)
+    project, built = ready_to_go(projects.open_project(named), dry_run=dry_run)
     if dry_run:
-        if json_output:
-            console.data({**told, "answers": [], "measured": [], "status": None})
+        show_only(project, built, promise, json_output=json_output)
         return
-    _report(project, built, told, answers, measured, json_output=json_output)
-    if actions or changes:
+    options = change.Options(yes, overwrite_edits, keep, timeout)
+    done = apply(project, built, "up", options, promise=promise, wait_lock_s=wait_lock, begun=begun)
+    report(project, project.want(built), done, json_output=json_output)
+    if done.seen.is_needed:
         console.say(f"done in {_since(begun)}")
 
 
-def _ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
+def ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
     """Everything that can be refused before anything runs. Writes generated secrets to .env."""
     for text in project.warnings():
         console.warn(text)
-    _refuse_docker(project)
-    if not dry_run:
-        project, added = project.with_generated_secrets()
-        if added:
-            console.say(f"made {', '.join(added)} in {project.layout.env_file} (only you can read it)")
-    if env_file.readable_by_others(project.layout.env_file):
-        console.warn(f"others on this machine can read {project.layout.env_file}: chmod 600 closes it")
-    missing = project.missing_secrets()
-    if missing:
-        raise ProfileError(f"{len(missing)} secrets are missing", problems=missing)
-    _check_machine(project.build().stack, dry_run=dry_run)
+    _refuse_other_runtime(project)
+    project = _with_secrets(project, dry_run=dry_run)
+    built = project.build()
+    if project.runtime == "process":
+        _check_machine(built.stack, dry_run=dry_run)
     if dry_run:
         project.check_certificate()
-    made = "" if dry_run else project.certificate()
-    if made:
+    elif made := project.certificate():
         console.say(made)
-    built = project.build()
+        built = project.build()  # the files' digests are in it
     for text in built.warnings:
         console.warn(text)
     for note in built.notes:
@@ -127,12 +119,158 @@ def _ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
     return project, built
 
 
-def _refuse_docker(project: Project) -> None:
-    if project.profile.runtime == "docker":
+def apply(
+    project: Project,
+    built: Built,
+    command: str,
+    options: change.Options,
+    *,
+    promise: Saved | None = None,
+    wait_lock_s: float = 0.0,
+    begun: float,
+) -> Done:
+    """Under the platform's lock: look, ask, do, measure. Raises what went wrong, after undoing it."""
+    from infctl.cli import saved, scaled
+    from infctl.cli.down import tell_neighbours
+
+    with change.locked(project, command, wait_lock_s) as waited:
+        if waited:  # what ran when it was planned may not be what runs
+            built = project.build()
+        if project.applied() is None:
+            tell_neighbours(project)
+        wanted = project.want(built)
+        seen = change.look(project, wanted)
+        if promise is not None:
+            saved.refuse_if_moved(promise, saved.of(project, wanted, seen))
+        if not console.wants_json():
+            for line in seen.lines():
+                console.fact(line)
+        answers: list[Answer] = []
+        if seen.is_needed or change.is_unready(seen):
+            change.consent(seen, yes=options.yes)
+            left = change.Options(
+                options.yes,
+                options.overwrite_edits,
+                options.keep,
+                max(1.0, options.timeout_s - (time.monotonic() - begun)),
+            )
+            rescale = scaled.to_write(project.layout, project.scale)
+            with _explained(project, built):
+                answers = change.carry_out(project, wanted, seen, command, left, also=rescale)
+        else:
+            scaled.to_write(project.layout, project.scale)()
+            _adopt(project, wanted)
+        measured = _measure(project, built, seen.actions) if answers or console.wants_json() else ()
+        return Done(seen, tuple(answers), measured)
+
+
+def as_data(name: str, seen: Look) -> dict[str, Any]:
+    from infctl.cli import diff
+
+    return {"name": name, **diff.as_data(seen)}
+
+
+def report(
+    remains: Remains,
+    wanted: Wanted,
+    done: Done,
+    *,
+    json_output: bool,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """The table of `infctl status`, and what to copy. `more`: further keys of the JSON answer."""
+    from infctl.cli import curls, measure, status
+    from infctl.cli.actual import actual_data
+    from infctl.cli.reach import curl_parts
+
+    found = None if done.answers else done.seen.setting.observed
+    facts = status.collect(remains, engines=False, observed=found)
+    if json_output:
+        console.data(
+            {
+                **as_data(wanted.stack.name, done.seen),
+                "applied": True,
+                "answers": [answer.as_data() for answer in done.answers],
+                "measured": actual_data(done.measured),
+                "status": facts.as_data(),
+                **(more or {}),
+            }
+        )
+        return
+    for line in measure.lines(done.measured) if done.answers else ():
+        console.fact(line)
+    console.fact()
+    status.show(facts, json_output=False)
+    if not done.answers:
+        return
+    reach = wanted.applied.reach
+    try:
+        with remains.api(reach, wanted.values) as api:
+            models = api.health().models
+    except GatewayError:
+        return
+    console.fact()
+    known = reach.key_name in env_file.read(remains.layout.env_file)
+    for line in curls.lines(models, **curl_parts(reach, remains.layout.env_file, known)):
+        console.fact(line)
+
+
+def show_only(
+    project: Project,
+    built: Built,
+    promise: Saved | None,
+    *,
+    json_output: bool,
+    with_plan: bool = True,
+) -> None:
+    """`--dry-run`: the plan, then what would change."""
+    from infctl.cli import diff, plan, saved
+    from infctl.cli.down import tell_neighbours
+
+    if project.applied() is None:
+        tell_neighbours(project)
+    wanted = project.want(built)
+    seen = change.look(project, wanted)
+    if promise is not None:
+        saved.refuse_if_moved(promise, saved.of(project, wanted, seen))
+    if json_output:
+        told = {**as_data(built.stack.name, seen), "applied": False}
+        console.data({**told, "answers": [], "measured": [], "status": None})
+        return
+    if with_plan:
+        plan.show(built.stack.name, built.plan)
+        console.fact()
+    for line in seen.lines():
+        console.fact(line)
+    diff.show(seen.changes)
+
+
+# Private
+
+
+def _with_secrets(project: Project, *, dry_run: bool) -> Project:
+    """Raises ProfileError with all that are missing."""
+    if not dry_run:
+        project, added = project.with_generated_secrets()
+        if added:
+            console.say(f"made {', '.join(added)} in {project.layout.env_file} (only you can read it)")
+    if env_file.readable_by_others(project.layout.env_file, group=project.runtime == "process"):
+        console.warn(f"others on this machine can read {project.layout.env_file}: chmod 600 closes it")
+    missing = project.missing_secrets()
+    if missing:
+        raise ProfileError(f"{len(missing)} secrets are missing", problems=missing)
+    return project
+
+
+def _refuse_other_runtime(project: Project) -> None:
+    """One platform never runs twice: as processes and in containers."""
+    done = (entry for entry in project.history.newest_first() if entry.outcome == "done")
+    last = next((entry for entry in done if entry.changes_the_stack), None)
+    before = last.applied.stack.runtime if last is not None and last.applied is not None else project.runtime
+    if before != project.runtime:
         raise EngineError(
-            "this version of infctl runs `runtime: process` only, and the profile says `runtime: docker`",
-            hint="what works with it today: infctl validate, infctl render -o DIR\n"
-            "to run without Docker: runtime: process",
+            f"{project.name} runs with `runtime: {before}`, and the profile now says {project.runtime}",
+            hint=f"runtime: {before} again and infctl down first; then infctl up with the new one",
         )
 
 
@@ -170,109 +308,44 @@ def _has_vllm(python: str) -> bool:
         return False
 
 
-def _unready(project: Project) -> bool:
-    """Nothing to change, and yet not well: told, and then waited for."""
-    services = project.engine().observe().services
-    states = [f"{service.name} ({service.state})" for service in services if service.state != "ready"]
-    if states:
-        console.say(f"not ready: {', '.join(states)}")
-    return bool(states)
+@contextlib.contextmanager
+def _explained(project: Project, built: Built) -> Iterator[None]:
+    """A service that did not start, with the place in the profile and what would be right there."""
+    from infctl.engine.causes import DidNotStart
+
+    try:
+        yield
+    except DidNotStart as error:
+        from infctl.cli.failed_start import explained
+
+        raise explained(error, project, built) from None
 
 
-def _consent(actions: Sequence[Action], *, yes: bool) -> None:
-    if yes or not any(action.kind in _ASKS for action in actions):
+def _adopt(project: Project, wanted: Wanted) -> None:
+    """What was started otherwise, by Compose, and is as it should be: from now on it is known here."""
+    if project.docker is None or project.applied() == wanted.stack:
         return
-    if not console.can_ask():
-        raise UsageError(
-            "something that runs would be replaced or removed, and nobody can be asked here",
-            hint="-y says yes; infctl diff shows what would change",
-        )
-    console.say()
-    if not console.ask("apply?"):
-        raise Interrupted("not applied", hint="nothing was changed")
+    from infctl.cli.record import recorded
 
-
-def _carry_out(
-    project: Project, built: Built, write: Callable[[], Callable[[], None]], *, timeout_s: float, keep: bool
-) -> list[Answer]:
-    from infctl.cli.bring_up import Change, bring_up
-
-    answers: list[Answer] = []
-
-    def prove(left_s: float) -> None:
-        for answer in _ask_models(project, built.stack, left_s):
-            answers.append(answer)
-            _show_answer(answer, json_output=console.wants_json())
-
-    change = Change(
-        built.stack,
-        project.secrets(built.stack),
-        write,
-        prove,
-    )
-    live = console.is_tty(sys.stderr) and not console.wants_json()
-    bring_up(project.engine(), change, timeout_s=timeout_s, keep=keep, live=live)
-    return answers
-
-
-def _ask_models(project: Project, stack: Stack, left_s: float) -> Iterator[Answer]:
-    """One question a task of each model, through the gateway. GatewayError for one that says nothing."""
-    from infctl.cli import gate
-
-    deadline = time.monotonic() + left_s
-    with project.api(stack) as api:
-        models = _seen_healthy(api, min(deadline, time.monotonic() + _SEEN_READY_S))
-        for answer in gate.ask_all(api, models, timeout_s=max(1.0, deadline - time.monotonic())):
-            yield answer
-            if not answer.answered:
-                raise GatewayError(
-                    f"{answer.model} was asked ({answer.task}) and did not answer: {answer.text}",
-                    hint=f"infctl logs {answer.model} --tail 50",
-                )
-
-
-def _seen_healthy(api: Any, deadline: float) -> Sequence[Mapping[str, Any]]:
-    """The gateway's models, once its own probes have seen each of them ready."""
-    while True:
-        said = api.health()
-        lacking = [str(model["name"]) for model in said.models if not model.get("healthy", False)]
-        if not lacking:
-            return tuple(said.models)
-        if time.monotonic() > deadline:
-            why = "; ".join(f"{b.id} {b.state} {b.why}".strip() for b in said.backends if b.state != "ready")
-            raise GatewayError(
-                f"the gateway does not see {', '.join(lacking)} ready: {why}",
-                hint="infctl logs gateway --tail 50",
-            )
-        time.sleep(0.2)
-
-
-def _show_answer(answer: Answer, *, json_output: bool) -> None:
-    from infctl.cli import health
-
-    if json_output:
-        return
-    health.show(answer)
-    if answer.answered and answer.right is False:
-        console.warn(
-            f"{answer.model} answers, but not as a working model would; infctl health --deep asks again"
-        )
+    with recorded(project.history, "up", applied=wanted.applied, files=wanted.files):
+        project.engine.adopt(wanted.stack)
 
 
 def _measure(project: Project, built: Built, actions: Sequence[Action]) -> tuple[Start, ...]:
     """What each engine measured when it started: kept for the next plan. It never fails what runs already."""
     from infctl.cli import measure
 
-    started = {action.service for action in actions if action.kind in {"start", "replace"}}
+    started = {action.service for action in actions if action.kind in {"create", "start", "replace"}}
     try:
         learned = measure.learn(
             built.stack,
             built.plan,
             project.profile,
             project.layout,
-            project.secrets(built.stack),
+            project.want(built).secrets(),
             started=started,
             now=time.time(),
+            way=_way(project),
         )
     except Exception as error:  # noqa: BLE001 - a fault of ours is not worth a platform that answers
         console.warn(f"what the engines measured could not be read: {error!r}")
@@ -282,44 +355,13 @@ def _measure(project: Project, built: Built, actions: Sequence[Action]) -> tuple
     return learned.starts
 
 
-def _report(
-    project: Project,
-    built: Built,
-    told: Mapping[str, Any],
-    answers: Sequence[Answer],
-    measured: Sequence[Start],
-    *,
-    json_output: bool,
-) -> None:
-    """The table of `infctl status`, and what to copy."""
-    from infctl.cli import curls, measure, status
-    from infctl.cli.actual import actual_data
+def _way(project: Project) -> Way:
+    from infctl.cli import measure
 
-    facts = status.collect(project)
-    if json_output:
-        console.data(
-            {
-                **told,
-                "answers": [answer.as_data() for answer in answers],
-                "measured": actual_data(measured),
-                "status": facts.as_data(),
-            }
-        )
-        return
-    for line in measure.lines(measured) if answers else ():
-        console.fact(line)
-    console.fact()
-    status.show(facts, json_output=False)
-    if not answers:
-        return
-    try:
-        with project.api(built.stack) as api:
-            models = api.health().models
-    except GatewayError:
-        return
-    console.fact()
-    for line in curls.lines(models, **project.curl_parts(built.stack)):
-        console.fact(line)
+    docker = project.docker
+    if docker is None:
+        return measure.here(project.layout)
+    return measure.Way(project.ask, lambda name: [line.text for line in docker.logs((name,), lines=_LINES)])
 
 
 def _since(begun: float) -> str:

@@ -37,6 +37,26 @@ def _share(free: float, total: float) -> str:
     return f"{max(math.floor(free / total * 95), 1) / 100:g}"
 
 
+_ONE_REQUEST = (
+    r"To serve at least one request(?: with the model's max seq len \((?P<asked>\d+)\), \((?P<need>[\d.]+) "
+    r"GiB KV cache is needed, which is larger than the available KV cache memory \((?P<there>[\d.]+) GiB\))?"
+)
+
+
+def _one_request(words: Mapping[str, str]) -> dict[str, str]:
+    if not words.get("need"):
+        return {"told": "the KV cache cannot hold one request of the model's max_model_len", "short": ""}
+    asked, need, there = int(words["asked"]), words["need"], words["there"]
+    told = f"the KV cache for one {asked:,}-token request needs {need} GiB, {there} GiB are there"
+    return {"told": told, "short": f": {there} GiB are there"}
+
+
+def _loading(words: Mapping[str, str]) -> dict[str, str]:
+    """PyTorch says what it has and what was free; a neighbour's part is the rest."""
+    own, size = words.get("own"), words.get("all")
+    return {"told": f": it holds {own} of {size}, {words['free']} are free" if own and size else ""}
+
+
 CAUSES = (
     Cause(
         "not installed",
@@ -54,9 +74,17 @@ CAUSES = (
     ),
     Cause(
         "context too long",
-        r"(?s)To serve at least one request.*?estimated maximum model length is (?P<longest>\d+)",
-        "the KV cache cannot hold one request of the model's max_model_len",
+        _ONE_REQUEST + r".*?estimated maximum model length is (?P<longest>\d+)",
+        "{told}",
         "`max_model_len: {longest}` is the longest that fits; more needs a larger `kv_cache_memory`",
+        compute=_one_request,
+    ),
+    Cause(
+        "no room for a token",
+        _ONE_REQUEST + r"|Cannot auto-fit max_model_len: not enough GPU memory",
+        "there is no KV cache for a single token{short}",
+        "raise `kv_cache_memory` or `gpu_memory_utilization`, or take a smaller or quantized model",
+        compute=_one_request,
     ),
     Cause(
         "context beyond model",
@@ -88,7 +116,8 @@ CAUSES = (
     ),
     Cause(
         "neighbour on the GPU",
-        r"Free memory on device (?P<device>\S+) \((?P<free>[\d.]+)/(?P<all>[\d.]+) GiB\) on startup is less",
+        r"Free memory on device (?P<device>\S+) \((?P<free>[\d.]+)/(?P<all>[\d.]+) GiB\) on startup is less"
+        r"(?: than desired GPU memory utilization \((?P<wanted>[\d.]+), (?P<asked>[\d.]+) GiB\))?",
         "other processes hold memory of {device}: {free} of {all} GiB are free",
         "`nvidia-smi` names them: end them, plan this model onto another GPU, or write "
         "`gpu_memory_utilization: {share}`",
@@ -97,10 +126,34 @@ CAUSES = (
     ),
     Cause(
         "memory profiling disturbed",
-        r"Error in memory profiling",
+        r"Error in memory profiling(?:\. Initial free memory (?P<before>[\d.]+) GiB, current free memory "
+        r"(?P<after>[\d.]+) GiB)?",
         "a neighbour on the same GPU gave memory back while this engine was measuring it",
         "start the engines of one GPU one after the other (`share` in the profile does it)",
         lasting=False,
+    ),
+    Cause(
+        "weights do not fit",
+        r"Failed to load model - not enough GPU memory(?:.*?Tried to allocate (?P<tried>[\d.]+ [KMG]iB)\.)?"
+        r"(?:.*?total capacity of (?P<all>[\d.]+ GiB) of which (?P<free>[\d.]+ [KMG]iB) is free)?"
+        r"(?:.*?this process has (?P<own>[\d.]+ [KMG]iB) memory in use)?",
+        "the card's memory ended while the weights were loaded{told}",
+        "take a smaller or quantized model or a larger GPU, or cut it with `tensor_parallel`",
+        compute=_loading,
+    ),
+    Cause(
+        "too many requests at once",
+        r"CUDA out of memory occurred when warming up (?P<part>sampler|pooler)(?: \(task=[^)]*\))? with "
+        r"(?P<requests>\d+) dummy requests",
+        "the card's memory ended when the {part} was tried with {requests} requests at once",
+        "`max_num_seqs: {fewer}` takes half of that; or lower `gpu_memory_utilization`",
+        compute=lambda words: {"fewer": str(max(int(words["requests"]) // 2, 1))},
+    ),
+    Cause(
+        "too few states",
+        r"max_num_seqs \((?P<asked>\d+)\) exceeds available Mamba cache blocks \((?P<blocks>\d+)\)",
+        "each request of this model holds a block of state: {blocks} fit at once, {asked} are asked for",
+        "`max_num_seqs: {blocks}` is the most that fits; more needs a larger `kv_cache_memory`",
     ),
     Cause(
         "GPU memory",
@@ -174,7 +227,8 @@ CAUSES = (
     ),
     Cause(
         "unsupported model",
-        r"(?i)Model architectures? (?P<arch>\[[^\]]*\]) (are|is) not supported|has no vLLM implementation",
+        r"(?i)Model architectures? (?P<arch>\[[^\]]*\]) (are|is) not supported|has no vLLM implementation"
+        r"|has model type `[^`]*` but Transformers does not recognize",
         "the engine does not serve this kind of model",
         "take another model, or a newer engine",
     ),

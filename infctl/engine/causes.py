@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infctl.engine.cause_table import CAUSES
@@ -32,6 +32,8 @@ class Finding:
     lasting: bool
     line: str
     """The line that told."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What the line said: the groups of the cause's pattern, and what was computed of them."""
 
 
 KILLED = Finding(
@@ -55,7 +57,8 @@ def find(lines: Sequence[str], last_exit: str = "") -> Finding | None:
         if cause.compute is not None:
             words |= cause.compute(words)
         line = lines[text[: match.start()].count("\n")]
-        return Finding(cause.key, cause.why.format(**words), cause.do.format(**words), cause.lasting, line)
+        why, do = cause.why.format(**words), cause.do.format(**words)
+        return Finding(cause.key, why, do, cause.lasting, line, words)
     return KILLED if "SIGKILL" in last_exit else None
 
 
@@ -71,14 +74,35 @@ def telling(lines: Sequence[str], line: str = "") -> list[str]:
     return list(lines[max(end - LINES_SHOWN, 0) : end])
 
 
+class DidNotStart(EngineError):  # noqa: N818 - it is what happened
+    """A service that failed, with all that was searched for the cause: for whoever knows more of it."""
+
+    def __init__(self, message: str, hint: str, log: Sequence[str], *, service: str, why: str) -> None:
+        super().__init__(message, hint=hint, log=log)
+        self.service = service
+        self.why = why
+        """How it ended: `exit code 1`."""
+        self.do = hint
+        """The hint, before anybody added to it."""
+        self.lines: tuple[str, ...] = ()
+        """The last LINES_SEARCHED of its log."""
+
+
 def failure(logs: Path, name: str, why: str, what: str) -> EngineError:
     """An error with the service's own telling lines, the likely cause and what to do about it."""
-    lines = tail(logs / f"{name}.log", LINES_SEARCHED)
+    return failed(tail(logs / f"{name}.log", LINES_SEARCHED), name, why, what)
+
+
+def failed(lines: Sequence[str], name: str, why: str, what: str) -> EngineError:
+    """The same, of lines that were read already."""
     found = find(lines, why)
     if found is None:
-        hint = f"all of its log: `infctl logs {name}`"
-        return EngineError(f"{name} {what}: {why}", hint=hint, log=telling(lines))
-    return EngineError(f"{name} {what}: {found.why} ({why})", hint=found.do, log=telling(lines, found.line))
+        told, hint, line = why, f"all of its log: `infctl logs {name}`", ""
+    else:
+        told, hint, line = f"{found.why} ({why})", found.do, found.line
+    error = DidNotStart(f"{name} {what}: {told}", hint, telling(lines, line), service=name, why=why)
+    error.lines = tuple(lines)
+    return error
 
 
 def _last_start(lines: Sequence[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from infctl.engine.refusals import unwritable
 from infctl.errors import LockError
@@ -51,6 +52,17 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def holder(path: Path) -> dict[str, Any] | None:
+    """What whoever holds it wrote of itself: owner, host, pid, since. None: nobody holds it."""
+    if not is_held(path):
+        return None
+    try:
+        data = json.loads(path.read_bytes()[:4096])
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _take(path: Path) -> int:

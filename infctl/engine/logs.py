@@ -22,6 +22,8 @@ LINE_MAX_BYTES = 64 * 1024
 class LogLine:
     service: str
     text: str
+    at: float | None = None
+    """Seconds since the epoch, where whoever kept the line noted it."""
 
 
 def tail(path: Path, lines: int) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Literal
 
 from infctl.stack import Service
 
-State = Literal["stopped", "waiting", "starting", "ready", "backoff", "failed", "stopping"]
-"""waiting: for its turn in the start group. starting: process up, not ready yet. backoff: crashed, will be
-tried again at `next_start_at`. failed: gave up (start time-out, or too many crashes before ever ready)."""
+State = Literal["stopped", "waiting", "starting", "ready", "unhealthy", "backoff", "failed", "stopping"]
+"""waiting: for its turn in the start group. starting: process up, not ready yet. unhealthy: it was ready, and
+its health check fails (docker). backoff: crashed, will be tried again (at `next_start_at`). failed: gave up
+(start time-out, or too many crashes before ever ready); of a container, ended with an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class ObservedService:
     """docker: its name, as `docker logs` takes it."""
     image: str = ""
     """docker: as it was asked for."""
+    image_id: str = ""
+    """docker: what that was when it was created, `sha256:...`."""
+    health: str = ""
+    """docker: starting, healthy, unhealthy; empty: it has no check."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,14 +47,14 @@ def _taken(wanted: Iterable[tuple[Service, str, int]]) -> list[tuple[int | None,
         (procfs.holder_of(listener.inode), service, f"{host}:{port}")
         for service, host, port in wanted
         for listener in listeners
-        if port == listener.port and _overlap(host, listener.address)
+        if port == listener.port and overlap(host, listener.address)
     ]
 
 
 def _refusal(held: Iterable[tuple[int | None, Service, str]]) -> EngineError:
     problems = [
         Problem(
-            f"{address} is held by {_who(pid)}",
+            f"{address} is held by {who(pid)}",
             path=service.name,
             hint=f"end that process, or change {FIELDS[service.role]} in the profile",
         )
@@ -67,7 +67,7 @@ def _refusal(held: Iterable[tuple[int | None, Service, str]]) -> EngineError:
     )
 
 
-def _overlap(wanted: str, held: str) -> bool:
+def overlap(wanted: str, held: str) -> bool:
     """Whether binding both on one port clashes; a wildcard clashes with everything."""
     first, second = _addresses(wanted), _addresses(held)
     return any(a == b or a in _WILDCARDS or b in _WILDCARDS for a in first for b in second)
@@ -87,7 +87,8 @@ def _addresses(host: str) -> tuple[str, ...]:
         return (host,)
 
 
-def _who(pid: int | None) -> str:
+def who(pid: int | None) -> str:
+    """A process in words; None: nobody says."""
     if pid is None:
         return "a process of another user"
     command = procfs.command_line(pid)

@@ -104,6 +104,10 @@ class ProcessEngine:
 
     # -- changes -----------------------------------------------------------------------------------
 
+    def preparations(self, stack: Stack) -> tuple[str, ...]:
+        """What `prepare` would do, by the names its events have."""
+        return tuple(step.name for step in stack.prepare if not Path(step.creates).exists())
+
     def prepare(self, stack: Stack) -> Iterator[Event]:
         """Run the preparations whose result is not there yet, one after the other."""
         self._make_folders()
@@ -140,6 +144,9 @@ class ProcessEngine:
         self._write(books.SECRETS, {"key": key.hex(), "values": values})
         yield from self._wish(wish)
 
+    def adopt(self, stack: Stack) -> None:
+        """Nothing but `apply` starts processes of ours, and that notes what it does."""
+
     def restart(self, names: Sequence[str] = ()) -> Iterator[Event]:
         """Stop and start these services (none named: all), as they are wanted now."""
         wish = self._wished()
@@ -167,8 +174,9 @@ class ProcessEngine:
             self._write(books.SECRETS, secrets)
         yield from self._wish(dict(wish or {}))
 
-    def down(self) -> Iterator[Event]:
+    def down(self, *, volumes: bool = False) -> Iterator[Event]:
         """Stop everything in reverse order; no process, socket, lock or secret is left. Logs stay."""
+        del volumes  # processes have none
         needs_linux()
         book, _ = self._read(books.DESIRED)
         alive = procfs.marked(str(self._home))

@@ -86,7 +86,7 @@ def _causes(
     wanted: Service, found: ObservedService, running: Service, digests: Mapping[str, str] | None
 ) -> Iterator[str]:
     yield from argv_changes(running.argv, wanted.argv)
-    yield from _env_changes(dict(running.env), dict(wanted.env))
+    yield from env_changes(dict(running.env), dict(wanted.env))
     if running.gpu != wanted.gpu:
         yield f"GPU {running.gpu or 'none'} -> {wanted.gpu or 'none'}"
     for file in _changed_files(wanted, running):
@@ -142,7 +142,8 @@ def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return head, {flag: " ".join(values) for flag, values in flags.items()}
 
 
-def _env_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+def env_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    """`X=y added`, `X 1 -> 2`, `X removed`."""
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if old == new:

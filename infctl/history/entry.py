@@ -16,6 +16,8 @@ Outcome = Literal["done", "failed", "interrupted", "unfinished"]
 killed, or is still at it."""
 
 FORMAT = 1
+DOWN = "down"
+"""The command after which nothing runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Entry:
     actions: tuple[Action, ...] = ()
     applied: Applied | None = None
     """What was wanted; None for `down` and `restart`."""
+
+    @property
+    def changes_the_stack(self) -> bool:
+        """As opposed to a restart of what runs."""
+        return self.applied is not None or self.command == DOWN
 
     @property
     def did_apply(self) -> bool:

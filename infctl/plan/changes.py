@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from infctl.calibration.lookup import Lookup
 from infctl.errors import PlanError, nowhere
 from infctl.gpus import Gpu
 from infctl.models import ModelFacts
@@ -13,6 +14,7 @@ from infctl.plan.asks import Sizer
 from infctl.plan.draft import Draft, draft
 from infctl.profile.check import placement
 from infctl.profile.schema import Profile
+from infctl.sizing import Card, EngineArgs, Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,21 @@ def tried(change: Change, profile: Profile, gpus: tuple[Gpu, ...], sizer: Sizer)
     # What is known of one model with the same arguments holds in the changed profile too.
     other = replace(sizer, models=models, facts=facts)
     if change.facts is not None:
-        other = replace(other, _asks={}, _needs={})
+        # What was measured of the model's own weights says nothing of these.
+        other = replace(other, measured=_without(change.model, sizer.measured), _asks={}, _needs={})
     try:
         return draft(changed, change.gpus or gpus, other, nowhere)
     except PlanError:
         return None
+
+
+def _without(model: str, measured: Lookup) -> Lookup:
+    """What was measured of the others."""
+
+    def ask(name: str, args: EngineArgs, card: Card) -> Measured | None:
+        return None if name == model else measured(name, args, card)
+
+    return ask
 
 
 def _wrong(profile: Profile) -> frozenset[tuple[str, str]]:

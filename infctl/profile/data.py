@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infctl.errors import Location, Problem
-from infctl.profile.interpolation import expand
+from infctl.profile.interpolation import expand, names
 from infctl.profile.schema.walk import Spot, at
 from infctl.profile.tree import Mapping as Tree
 from infctl.profile.tree import Node, Scalar, resolve
@@ -41,6 +41,8 @@ class Data:
     """What variables gave, where it looks like a number and a text may be wanted."""
     dropped: set[str] = field(default_factory=set)
     """Paths whose variables could not be filled in: already complained about."""
+    variables: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Each variable a value names -> (the value's path, what stands in for the variable)."""
     problems: list[Problem] = field(default_factory=list)
 
     def where(self, path: str) -> Location | None:
@@ -160,6 +162,8 @@ class _Filler:
         name = "/".join(path)
         text, resolves = node.text, node.plain
         if "$" in text and not _is_secret(path):
+            for variable, default in names(text):
+                self.data.variables.setdefault(variable, (name, default))
             try:
                 expanded = expand(text, self.env, self.env_file)
             except Misfit as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from infctl.errors import Problem
 from infctl.profile.loading import LoadedProfile
+from infctl.profile.schema import Profile
 
 UNENFORCED: dict[str, str] = {
     "gateway/limits": "no tenant is held back",
@@ -21,20 +22,25 @@ UNENFORCED: dict[str, str] = {
     "gateway/redaction": "no bodies are logged, so nothing is redacted",
     "gateway/audit": "no trail is written",
     "gateway/store": "nothing is kept between starts",
-    "monitoring": "no Prometheus, Grafana or exporter is started",
+    "monitoring/alerts": "no alert rules are loaded",
+    "monitoring/slo": "nothing is measured against what is promised",
 }
 """Path -> what happens instead."""
 
-_WHEN: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "runtime": (
-        lambda value: value == "docker",
-        "validate and render work; containers are not started",
+_WHEN: dict[str, tuple[Callable[[Profile, Any], bool], str]] = {
+    "gateway/replicas": (
+        lambda profile, value: value > 1 and profile.runtime == "process",
+        "one gateway is started: runtime is process",
     ),
-    "gateway/replicas": (lambda value: value > 1, "one gateway is started"),
-    "gateway/workers": (lambda value: value > 1, "the gateway is one process"),
-    "edge/http3": (lambda value: value is True, "HTTP/1.1 and HTTP/2 are served"),
-    "networks": (lambda _: True, "containers are not started"),
-    "hardening": (lambda _: True, "containers are not started"),
+    "gateway/workers": (lambda _, value: value > 1, "the gateway is one process"),
+    "edge/http3": (
+        lambda profile, value: value is True and profile.runtime == "process",
+        "HTTP/1.1 and HTTP/2 are served",
+    ),
+    "monitoring": (
+        lambda profile, value: value.enabled and profile.runtime == "process",
+        "no Prometheus, Grafana or exporter is started: runtime is process",
+    ),
 }
 """Path -> (values that are not enforced, what happens instead)."""
 
@@ -57,6 +63,8 @@ def unenforced(loaded: LoadedProfile) -> tuple[Problem, ...]:
 
 def _sections(loaded: LoadedProfile) -> Iterator[Problem]:
     for path, instead in UNENFORCED.items():
+        if path.startswith("monitoring/") and not _watched(loaded.profile):
+            continue  # said of all of it
         if loaded.writes(path) and getattr(_value(loaded, path), "enabled", True):
             yield _warning(loaded, path, instead)
         else:
@@ -67,10 +75,13 @@ def _sections(loaded: LoadedProfile) -> Iterator[Problem]:
                     )
 
 
+def _watched(profile: Profile) -> bool:
+    return profile.monitoring.enabled and profile.runtime == "docker"
+
+
 def _values(loaded: LoadedProfile) -> Iterator[Problem]:
     for path, (counts, instead) in _WHEN.items():
-        # Docker is the one default that matters here: a profile without `runtime` asks for it too.
-        if (loaded.writes(path) or path == "runtime") and counts(_value(loaded, path)):
+        if loaded.writes(path) and counts(loaded.profile, _value(loaded, path)):
             yield _warning(loaded, path, instead)
 
 

@@ -13,7 +13,7 @@ A default may hold further `${...}`. A lone `$` is refused rather than guessed a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from infctl.profile.values import Misfit, shown
@@ -62,6 +62,27 @@ def _expand(text: str, env: Mapping[str, str], env_file: str, depth: int) -> str
     if len(joined) > LENGTH_MAX:
         raise Misfit(f"more than {LENGTH_MAX:,} characters once variables are filled in", "a shorter value")
     return joined
+
+
+def names(text: str) -> Iterator[tuple[str, str]]:
+    """(variable, what stands for it where it is not set) of each `${...}`, those in defaults too."""
+    at = 0
+    while (start := text.find("$", at)) >= 0:
+        if not text.startswith("${", start):
+            at = start + 2
+            continue
+        end = _close(text, start)
+        inside = text[start + 2 : end] if end >= 0 else ""
+        name = _NAME.match(inside)
+        if name is None:
+            return
+        operator = _OPERATOR.match(inside, name.end())
+        rest = inside[operator.end() :] if operator is not None else ""
+        stands_in = operator is not None and operator[0].endswith("-")
+        yield name[0], rest if stands_in else ""
+        if stands_in:
+            yield from names(rest)
+        at = end + 1
 
 
 def _close(text: str, start: int) -> int:

@@ -40,6 +40,10 @@ class LoadedProfile:
     """Path -> the environment variable that set it (MAX_RPS_PER_IP and its siblings)."""
     places: Mapping[str, Location] = field(default_factory=dict)
     """Path -> where its value stands, for all that was written."""
+    variables: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Each variable that the files name, secrets aside -> (a path, what stands in for it)."""
+    as_written: Profile | None = None
+    """Before MAX_RPS_PER_IP and its siblings had their say; None: they had none."""
 
     @property
     def base(self) -> Path:
@@ -105,13 +109,14 @@ def load(paths: Sequence[Path], env: Mapping[str, str]) -> LoadedProfile:
     if profile is None or problems:
         raise _refused(problems, paths)
 
+    as_written = profile
     profile, overridden, mistakes = apply_environment(profile, env)
     if mistakes:
         raise _refused(list(mistakes), paths)
     warnings = tuple(
         Problem(message, path, data.where(path), hint) for path, message, hint in warnings_of(profile)
     )
-    return LoadedProfile(profile, tuple(paths), warnings, overridden, data.places)
+    return LoadedProfile(profile, tuple(paths), warnings, overridden, data.places, data.variables, as_written)
 
 
 def _text(path: Path) -> str:

@@ -25,9 +25,9 @@ def render(stack: Stack, profile: Profile, layout: Layout) -> RenderedFile:
         "Keys are not in it, only the names of the variables that hold them.",
     )
     comment = "".join(f"# {line}\n" for line in lines)
-    return RenderedFile(
-        "gateway.yaml", comment + config.dump(to_config(stack, profile, layout)), note="read by the gateway"
-    )
+    path = Names(profile, layout).gateway_file.relative_to(layout.rendered).as_posix()
+    text = comment + config.dump(to_config(stack, profile, layout))
+    return RenderedFile(path, text, note="read by the gateway")
 
 
 def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
@@ -36,7 +36,7 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
     http = gateway.http
     host, port = names.gateway_listen
     proxies = gateway.trusted_proxies
-    if names.docker:
+    if names.docker and profile.edge.enabled:  # without it clients come from there themselves
         subnet = profile.networks.subnet
         proxies += tuple(net for net in ((subnet,) if subnet else _DOCKER_POOLS) if net not in proxies)
     return config.Config(
@@ -53,11 +53,12 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
         ),
         listen=config.Listen(host=host, port=port),
         keys=config.Keys(
-            shared_env=gateway.keys.shared.name if gateway.keys.shared else None,
-            admin_env=gateway.keys.admin.name,
-            backend_env=gateway.keys.backend.name,
+            shared_env=names.variable(gateway.keys.shared.name) if gateway.keys.shared else None,
+            admin_env=names.variable(gateway.keys.admin.name),
+            backend_env=names.variable(gateway.keys.backend.name),
         ),
         env_file=names.env_file,
+        secret_files=_secret_files(profile, names) if names.docker else {},
         trusted_proxies=proxies,
         metrics_open_to=gateway.metrics_open_to,
         timeouts=config.Timeouts(
@@ -129,6 +130,13 @@ def _policies(profile: Profile) -> dict[str, Any]:
         ),
         "cache_salt": gateway.cache_salt,
     }
+
+
+def _secret_files(profile: Profile, names: Names) -> dict[str, str]:
+    """A process gets them from us, a container reads them itself."""
+    keys = profile.gateway.keys
+    found = {key.name: names.secret_file(key.name) for key in (keys.shared, keys.admin, keys.backend) if key}
+    return {name: file[1] for name, file in found.items() if file is not None}
 
 
 def _backend(service: Service, names: Names) -> config.Backend:

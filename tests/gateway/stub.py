@@ -71,6 +71,11 @@ class Stub:
         assert self._ready.wait(5)
 
     @property
+    def connections(self) -> tuple[asyncio.Task[None], ...]:
+        """Those that are open."""
+        return tuple(self._tasks)
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

@@ -62,6 +62,16 @@ def test_the_key_may_stand_in_the_env_file(tmp_path):
     assert "nothing wrong" in done.stdout
 
 
+def test_the_key_may_stand_in_a_file_of_its_own(tmp_path):
+    (tmp_path / "key").write_text("abc\n")
+    config = {"models": [MODEL], "secret_files": {"GATEWAY_API_KEY": "key"}}
+    assert run(tmp_path, config, {}, "--check").returncode == 0
+    (tmp_path / "key").unlink()
+    done = run(tmp_path, config, {}, "--check")
+    assert done.returncode == 3
+    assert "secret_files: GATEWAY_API_KEY: key: " in done.stderr
+
+
 def test_no_key_at_all_is_for_loopback_only(tmp_path):
     open_config = {"models": [MODEL], "keys": {"shared_env": None}}
     assert run(tmp_path, open_config, {}, "--check").returncode == 0
@@ -239,6 +249,45 @@ def test_a_drained_backend_gets_nothing_until_it_is_undrained(start, make_stub):
     missing = gateway.admin("POST", "/admin/backends/nope/drain")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
     assert "chat0, chat1, embed" in missing.json()["error"]["message"]
+
+
+def test_an_undrained_backend_is_looked_at_before_it_gets_a_request(start, make_stub):
+    first, second = make_stub("first"), make_stub("second")
+    slow = {"interval_s": 60.0, "loading_interval_s": 60.0, "timeout_s": 2.0}
+    gateway = start(config_for(first, second, probes=slow)).wait_ready(3)
+    gateway.admin("POST", "/admin/backends/chat0/drain")
+    first.stop()
+    undrained = gateway.admin("POST", "/admin/backends/chat0/undrain").json()
+    assert (undrained["state"], gateway.backend("chat1")["state"]) == ("down", "ready")
+    assert {gateway.chat().json()["backend"] for _ in range(4)} == {"second"}
+    gateway.admin("POST", "/admin/backends/chat0/drain")
+    first.start_again()
+    assert gateway.admin("POST", "/admin/backends/chat0/undrain").json()["state"] == "ready"
+    assert {gateway.chat().json()["backend"] for _ in range(4)} == {"first", "second"}
+
+
+def test_an_undrained_backend_is_asked_on_new_connections(start, make_stub):
+    stub = make_stub()
+    gateway = start(config_for(stub, upstream={"idle_s": 60.0})).wait_ready(2)
+    gateway.chat()
+    gateway.admin("POST", "/admin/backends/chat0/drain")
+    open_before = set(stub.connections)
+    gateway.admin("POST", "/admin/backends/chat0/undrain")
+    until(lambda: not open_before & set(stub.connections))
+    assert gateway.request_line(gateway.chat().headers["x-request-id"])["attempts"] == 1
+
+
+def test_a_drain_outlasts_a_reload_and_a_new_address(start, make_stub):
+    first, second = make_stub("first"), make_stub("second")
+    config = config_for(first, second)
+    gateway = start(config).wait_ready(3)
+    gateway.admin("POST", "/admin/backends/chat0/drain")
+    config["models"][0]["backends"][0]["url"] = make_stub("third").url
+    gateway.write(config)
+    gateway.signal(signal.SIGHUP)
+    until(lambda: gateway.events("reloaded"))
+    assert gateway.backend("chat0")["state"] == "drained"
+    assert {gateway.chat().json()["backend"] for _ in range(4)} == {"second"}
 
 
 # Reload.

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.gateway.process import KEY, config_for, until
+from tests.gateway.stub import Stub
 
 
 def gated(*stubs, concurrency=1, timeout_s=2.0, **queue):
@@ -195,17 +196,21 @@ def test_a_call_that_failed_waits_for_a_place_elsewhere_and_goes_before_others(s
     bad, good = make_stub("bad"), make_stub("good")
     config = gated(bad, good, timeout_s=20.0)
     gateway = start(config | {"breaker": {"enabled": False}}).wait_ready(3)
-    good.mode = "hang"
-    bad.mode = "hang"
-    with ThreadPoolExecutor(6) as pool:
-        holders = [pool.submit(_leave_after, gateway, 1.0) for _ in range(2)]
-        until(lambda: good.active == bad.active == 1)
+    good.mode = bad.mode = "hang"
+    with contextlib.ExitStack() as held, ThreadPoolExecutor(3) as pool:
+        holders: dict[Stub, socket.socket] = {}
+        for _ in range(2):
+            client = held.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+            client.sendall(_request())
+            until(lambda: any(stub.active and stub not in holders for stub in (bad, good)))
+            holders[next(stub for stub in (bad, good) if stub.active and stub not in holders)] = client
         waiters = [pool.submit(gateway.chat) for _ in range(3)]
         until(lambda: waiting(gateway) == 3)
         bad.mode, good.mode = "reset before", "plain"
+        holders[bad].close()  # its place goes to a waiter, whom it fails
+        until(lambda: sum("chat/completions" in path for path, _, _ in bad.seen) >= 2)
+        holders[good].close()
         answers = [waiter.result() for waiter in waiters]
-        for holder in holders:
-            holder.result()
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["backend"] for answer in answers} == {"good"}
     lines = [gateway.request_line(answer.headers["x-request-id"]) for answer in answers]

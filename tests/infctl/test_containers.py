@@ -64,7 +64,7 @@ OTHER: dict[str, Any] = {
     "stop_signal": "SIGQUIT", "stop_grace_s": 11.0, "restart": "no", "log_max_bytes": 1, "log_keep": 1,
     "init": True, "labels": (),
 }  # fmt: skip
-UNHASHED: dict[str, Any] = {"needs": (), "build": None, "reasons": (), "count": 2}
+UNHASHED: dict[str, Any] = {"needs": (), "build": None, "reasons": (), "count": 2, "pull": "always"}
 
 
 def test_every_field_is_in_one_of_the_two_tables() -> None:

@@ -199,3 +199,18 @@ def test_stamped_digests_rendered_text_and_files_on_disk(folder: Path, tmp_path:
     env.write_text("A=2\n")
     second = [f.sha256 for f in stamped(stack, [A], folder).services[0].files]
     assert [a == b for a, b in zip(first, second, strict=True)] == [True, False, True]
+
+
+def test_folders_of_rendered_files_can_be_entered_whatever_the_umask(tmp_path: Path, book: Path) -> None:
+    """Containers run as another user. The platform's own folder stays closed."""
+    folder = tmp_path / "own" / "rendered"
+    old = os.umask(0o077)
+    try:
+        write([RenderedFile("grafana/provisioning/a.yaml", "a")], folder, book)
+    finally:
+        os.umask(old)
+    modes = [f"{(tmp_path / name).stat().st_mode & 0o777:o}" for name in (
+        "own", "own/rendered", "own/rendered/grafana", "own/rendered/grafana/provisioning",
+        "own/rendered/grafana/provisioning/a.yaml",
+    )]  # fmt: skip
+    assert modes == ["700", "700", "755", "755", "644"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("base", "dev", "local", "torch-cpu")
@@ -122,3 +125,28 @@ def test_a_python_that_is_named_is_the_only_one_tried(tmp_path: Path) -> None:
     fake_python(tmp_path, "python3.11", "echo 3.11")
     fake_python(tmp_path, "old", "echo 3.8")
     assert choose(tmp_path, str(tmp_path / "old")).returncode == 1
+
+
+def image_lock() -> list[str]:
+    text = (ROOT / "gateway" / "image" / "requirements.txt").read_text(encoding="utf-8")
+    return [e for e in re.split(r"\n(?=\S)", text.strip()) if not e.startswith("#")]
+
+
+def test_the_gateway_images_lock_repeats_the_base_lock() -> None:
+    assert set(image_lock()) <= set(entries("base"))
+
+
+def test_the_gateway_images_lock_holds_what_the_gateway_needs_and_no_more() -> None:
+    """As the installed packages say it, on the machine of the image."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = [want for want in project["optional-dependencies"]["gateway"] if "nginx" not in want]
+    needed: set[str] = set()
+    waiting = [Requirement(want) for want in (*extra, "msgspec", "pyyaml")]
+    while waiting:
+        want = waiting.pop()
+        name = canonicalize_name(want.name)
+        if name in needed or (want.marker is not None and not want.marker.evaluate({"extra": ""})):
+            continue
+        needed.add(name)
+        waiting += map(Requirement, metadata.requires(name) or ())
+    assert {canonicalize_name(entry.partition("==")[0]) for entry in image_lock()} == needed

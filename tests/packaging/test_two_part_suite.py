@@ -72,7 +72,7 @@ def test_known(): assert False
     ("ci", "code", "said"), [("true", 1, "1 failed, 1 passed, 1 skipped, 1 xfailed"), ("", 0, "2 skipped")]
 )
 def test_in_ci_only_a_missing_gpu_excuses_a_skip(tmp_path: Path, ci: str, code: int, said: str) -> None:
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "skips.py").read_text())
     (tmp_path / "test_skips.py").write_text(SKIPS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  gpu: gpu\n")
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -86,7 +86,7 @@ def test_in_ci_only_a_missing_gpu_excuses_a_skip(tmp_path: Path, ci: str, code: 
 
 
 def test_a_module_that_skips_itself_fails_in_ci(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "skips.py").read_text())
     (tmp_path / "test_skips.py").write_text("import pytest\npytest.importorskip('absent_module')\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]

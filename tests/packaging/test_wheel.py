@@ -88,6 +88,13 @@ def test_the_wheel_carries_every_data_file(built: Built, folder: str) -> None:
     assert {f"infctl/_data/{name}" for name in files_below(folder)} <= inside
 
 
+@pytest.mark.parametrize("folder", ["infctl", "gateway"])
+def test_the_wheel_carries_every_file_of_its_packages(built: Built, folder: str) -> None:
+    """Also those that are no Python: the image's Dockerfile and lock."""
+    with zipfile.ZipFile(built.wheel) as wheel:
+        assert files_below(folder) <= set(wheel.namelist())
+
+
 @pytest.mark.parametrize("folder", [*DATA, "infctl", "gateway", "requirements"])
 def test_the_source_archive_carries_every_file(built: Built, folder: str) -> None:
     with tarfile.open(built.sdist) as archive:

@@ -5,11 +5,12 @@ Nothing of the SDK is imported before `connect`.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infctl.engine.docker import refusals
+from infctl.engine.docker import contexts, refusals
 from infctl.errors import EngineError
 
 CONNECT_S = 15.0
@@ -64,27 +65,21 @@ def connect(environment: Mapping[str, str]) -> Client:
 def _where(environment: Mapping[str, str]) -> tuple[str, dict[str, Any], str]:
     """(address, arguments of APIClient, context)."""
     from docker import utils  # noqa: PLC0415 - 0.1 s
-    from docker.context import ContextAPI  # noqa: PLC0415
-    from docker.context.config import get_current_context_name  # noqa: PLC0415
 
     if environment.get("DOCKER_HOST"):
         options = utils.kwargs_from_env(environment=dict(environment))
         return str(options.get("base_url", environment["DOCKER_HOST"])), options, ""
-    name = environment.get("DOCKER_CONTEXT") or get_current_context_name()
-    if name == "default":
+    name = contexts.current(environment)
+    if name == contexts.DEFAULT:
         return LOCAL, {}, ""
-    options = ContextAPI.kwargs_from_context(name, dict(environment))
-    if not options:
-        raise EngineError(
-            f"there is no docker context {name!r}",
-            hint="`docker context ls` lists them; DOCKER_CONTEXT or `docker context use` chooses one",
-        )
-    return str(options["base_url"]), options, name
+    return *contexts.endpoint(name, environment), name
 
 
 def _api(address: str, options: Mapping[str, Any]) -> Any:
     from docker import APIClient  # noqa: PLC0415
 
+    if address.startswith("unix://"):
+        _knock(address.removeprefix("unix://"))
     if not address.startswith("ssh://"):
         return APIClient(**{"base_url": address, **options}, timeout=CONNECT_S)
     from infctl.engine.docker import ssh  # noqa: PLC0415
@@ -95,3 +90,10 @@ def _api(address: str, options: Mapping[str, Any]) -> Any:
     api.mount("http+docker://", ssh.Adapter(address, ANSWER_S))
     api._version = api.version(api_version=False)["ApiVersion"]  # noqa: SLF001 - as it does itself
     return api
+
+
+def _knock(path: str) -> None:
+    """Raises OSError where nobody listens. The SDK would leave its socket open then."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(CONNECT_S)
+        link.connect(path)

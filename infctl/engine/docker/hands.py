@@ -15,6 +15,7 @@ from typing import Any
 from infctl.engine.docker import payload
 from infctl.engine.docker.client import Client
 from infctl.engine.docker.refusals import Gone, told
+from infctl.engine.docker.watch import Failed, Watch
 from infctl.engine.model import Event
 from infctl.errors import EngineError
 from infctl.stack.containers import Container, Project
@@ -23,11 +24,9 @@ POLL_FIRST_S = 0.1
 POLL_S = 0.5
 """How often a waiting `infctl up` looks: often at first, when most small services become ready."""
 POLL_OFTEN_FOR_S = 10.0
-NEWS_EVERY_S = 1.0
-NEWS_MAX_CHARACTERS = 200
 EXEC_OUTPUT_BYTES_MAX = 4 * 2**20
-STOP_MARGIN_S = 30.0
-"""Beyond a container's own time to stop, for the engine to have it cleared away."""
+
+__all__ = ["Failed", "Hands", "Ran", "polls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +40,6 @@ class Ran:
     @property
     def text(self) -> str:
         return self.out.decode("utf-8", "replace")
-
-
-class Failed(EngineError):  # noqa: N818 - it is what happened
-    """A container ended, or turned unhealthy, instead of becoming ready. Carries which, for its log."""
-
-    def __init__(self, container_id: str, name: str, why: str) -> None:
-        super().__init__(f"{name} did not become ready: {why}", hint=f"docker logs {name}")
-        self.container_id = container_id
-        self.why = why
 
 
 class Hands:
@@ -112,8 +102,10 @@ class Hands:
     # -- running -----------------------------------------------------------------------------------
 
     def start(self, container_id: str) -> None:
-        """One that runs already is fine."""
+        """One that runs already is fine; one that is paused goes on."""
         with told(f"{self.name_of(container_id)} cannot be started"):
+            if self.inspect(container_id)["State"]["Paused"]:
+                self.client.api.unpause(container_id)
             self.client.api.start(container_id)
 
     def stop(self, container_id: str, timeout_s: float) -> None:
@@ -135,42 +127,24 @@ class Hands:
         Yields `loading` with the last line of its log now and then, `ready` at the end. Raises Failed when it
         ends, restarts or is told unhealthy, and at the deadline.
         """
-        begun = time.monotonic()
-        told_at = begun
-        restarts = self.inspect(container_id)["RestartCount"]
-        for now in _polls(begun):
-            found = self.inspect(container_id)
-            name, state = found["Name"].lstrip("/"), found["State"]
-            health = (state.get("Health") or {}).get("Status", "")
-            if found["RestartCount"] > restarts or state["Status"] in ("exited", "dead", "restarting"):
-                raise Failed(container_id, name, exit_of(state))
-            if state["Status"] == "running" and health in ("", "healthy", "none"):
-                yield Event(service, "ready", elapsed_s=now - begun)
-                return
-            if health == "unhealthy":
-                raise Failed(container_id, name, f"its health check fails: {_last_check(state)}")
-            if now > deadline:
-                raise Failed(container_id, name, f"not within {deadline - begun:.0f} s")
-            if now > told_at + NEWS_EVERY_S:
-                told_at = now
-                yield Event(service, "loading", self.last_line(container_id), now - begun)
+        yield from self._watch(Watch(container_id, service, time.monotonic(), deadline))
 
     def wait_exit(self, container_id: str, service: str, deadline: float) -> Iterator[Event]:
-        """Until it ends with 0. Yields `loading` with the last line of its log. Raises Failed otherwise."""
-        begun = time.monotonic()
-        told_at = begun
-        for now in _polls(begun):
-            found = self.inspect(container_id)
-            name, state = found["Name"].lstrip("/"), found["State"]
-            if state["Status"] in ("exited", "dead"):
-                if state["ExitCode"]:
-                    raise Failed(container_id, name, exit_of(state))
-                return
-            if now > deadline:
-                raise Failed(container_id, name, f"not done within {deadline - begun:.0f} s")
-            if now > told_at + NEWS_EVERY_S:
-                told_at = now
-                yield Event(service, "loading", self.last_line(container_id), now - begun)
+        """Until it ends with 0, which is told as `ready`. Raises Failed otherwise."""
+        yield from self._watch(Watch(container_id, service, time.monotonic(), deadline, to_its_end=True))
+
+    def _watch(self, watch: Watch) -> Iterator[Event]:
+        for now in polls():
+            event = self.look(watch, now)
+            if event is not None:
+                yield event
+                if event.kind == "ready":
+                    return
+
+    def look(self, watch: Watch, now: float) -> Event | None:
+        """One look of a watch."""
+        container_id = watch.container_id
+        return watch.look(self.inspect(container_id), lambda lines: self._lines(container_id, lines), now)
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -204,12 +178,12 @@ class Hands:
             data = self.client.api.logs(container_id, tail=lines)
         return str(data.decode("utf-8", "replace")).splitlines()
 
-    def last_line(self, container_id: str) -> str:
+    def _lines(self, container_id: str, lines: int) -> list[str]:
+        """A log that cannot be read just now says nothing."""
         try:
-            found = [line for line in self.logs(container_id, 5) if line.strip()]
+            return self.logs(container_id, lines)
         except EngineError:
-            return ""
-        return found[-1].strip()[:NEWS_MAX_CHARACTERS] if found else ""
+            return []
 
     def exec(
         self,
@@ -232,31 +206,13 @@ class Hands:
                     f"{argv[0]} in {self.name_of(container_id)} did not end within {timeout_s:.0f} s"
                 ) from None
             finally:
-                stream.close()
+                _close(stream)
             return Ran(_exit_code(api, made), out)
 
 
-def exit_of(state: Mapping[str, Any]) -> str:
-    """`exit code 1`, `killed: out of memory`."""
-    if state.get("OOMKilled"):
-        return "killed by SIGKILL: out of memory"
-    code = int(state.get("ExitCode", 0))
-    said = str(state.get("Error") or "")
-    if said:
-        return f"exit code {code}: {said}"
-    if code > 128:
-        return f"killed by signal {code - 128}" if code != 137 else "killed by SIGKILL"
-    return f"exit code {code}"
-
-
-def _last_check(state: Mapping[str, Any]) -> str:
-    log = (state.get("Health") or {}).get("Log") or [{}]
-    said = " ".join(str(log[-1].get("Output", "")).split())
-    return said[-NEWS_MAX_CHARACTERS:] or f"exit code {log[-1].get('ExitCode', '?')}"
-
-
-def _polls(begun: float) -> Iterator[float]:
+def polls() -> Iterator[float]:
     """The time, again and again, with a pause between."""
+    begun = time.monotonic()
     while True:
         now = time.monotonic()
         yield now
@@ -279,6 +235,12 @@ def _talk(stream: Any, stdin: bytes, deadline: float) -> bytes:
         if len(out) > EXEC_OUTPUT_BYTES_MAX:
             break
     return bytes(out)
+
+
+def _close(stream: Any) -> None:
+    """With its connection, which is of no more use: it was taken out of HTTP."""
+    response = getattr(stream, "_response", None)
+    (stream if response is None else response).close()
 
 
 def _read(link: socket.socket, count: int, deadline: float) -> bytes:

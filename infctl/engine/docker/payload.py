@@ -106,8 +106,8 @@ def _host(project: Project, container: Container) -> dict[str, Any]:
         "Mounts": [_bind(mount) for mount in container.mounts if mount.kind == "bind"],
         "Tmpfs": dict(container.tmpfs),
         "PortBindings": _ports(container),
-        "CapAdd": list(container.cap_add),
-        "CapDrop": list(container.cap_drop),
+        "CapAdd": [_capability(name) for name in container.cap_add],
+        "CapDrop": [_capability(name) for name in container.cap_drop],
         "SecurityOpt": list(container.security_opt),
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in container.limits],
         "Sysctls": dict(container.sysctls),
@@ -124,6 +124,10 @@ def _host(project: Project, container: Container) -> dict[str, Any]:
     if container.devices is not None:
         host["DeviceRequests"] = [_devices(container.devices)]
     return host
+
+
+def _capability(name: str) -> str:
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
 
 
 def _volume(project: Project, mount: Mount) -> str:
@@ -149,14 +153,10 @@ def _ports(container: Container) -> dict[str, list[dict[str, str]]]:
 
 
 def _devices(devices: Devices) -> dict[str, Any]:
-    if devices.driver == "cdi":
-        return {"Driver": "cdi", "DeviceIDs": list(devices.ids)}
-    return {
-        "Driver": devices.driver,
-        "Count": 0,
-        "DeviceIDs": list(devices.ids),
-        "Capabilities": [list(devices.capabilities)],
-    }
+    asked: dict[str, Any] = {"Driver": devices.driver, "Count": 0, "DeviceIDs": list(devices.ids)}
+    if devices.driver != "cdi":  # there the name says it all
+        asked["Capabilities"] = [list(devices.capabilities)]
+    return asked
 
 
 def _healthcheck(check: Healthcheck) -> dict[str, Any]:

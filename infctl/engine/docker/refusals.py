@@ -104,7 +104,7 @@ _ROWS = (
         "Docker; or give the GPUs by CDI",
     ),
     _Row(
-        r"(?i)unresolvable CDI devices (?P<devices>.*)|CDI device injection failed",
+        r"(?i)(?:CDI device injection failed: )?unresolvable CDI devices? (?P<devices>.*)",
         "the engine knows no such CDI devices: {devices}",
         "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` makes them; `nvidia-ctk cdi list` lists",
     ),

@@ -75,12 +75,13 @@ class Adapter(UnixHTTPAdapter):  # type: ignore[misc]
         self.socket_path = address
 
     def get_connection(self, url: str, proxies: Any = None) -> Any:
-        del proxies
+        """One pool for all addresses: each connection is a process that should be used again."""
+        del url, proxies
         with self.pools.lock:
-            pool = self.pools.get(url)
+            pool = self.pools.get(self.socket_path)
             if pool is None:
-                pool = _Pool(url, self.socket_path, self.timeout, maxsize=self.max_pool_size)
-                self.pools[url] = pool
+                pool = _Pool("", self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                self.pools[self.socket_path] = pool
         return pool
 
 

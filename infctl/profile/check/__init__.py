@@ -4,6 +4,7 @@ names       names and services used twice, tasks that exclude each other
 placement   sources, GPUs, replicas, memory
 edges       ports, TLS, keys, tenants, stores
 arguments   extra_args and env that the plan or the secrets own
+containers  what Docker cannot do
 runtime     what the chosen runtime has no use for (warnings, and images without Docker)
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infctl.profile.check import arguments, edges, names, placement, runtime
+from infctl.profile.check import arguments, containers, edges, names, placement, runtime
 from infctl.profile.check.finding import Finding
 from infctl.profile.schema import Profile
 
@@ -21,6 +22,7 @@ def problems_of(profile: Profile) -> Iterator[Finding]:
     yield from placement.check(profile)
     yield from arguments.check(profile)
     yield from edges.check(profile)
+    yield from containers.check(profile)
     yield from runtime.check(profile)
 
 

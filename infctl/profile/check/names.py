@@ -8,7 +8,7 @@ from infctl.profile.check.finding import Finding
 from infctl.profile.schema import Model, Profile
 
 RESERVED = frozenset(
-    {"gateway", "nginx", "edge", "prometheus", "grafana", "dcgm-exporter", "redis", "weights"}
+    {"gateway", "nginx", "edge", "prometheus", "grafana", "dcgm-exporter", "redis", "prepare", "weights"}
 )
 """Services of the platform itself."""
 _POOLED = frozenset({"embed", "rerank"})

@@ -8,7 +8,14 @@ from infctl.profile.check.finding import Finding
 from infctl.profile.schema import Profile
 
 _IMAGES = ("engines/image", "gateway/image", "edge/image")
-_DOCKER_ONLY = ("engines/cache", "engines/shm_size", "engines/pull", "networks", "hardening")
+_DOCKER_ONLY = (
+    "engines/cache",
+    "engines/shm_size",
+    "engines/gpu_driver",
+    "engines/pull",
+    "networks",
+    "hardening",
+)
 
 
 def check(profile: Profile) -> Iterator[Finding]:

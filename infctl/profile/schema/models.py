@@ -260,6 +260,8 @@ class Engines(Section):
     """For gated models: "${HF_TOKEN}"."""
     shm_size: Size = 8 * 2**30
     """docker: shared memory an engine, which tensor parallelism needs."""
+    gpu_driver: Literal["nvidia", "cdi"] = "nvidia"
+    """docker: who hands out GPUs: the NVIDIA runtime, or CDI, which outlives a reload of the daemon."""
     pull: Literal["missing", "always", "never"] = "missing"
     """docker: when images are pulled."""
     env: dict[EnvName, EnvValue] = Field(default_factory=dict)

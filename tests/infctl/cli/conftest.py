@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from typing import Any
 import pytest
 
 from infctl.cli import app
+from infctl.engine import procfs
+
+from . import toy
 
 KEY = "test-key"
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -186,3 +190,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         return subprocess.CompletedProcess(["infctl", *args], code, out, err)
 
     return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path, run: Run, free_port: Callable[[], int]) -> Iterator[Path]:
+    """A folder with the profile of `toy`; whatever runs in the end is stopped, and must then be gone."""
+    toy.make(tmp_path, free_port)
+    yield tmp_path
+    run("down")
+    assert not procfs.marked(os.path.realpath(tmp_path / ".infctl" / "toy"))

@@ -238,7 +238,8 @@ def test_every_mistake_of_a_profile_is_located_and_the_code_is_3(run: Run, tmp_p
 
 
 def test_what_is_not_enforced_is_loud(run: Run, profile: Path) -> None:
-    profile.write_text(profile.read_text() + "\nhardening: {pids_limit: 100}\n")
+    text = profile.read_text()
+    profile.write_text(text.replace("monitoring: {enabled: false}", "monitoring: {slo: {availability: 99%}}"))
     done = run("validate")
     assert done.returncode == 0
     assert "warning: " in done.stderr
@@ -306,7 +307,7 @@ def test_render_into_a_file_is_refused(run: Run, profile: Path) -> None:
 def test_diff_tells_each_action_with_its_cause(run: Run, profile: Path, tmp_path: Path) -> None:
     done = run("diff", "--detailed-exitcode")
     assert done.returncode == 2
-    assert done.stdout.startswith("local · 4 to start\n\n  + chat     start      not running\n")
+    assert done.stdout.startswith("local · 4 to start\n\n  + chat     start   not running   KV tokens")
     assert run("diff").returncode == 0
     told = json.loads(run("diff", "--json").stdout)
     assert same_keys(told, shapes.DIFF)
@@ -314,12 +315,12 @@ def test_diff_tells_each_action_with_its_cause(run: Run, profile: Path, tmp_path
     assert not (tmp_path / ".env").exists()
 
 
-def test_up_refuses_docker_and_says_what_works(run: Run, profile: Path) -> None:
+def test_without_a_docker_engine_up_says_what_to_do(spawn: Run, profile: Path, tmp_path: Path) -> None:
     profile.write_text(profile.read_text().replace("runtime: process", "runtime: docker"))
-    done = run("up", "-y")
-    assert done.returncode == 5
-    assert "`runtime: process` only" in done.stderr
-    assert "infctl render" in done.stderr
+    done = spawn("up", "-y", env={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    assert done.returncode == 5, done.stderr
+    assert "there is no Docker engine here" in done.stderr
+    assert "`runtime: process`" in done.stderr
 
 
 def test_up_without_vllm_says_how_to_get_it_and_starts_nothing(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infctl.calibration import key, load, model_name
-from infctl.cli import measure
+from infctl.cli import fetch, measure
 from infctl.cli.actual import Start
 from infctl.figure import ZERO, exactly
 from infctl.plan import Plan, Replica
@@ -97,6 +97,10 @@ def service(url: str) -> Service:
     )
 
 
+def look(service: Service, layout: Layout, secrets: dict[str, str]) -> measure.Seen:
+    return measure.look([service], secrets, measure.here(layout))[service.name]
+
+
 def learn(engine: Gateway, layout: Layout, tokens: int = 23_296, **more: object) -> measure.Learned:
     plan = Plan((Replica("chat", "chat", need=need(tokens, tokens // 128)),))
     stack = Stack("toy", "process", (service(engine.url),))
@@ -118,7 +122,7 @@ def test_a_start_is_told_beside_its_plan_and_kept_for_the_next(engine: Gateway, 
 def test_the_key_reaches_the_engine_and_no_file(engine: Gateway, layout: Layout) -> None:
     learn(engine, layout)
     assert KEY not in layout.calibration.read_text()
-    assert "answered 401" in measure.look(service(engine.url), layout, {}).why
+    assert "answered 401" in look(service(engine.url), layout, {}).why
 
 
 def test_a_look_at_what_runs_counts_as_no_start(engine: Gateway, layout: Layout) -> None:
@@ -141,7 +145,7 @@ def test_a_plan_that_was_wrong_by_more_than_5_per_cent_is_told(engine: Gateway, 
 
 def test_an_encoder_keeps_no_cache_and_says_so(engine: Gateway, layout: Layout) -> None:
     engine.answers["/metrics"] = (200, (GOLDEN / "cpu-embed.metrics").read_bytes())
-    said = measure.look(service(engine.url), layout, SECRETS)
+    said = look(service(engine.url), layout, SECRETS)
     start = Start("embed", caches=False, planned_tokens=None, planned_blocks=None, measured=said.measured)
     assert list(measure.lines([start])) == ["embed: no KV cache"]
 
@@ -173,7 +177,7 @@ def redirect(handler: object) -> None:
     [
         ("/metrics", (500, {}), "/metrics answered 500"),
         ("/metrics", (200, b"\xff\x00vllm:cache_config_info{"), "/metrics has no vllm:cache_config_info"),
-        ("/metrics", (200, b"x" * (measure.BODY_BYTES_MAX + 1)), "/metrics sends over 4,194,304 bytes"),
+        ("/metrics", (200, b"x" * (fetch.BODY_BYTES_MAX + 1)), "/metrics: an answer of over 8,388,608 bytes"),
         ("/metrics", redirect, "/metrics answered 302"),
         ("/version", (200, b"<html>"), "Expecting value"),
         ("/version", (200, b"[" * 100_000), "recursion"),
@@ -219,19 +223,19 @@ def test_the_log_is_read_across_its_rotation_and_never_whole(engine: Gateway, la
     log = layout.logs / "chat.log"
     log.with_name("chat.log.1").write_bytes(b"x" * (2 * measure.LOG_BYTES_MAX) + b"\n" + b"".join(lines[:7]))
     log.write_bytes(b"".join(lines[7:]))
-    said = measure.look(service(engine.url), layout, SECRETS).measured
+    said = look(service(engine.url), layout, SECRETS).measured
     assert said is not None
     assert said.weights_bytes == int(14.25 * GIB)
     assert said.num_gpu_blocks == 182, "of the metrics"
     log.write_bytes(b"".join(lines) + b"x" * (2 * measure.LOG_BYTES_MAX))
-    said = measure.look(service(engine.url), layout, SECRETS).measured
+    said = look(service(engine.url), layout, SECRETS).measured
     assert said is not None
     assert said.weights_bytes is None
 
 
 def test_without_a_log_the_metrics_speak_alone(engine: Gateway, layout: Layout) -> None:
     (layout.logs / "chat.log").unlink()
-    said = measure.look(service(engine.url), layout, SECRETS).measured
+    said = look(service(engine.url), layout, SECRETS).measured
     assert said == Measured(
         kv_available_bytes=GIB, num_gpu_blocks=182, block_size=128, kv_tokens=23_296, concurrency=11.375
     )

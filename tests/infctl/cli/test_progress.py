@@ -16,6 +16,7 @@ EVENTS = [
     (41.0, Event("chat", "ready", "", 41.0)),
     (41.2, Event("embed", "started", "", 0.1)),
 ]
+ROLES = {"chat": "engine", "embed": "engine", "gateway": "gateway", "weights": "weights"}
 
 
 class Clock:
@@ -27,7 +28,7 @@ class Clock:
 
 def test_off_a_terminal_each_change_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with Progress(("chat", "embed"), {"chat": 40.0}, live=False, clock=clock) as progress:
+    with Progress(("chat", "embed"), {"chat": 40.0}, live=False, clock=clock, roles=ROLES) as progress:
         for at, event in EVENTS:
             clock.now = at
             progress.take(event)
@@ -48,7 +49,7 @@ def test_off_a_terminal_each_change_is_one_line(capsys: pytest.CaptureFixture[st
 
 def test_the_display_names_what_it_waits_for_and_how_long_that_takes() -> None:
     clock = Clock()
-    progress = Progress(("chat", "embed"), {"chat": 40.0}, live=False, clock=clock)
+    progress = Progress(("chat", "embed"), {"chat": 40.0}, live=False, clock=clock, roles=ROLES)
     for at, event in EVENTS[:3]:
         clock.now = at
         progress.take(event)
@@ -57,6 +58,18 @@ def test_the_display_names_what_it_waits_for_and_how_long_that_takes() -> None:
         "  embed  waiting for its turn: chat to be ready",
         "waiting for chat · Ctrl-C ends the watching",
     ]
+
+
+def test_what_is_no_engine_says_what_it_says_or_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress((), {}, live=False, clock=Clock(), roles=ROLES) as progress:
+        progress.take(Event("weights", "loading", "3.1 of 15.2 GB", 2.0))
+        progress.take(Event("weights", "ready", "done", 4.0))
+        progress.take(Event("gateway", "loading", '{"ts": 1, "event": "listening"}', 1.0))
+        progress.take(Event("image vllm:1", "loading", "fetching " + "x" * 100, 1.0))
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[2].strip() for line in shown[:3]] == ["3.1 of 15.2 GB", "done", "starting"]
+    assert "…" in shown[3]
+    assert len(shown[3]) < 110
 
 
 def test_a_heartbeat_shows_that_a_long_wait_goes_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from typer.main import get_command
 
@@ -26,6 +28,16 @@ def test_every_command_has_an_example_in_its_help() -> None:
 
 
 def test_every_command_that_takes_json_has_a_shape_and_the_other_way_round() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    takes = {name for name, command in commands.items() if any("--json" in p.opts for p in command.params)}
+    takes = {
+        name
+        for name, command in commands(get_command(app))
+        if any("--json" in p.opts for p in command.params)
+    }
     assert takes == set(shapes.BY_COMMAND)
+
+
+def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Those of groups too: `doctor`, `doctor logs`."""
+    for name, command in getattr(group, "commands", {}).items():
+        yield before + name, command
+        yield from commands(command, f"{before}{name} ")

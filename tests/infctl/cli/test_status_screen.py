@@ -10,9 +10,12 @@ import pytest
 
 from infctl.api import Backend, Health
 from infctl.cli import facts, status_screen
+from infctl.cli.load import Load
 from infctl.cli.processes import Process
 from infctl.engine.model import Observed, ObservedService
+from infctl.history.applied import Planned
 from infctl.stack import Service, Stack
+from infctl.stack.containers import Container, Project
 
 NOW = 1_000_000.0
 GIB = 2**30
@@ -60,6 +63,7 @@ RUNNING = {
     300: Process(300, 1, 300, 300, 9 * 2**20),
     50: Process(50, 1, 50, 50, 14 * 2**20),
 }
+USES = facts.Uses(running=RUNNING, supervisors=(50,))
 
 
 def merged(asked: Any = HEALTH, observed: Observed = OBSERVED, stack: Stack = STACK) -> facts.PlatformFacts:
@@ -67,9 +71,8 @@ def merged(asked: Any = HEALTH, observed: Observed = OBSERVED, stack: Stack = ST
         stack,
         observed,
         asked,
+        USES,
         gateway_url="http://127.0.0.1:8000",
-        running=RUNNING,
-        supervisors=(50,),
         warnings=("quotas are not enforced by this version",),
         now=NOW,
     )
@@ -156,11 +159,12 @@ def test_colour_adds_nothing_but_colour() -> None:
 
 
 KEYS = {
-    "": ["name", "runtime", "supervised", "supervisor", "now", "gateway", "services", "warnings"],
+    "": ["name", "runtime", "supervised", "supervisor", "now", "gateway", "services", "warnings", "notes"],
     "gateway": ["url", "reachable", "status", "version", "draining", "why"],
     "services": [
         "name", "role", "models", "state", "pid", "device", "memory_bytes", "in_flight",
-        "requests", "errors", "restarts", "started_at", "why",
+        "requests", "errors", "restarts", "started_at", "why", "container", "image", "memory_of",
+        "planned_bytes", "kv_use", "waiting", "tokens_per_s",
     ],
 }  # fmt: skip
 
@@ -173,5 +177,102 @@ def test_the_json_keys_are_a_promise() -> None:
     assert told["services"][0] == {
         "name": "chat", "role": "engine", "models": ["chat"], "state": "ready", "pid": 100, "device": "CPU",
         "memory_bytes": 3 * GIB, "in_flight": 3, "requests": 12411, "errors": 0, "restarts": 0,
-        "started_at": NOW - 532_800, "why": "",
+        "started_at": NOW - 532_800, "why": "", "container": "", "image": "", "memory_of": "main",
+        "planned_bytes": None, "kv_use": None, "waiting": None, "tokens_per_s": None,
     }  # fmt: skip
+
+
+# Containers
+
+
+def container(service: str, role: Any, image: str, **more: Any) -> Container:
+    return Container(service, role, image, name=f"{service}-c", **more)
+
+
+DOCKER = Stack(
+    name="inference-platform",
+    runtime="docker",
+    services=(
+        Service("chat0", "engine", ("x",), models=("chat",), gpu="0"),
+        Service("chat1", "engine", ("x",), models=("chat",), gpu="1"),
+        Service("gateway", "gateway", ("x",)),
+    ),
+    projects=(
+        Project("p", "f", "/", (container("weights", "weights", "vllm:1"),)),
+        Project("p-monitoring", "f", "/", (container("prometheus", "monitoring", "prom:1"),)),
+    ),
+)
+
+
+def contained(
+    name: str, state: Any = "ready", image: str = "vllm:1@sha256:ab", **more: Any
+) -> ObservedService:
+    return ObservedService(
+        name, state, pid=7, started_at=NOW - 60, container=f"vllm-{name}", image=image, **more
+    )
+
+
+def of_containers(*found: ObservedService, **uses: Any) -> facts.PlatformFacts:
+    said = Health(
+        status="ok",
+        version="1",
+        uptime_s=1,
+        draining=False,
+        warnings=(),
+        models=(),
+        backends=(
+            Backend("vllm-chat0", "chat", "http://vllm-chat0:8000", "ready", 8, 4100, 0, 1.0, ""),
+            Backend("vllm-chat1", "chat", "http://vllm-chat1:8000", "draining", 7, 3900, 0, 1.0, "operator"),
+        ),
+    )
+    return facts.merge(
+        DOCKER,
+        Observed(supervised=True, services=found, notes=("a note of the engine",)),
+        said,
+        facts.Uses(**uses),
+        gateway_url="http://127.0.0.1:8000",
+        warnings=(),
+        now=NOW,
+    )
+
+
+def test_containers_are_shown_with_what_was_planned_and_what_vllm_says() -> None:
+    known = of_containers(
+        contained("chat0"),
+        contained("chat1"),
+        contained("gateway", image="gw:1"),
+        contained("prometheus", image="prom:1"),
+        contained("weights", "failed", last_exit="exit code 1"),
+        main_bytes={"chat0": 3 * GIB, "gateway": 45 * 2**20},
+        gpu_bytes={"chat0": int(19.6 * GIB)},
+        loads={"chat0": Load(kv_use=0.71, running=8, waiting=0, tokens_per_s=412.2)},
+        planned={name: Planned(name, int(19.8 * GIB), 80_400) for name in ("chat0", "chat1")},
+    )
+    rows = {row.name: row for row in known.services}
+    assert "supervisor" not in rows
+    assert (rows["chat0"].requests, rows["chat0"].memory_of) == (4100, "gpu")
+    assert (rows["chat1"].state, rows["chat1"].why) == ("draining", "operator")
+    assert rows["chat1"].planned_bytes is None, "its GPU's memory is not known: nothing to compare"
+    assert (rows["prometheus"].role, rows["prometheus"].why) == ("monitoring", "")
+    assert rows["weights"].why == "exit code 1"
+    text = screen(known, 200)
+    first = text.splitlines()[1].split()
+    assert first == [
+        "chat0", "chat", "ready", "GPU", "0", "19.6/19.8", "GiB", "71", "%", "8", "0", "412", "4,100", "0",
+        "0", "1", "min", "vllm-chat0", "vllm:1",
+    ]  # fmt: skip
+    assert "a note of the engine" in text
+    assert json.loads(json.dumps(known.as_data()))["supervisor"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_no_line_of_containers_is_wider_than_the_window(width: int) -> None:
+    known = of_containers(
+        contained("chat0"),
+        loads={"chat0": Load(kv_use=0.7, waiting=3, tokens_per_s=1.0)},
+        gpu_bytes={"chat0": 19 * GIB},
+        planned={"chat0": Planned("chat0", 20 * GIB, 1)},
+    )
+    table = status_screen.lines(known, width)[:5]
+    assert all(len(line) <= max(width, 62) for line in table), "\n".join(table)
+    assert "19.0/20.0 GiB" in "\n".join(table)

@@ -6,112 +6,13 @@ import json
 import os
 import re
 import socket
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
-import yaml
 
 from infctl.cli import shapes
 from infctl.engine import procfs
 
 from .conftest import Run
-
-TOY = """
-import argparse, http.server, json, sys
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--port", type=int)
-parser.add_argument("--model")
-known, rest = parser.parse_known_args()
-if "--broken" in rest:
-    sys.exit("ValueError: Model architectures ['NoSuchModel'] are not supported for now.")
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        if self.path == "/metrics":
-            labels = 'num_gpu_blocks="182",block_size="128",kv_cache_size_tokens="23296"'
-            self.send(f"vllm:cache_config_info{{{labels}}} 1.0".encode())
-        else:
-            self.answer({"version": "0.32.0"})
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        text = "I will not say." if "--mute" in rest else "The capital of France is Paris."
-        message = {"role": "assistant", "content": "" if "--mute" in rest else text}
-        self.answer({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
-
-    def answer(self, value):
-        self.send(json.dumps(value).encode())
-
-    def send(self, raw):
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-
-http.server.ThreadingHTTPServer(("127.0.0.1", known.port), Handler).serve_forever()
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, run: Run, free_port: Callable[[], int]) -> Iterator[Path]:
-    """A folder with a profile; whatever runs in the end is stopped, and must then be gone."""
-    package = tmp_path / "toy" / "vllm" / "entrypoints" / "openai"
-    package.mkdir(parents=True)
-    for place in (package, *package.parents[:2]):
-        (place / "__init__.py").touch()
-    (package / "api_server.py").write_text(TOY)
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "toy"} exec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    (tmp_path / "weights").mkdir()
-    write(
-        tmp_path,
-        {
-            "name": "toy",
-            "runtime": "process",
-            "gpus": "cpu",
-            "engines": {"python": str(python), "port_base": free_port()},
-            "models": {"chat": {"source": {"path": "weights"}, "task": "chat", "max_model_len": 1024}},
-            "gateway": {
-                "listen": {"port": free_port()},
-                "keys": {"shared": "${GATEWAY_API_KEY}"},
-                "timeouts": {"drain": "2s"},
-            },
-            "edge": {"bind": "127.0.0.1", "https_port": free_port(), "http_port": free_port()},
-            "monitoring": {"enabled": False},
-            "secrets": {"GATEWAY_API_KEY": {"generate": True}},
-        },
-    )
-    yield tmp_path
-    run("down")
-    assert not procfs.marked(os.path.realpath(tmp_path / ".infctl" / "toy"))
-
-
-def write(folder: Path, profile: dict[str, Any]) -> None:
-    (folder / "infctl.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
-
-
-def read(folder: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load((folder / "infctl.yaml").read_text()))
-
-
-def change(folder: Path, **model: Any) -> None:
-    profile = read(folder)
-    profile["models"]["chat"] |= model
-    write(folder, profile)
-
-
-def pids(run: Run) -> dict[str, int]:
-    return {row["name"]: row["pid"] for row in json.loads(run("status", "--json").stdout)["services"]}
+from .toy import change, pids, read, write
 
 
 def test_up_ends_with_an_answer_a_table_and_lines_to_copy(run: Run, folder: Path) -> None:

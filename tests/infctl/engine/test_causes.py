@@ -106,6 +106,42 @@ SAMPLES = [
     ),
     ("no KV cache memory", "ValueError: No available memory for the cache blocks. Try increasing ...", "GPU"),
     (
+        "no room for a token",
+        (
+            "ValueError: To serve at least one request with the model's max seq len (8192), (0.44 GiB KV cache is "
+            "needed, which is larger than the available KV cache memory (0.0 GiB). Try increasing"
+        ),
+        "kv_cache_memory",
+    ),
+    (
+        "no room for a token",
+        "ValueError: Cannot auto-fit max_model_len: not enough GPU memory available to serve even a single token.",
+        "smaller",
+    ),
+    (
+        "weights do not fit",
+        (
+            "ERROR [gpu_model_runner.py:5146] Failed to load model - not enough GPU memory. Try lowering "
+            "--gpu-memory-utilization to free memory for weights (original error: CUDA out of memory."
+        ),
+        "tensor_parallel",
+    ),
+    (
+        "too many requests at once",
+        "RuntimeError: CUDA out of memory occurred when warming up sampler with 256 dummy requests. Please try",
+        "`max_num_seqs: 128`",
+    ),
+    (
+        "too many requests at once",
+        "RuntimeError: CUDA out of memory occurred when warming up pooler (task='embed') with 1 dummy requests.",
+        "`max_num_seqs: 1`",
+    ),
+    (
+        "too few states",
+        "ValueError: max_num_seqs (256) exceeds available Mamba cache blocks (97). Each decode sequence requires",
+        "`max_num_seqs: 97`",
+    ),
+    (
         "neighbour on the GPU",
         "ValueError: Free memory on device cuda:0 (3.1/22.05 GiB) on startup is less than desired GPU memory",
         "gpu_memory_utilization: 0.13",
@@ -122,6 +158,11 @@ SAMPLES = [
     ("model not here", "OSError: /m/chat does not appear to have a file named config.json.", "source"),
     ("model not here", "OSError: Can't load the configuration of '/m/chat'.", "config.json"),
     ("unsupported model", "ValueError: Model architectures ['Foo'] are not supported for now.", "model"),
+    (
+        "unsupported model",
+        "  Value error, The checkpoint you are trying to load has model type `foo` but Transformers does not recognize",
+        "newer engine",
+    ),
     ("missing secret", "gateway: BACKEND_API_KEY is not set", "BACKEND_API_KEY"),
     ("edge configuration", 'nginx: [emerg] unknown directive "lisen" in /r/nginx.conf:3', "edge"),
     ("no permission", "PermissionError: [Errno 13] Permission denied: '/etc/key.pem'", "owner"),
@@ -193,3 +234,16 @@ def test_without_a_known_cause_the_last_error_is_shown_less_those_that_tell_noth
     assert telling(["one", "two"]) == ["one", "two"]
     assert telling(start(7, "INFO serving"))[-1] == USUAL_END[-1]
     assert telling([]) == []
+
+
+def test_a_cause_keeps_the_figures_that_its_line_told():
+    line = (
+        "ValueError: To serve at least one request with the model's max seq len (131072), (7.0 GiB KV cache is "
+        "needed, which is larger than the available KV cache memory (4.3 GiB). Based on the available memory, the "
+        "estimated maximum model length is 80400."
+    )
+    found = find([line])
+    assert found.why == "the KV cache for one 131,072-token request needs 7.0 GiB, 4.3 GiB are there"
+    assert {key: found.words[key] for key in ("asked", "need", "there", "longest")} == {
+        "asked": "131072", "need": "7.0", "there": "4.3", "longest": "80400",
+    }  # fmt: skip

@@ -148,8 +148,27 @@ def test_a_limit_set_by_a_variable_is_told_too(desk):
     ]
 
 
-def test_docker_is_told_although_it_is_the_default(desk):
-    assert [p.path for p in unenforced(desk.load(KEYS))] == ["runtime"]
+def test_containers_keep_what_they_are_told(desk):
+    text = "hardening: {pids_limit: 99}\nnetworks: {internal: false}\nedge: {http3: true}\n"
+    assert unenforced(desk.load(KEYS, text)) == ()
+    watched = desk.load(
+        KEYS, "monitoring: {slo: {ttft_p95: 1s}, alerts: {certificate_days: 9}, grafana: {port: 1}}"
+    )
+    assert [problem.path for problem in unenforced(watched)] == ["monitoring/slo", "monitoring/alerts"]
+
+
+def test_processes_have_no_monitoring_and_one_gateway(desk):
+    text = (
+        "runtime: process\nmonitoring: {slo: {ttft_p95: 1s}}\nedge: {http3: true}\n"
+        "gateway: {replicas: 2, store: {kind: redis}}\n"
+    )
+    assert [problem.path for problem in unenforced(desk.load(KEYS, text))] == [
+        "monitoring", "edge/http3", "gateway/replicas", "gateway/store",
+    ]  # fmt: skip
+    assert (
+        unenforced(desk.load(KEYS, "runtime: process\nmonitoring: {enabled: false, slo: {ttft_p95: 1s}}"))
+        == ()
+    )
 
 
 def test_warnings_are_located(desk):

@@ -12,6 +12,7 @@ from infctl.gpus import Gpu, for_profile
 from infctl.host import Host
 from infctl.models.source import for_profile as for_models
 from infctl.plan import plan
+from infctl.profile.documented import documented
 from infctl.profile.loading import LoadedProfile, load
 from infctl.render import RenderedFile, render
 from infctl.stack import Layout, Stack
@@ -19,7 +20,10 @@ from infctl.stack.build import build, serves_http3
 
 ROOT = Path(__file__).resolve().parents[3]
 HOST = Host(
-    python="/opt/infctl/bin/python", nginx="/opt/infctl/nginx", env={"HOME": "/home/me", "XDG_CACHE_HOME": ""}
+    python="/opt/infctl/bin/python",
+    nginx="/opt/infctl/nginx",
+    env={"HOME": "/home/me", "XDG_CACHE_HOME": ""},
+    owner=(1000, 1000),
 )
 ONE_CARD = Gpu(0, "L4", "GPU-8a1b2c3d-0000-0000-0000-000000000000", int(22.05 * 2**30))
 """What a profile that says `detect` finds."""
@@ -32,15 +36,17 @@ class Rendered:
     stack: Stack
     files: tuple[RenderedFile, ...]
 
-    def text(self, path: str) -> str:
-        return next(file.text for file in self.files if file.path == path)
+    def text(self, name: str) -> str:
+        """Of the file of that name, whatever folder it is in."""
+        return next(file.text for file in self.files if file.path.rpartition("/")[2] == name)
 
 
 def render_profile(*profiles: Path) -> Rendered:
     """A profile and its overlays."""
     loaded = load(profiles, {"GATEWAY_API_KEY": "sk-client-key", "BACKEND_API_KEY": "sk-backend-key"})
     name = loaded.profile.name
-    layout = Layout(Path("/srv/platform"), Path("/srv/platform/.infctl") / name)
+    base = Path("/srv/platform")
+    layout = Layout(base, base / ".infctl" / name, beside=loaded.profile.runtime == "docker")
     gpus = loaded.profile.gpus
     there = (ONE_CARD,) if gpus.kind == "detect" else for_profile(gpus)
     # Carried by infctl, whatever caches and networks there are.
@@ -50,7 +56,8 @@ def render_profile(*profiles: Path) -> Rendered:
     made = plan(loaded.profile, there, facts, where=loaded.where)
     stack = build(loaded.profile, made, layout, HOST, secrets=SECRETS, where=loaded.where)
     http3 = serves_http3(loaded.profile, HOST)
-    files = render(stack, loaded.profile, layout, http3=http3, where=loaded.where)
+    said = documented(loaded)
+    files = render(stack, loaded.profile, layout, http3=http3, variables=said, where=loaded.where)
     return Rendered(loaded, stack, files)
 
 
@@ -65,7 +72,7 @@ def profiles() -> Path:
 
 
 # crossplane 0.5.8 is older than these directives.
-NEWER = {"http2": ({"on"}, {"off"}), "http3": ({"on"},)}
+NEWER = {"http2": ({"on"}, {"off"}), "http3": ({"on"},), "keepalive_min_timeout": ({"6s"},)}
 
 
 def strict_errors(text: str, folder: Path) -> list[str]:
@@ -82,7 +89,7 @@ def strict_errors(text: str, folder: Path) -> list[str]:
         for directive in top.get("block", ()):
             if directive["directive"] == "map":
                 excused |= {entry["line"] for entry in directive["block"]}
-            for inner in directive.get("block", ()):
+            for inner in (directive, *directive.get("block", ())):
                 if set(inner["args"]) in NEWER.get(inner["directive"], ()):
                     excused.add(inner["line"])
     strict = crossplane.parse(str(path), single=True, strict=True)

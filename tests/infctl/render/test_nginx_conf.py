@@ -19,7 +19,7 @@ LAYOUT = Layout(Path("/srv"), Path("/srv/.infctl/p"))
 def text(edge: dict[str, Any], *, layout: Layout = LAYOUT, http3: bool = False, **rest: Any) -> str:
     data = {"name": "p", "runtime": "process", "models": {"chat": {"source": "a/b", "task": "chat"}}}
     profile = Profile.model_validate({**data, **rest, "edge": edge})
-    return nginx.render(profile, layout, http3=http3, where=lambda path: Location(path, 1, 1)).text
+    return nginx.render(profile, layout, http3=http3, where=lambda path: Location(path, 1, 1))[0].text
 
 
 @pytest.mark.parametrize("case", ["local", "l4x4", "one-gpu"])
@@ -116,3 +116,25 @@ def test_a_folder_with_spaces_braces_and_semicolons_is_quoted(
 
 def test_ipv6_addresses_are_bracketed() -> None:
     assert "listen [::1]:8443 ssl default_server;" in text({"bind": "::1", "https_port": 8443})
+
+
+@pytest.mark.parametrize(
+    ("tls", "found"),
+    [
+        (
+            {"certificate": "../c/x.crt", "key": "../c/y.key"},
+            ("/run/infctl/tls/x.crt", "/run/infctl/tls/y.key"),
+        ),
+        (
+            {"certificate": "/c/x.crt", "key": "/k/y.key"},
+            ("/run/infctl/tls/x.crt", "/run/infctl/tls-key/y.key"),
+        ),
+        ({}, ("/etc/nginx/tls/certificate.pem", "/etc/nginx/tls/key.pem")),
+    ],
+)
+def test_a_container_finds_certificate_and_key_where_their_folders_are_mounted(
+    tls: dict[str, Any], found: tuple[str, str]
+) -> None:
+    conf = text({"tls": tls}, runtime="docker")
+    assert f'ssl_certificate "{found[0]}";' in conf
+    assert f'ssl_certificate_key "{found[1]}";' in conf

@@ -1,0 +1,91 @@
+"""Asks several pages at once, here or inside a container: its own source is what is run there.
+
+stdin: {"asks": [{"name", "url", "method", "headers", "body", "timeout_s"}], "rounds", "gap_s", "keep"}
+stdout: {"at": [seconds ...], "rounds": [{name: {"status", "body"} or {"error", "why"}}]}
+
+`keep`: of each body only the lines that begin so; empty: all of it. Of the standard library alone, and of a
+Python that a gateway's image has.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def rounds(job: dict[str, Any]) -> dict[str, Any]:
+    """Every page once a round, all pages of a round at the same time."""
+    found: list[dict[str, Any]] = []
+    times: list[float] = []
+    for number in range(int(job.get("rounds", 1))):
+        if number:
+            time.sleep(float(job.get("gap_s", 0.0)))
+        times.append(time.monotonic())
+        found.append(_round(job["asks"], job.get("keep") or ""))
+    return {"at": times, "rounds": found}
+
+
+def _round(asks: list[dict[str, Any]], keep: str) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+
+    def one(ask: dict[str, Any]) -> None:
+        answers[ask["name"]] = _ask(ask, keep)
+
+    threads = [threading.Thread(target=one, args=(ask,), daemon=True) for ask in asks]
+    for thread in threads:
+        thread.start()
+    for thread, ask in zip(threads, asks, strict=True):
+        thread.join(float(ask.get("timeout_s", 5.0)) + 5.0)
+    late = {"error": "timeout", "why": "no answer in time"}
+    return {ask["name"]: answers.get(ask["name"], late) for ask in asks}
+
+
+def _ask(ask: dict[str, Any], keep: str) -> dict[str, Any]:
+    body = ask.get("body")
+    request = urllib.request.Request(  # noqa: S310 - the addresses are the stack's own
+        ask["url"],
+        data=body.encode() if body is not None else None,
+        headers=ask.get("headers") or {},
+        method=ask.get("method", "GET"),
+    )
+    # A proxy named in the environment is for the outside world, and no answer sends us elsewhere with a key.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
+    try:
+        with opener.open(request, timeout=float(ask.get("timeout_s", 5.0))) as answer:
+            return _answer(answer.status, answer.read(BODY_BYTES_MAX + 1), keep)
+    except urllib.error.HTTPError as error:
+        with error:
+            return _answer(error.code, error.read(BODY_BYTES_MAX + 1), keep)
+    except TimeoutError:
+        return {"error": "timeout", "why": "no answer in time"}
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            return {"error": "timeout", "why": "no answer in time"}
+        return {"error": "connect", "why": str(getattr(error.reason, "strerror", "") or error.reason)}
+    except (OSError, ValueError) as error:
+        return {"error": "read", "why": str(error) or type(error).__name__}
+
+
+def _answer(status: int, raw: bytes, keep: str) -> dict[str, Any]:
+    if len(raw) > BODY_BYTES_MAX:
+        return {"error": "read", "why": f"an answer of over {BODY_BYTES_MAX:,} bytes"}
+    text = raw.decode("utf-8", "replace")
+    if keep:
+        text = "\n".join(line for line in text.splitlines() if line.startswith(keep))
+    return {"status": status, "body": text}
+
+
+if __name__ == "__main__":
+    json.dump(rounds(json.load(sys.stdin)), sys.stdout)
