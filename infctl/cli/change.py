@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,7 +85,11 @@ def look(remains: Remains, wanted: Wanted) -> Look:
         will={one.service: one for one in wanted.applied.planned},
         typical_s=read_typical(engine),
     )
-    actions = engine.plan(wanted.stack, wanted.usable_secrets())
+    coming = {
+        str(remains.layout.rendered / file.path): hashlib.sha256(file.text.encode()).hexdigest()
+        for file in wanted.files
+    }
+    actions = engine.plan(wanted.stack, wanted.usable_secrets(), coming=coming)
     found = changes(wanted.files, remains.layout.rendered, remains.book)
     return Look(
         setting,

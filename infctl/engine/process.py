@@ -33,6 +33,7 @@ from infctl.engine import (
 )
 from infctl.engine.logs import Follower, LogLine, events_of, last_lines, service_logs, tail
 from infctl.engine.model import Action, Event, Observed
+from infctl.engine.protocol import NO_FILES
 from infctl.engine.refusals import needs_linux, unreadable, unwritable
 from infctl.errors import EngineError
 from infctl.stack import Layout, Stack
@@ -73,8 +74,11 @@ class ProcessEngine:
         book, _ = self._read(books.DESIRED)
         return None if book is None or book["down"] else codec.stack_from_json(book["stack"])
 
-    def plan(self, stack: Stack, secrets: Mapping[str, str]) -> tuple[Action, ...]:
-        """What `apply` would do, and why."""
+    def plan(
+        self, stack: Stack, secrets: Mapping[str, str], *, coming: Mapping[str, str] = NO_FILES
+    ) -> tuple[Action, ...]:
+        """What `apply` would do, and why. The stack itself has the digests of all files."""
+        del coming
         observed = self.observe()
         actions = reconcile.reconcile(stack, observed, self._digests(stack, secrets)[1])
         if not actions and self.running() is None:

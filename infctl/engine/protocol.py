@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Protocol
 
 from infctl.engine.logs import LogLine
 from infctl.engine.model import Action, Event, Observed
 from infctl.stack import Layout, Stack
+
+NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 
 class Engine(Protocol):
@@ -26,8 +29,13 @@ class Engine(Protocol):
     def running(self) -> Stack | None:
         """The stack last applied and not taken down since."""
 
-    def plan(self, stack: Stack, secrets: Mapping[str, str]) -> tuple[Action, ...]:
-        """What `apply` would do, and why; empty: nothing."""
+    def plan(
+        self, stack: Stack, secrets: Mapping[str, str], *, coming: Mapping[str, str] = NO_FILES
+    ) -> tuple[Action, ...]:
+        """What `apply` would do, and why; empty: nothing.
+
+        `coming`: absolute path -> SHA-256 of files that are written before.
+        """
 
     def lock(self, owner: str) -> AbstractContextManager[None]:
         """Held around every change."""

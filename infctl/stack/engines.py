@@ -195,7 +195,15 @@ def weights(shared: Shared) -> Container | None:
         pull=profile.engines.pull,
         entrypoint=("python3", f"{SCRIPTS}/weights.py"),
         command=("--cache", HUB_CACHE, "--token-file", f"{HUB_KEYS}/token", *wanted),
-        env=(("HF_HOME", HUB_CACHE), ("HF_HUB_DISABLE_TELEMETRY", "1"), ("DO_NOT_TRACK", "1")),
+        env=tuple(
+            # The engines' own variables as well: HF_ENDPOINT or HTTPS_PROXY are for this one before all.
+            {
+                "HF_HOME": HUB_CACHE,
+                "HF_HUB_DISABLE_TELEMETRY": "1",
+                "DO_NOT_TRACK": "1",
+                **profile.engines.env,
+            }.items()
+        ),
         user=runs_as,
         networks=(Attachment(EGRESS),),
         mounts=(

@@ -118,3 +118,9 @@ def vllm_cpu_image(docker_host: DockerHost) -> str:
 def prometheus_image(docker_host: DockerHost) -> str:
     """Debian's Prometheus."""
     return made(docker_host.images.prometheus)
+
+
+@pytest.fixture(scope="session")
+def grafana_image(docker_host: DockerHost) -> str:
+    """Stands in for Grafana."""
+    return made(docker_host.images.grafana)

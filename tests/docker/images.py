@@ -144,6 +144,17 @@ class Images:
             'ENTRYPOINT ["/bin/prometheus"]',
         )
 
+    def grafana(self) -> str:
+        """Stands in for Grafana: its port, its health page, and the password that it reads from a file."""
+        return self._built(
+            "grafana",
+            self.base(),
+            [("opt/grafana.py", (HERE / "grafana.py").read_bytes(), 0o644)],
+            "COPY opt /opt",
+            "USER 472",
+            'ENTRYPOINT ["python3", "/opt/grafana.py"]',
+        )
+
     # Private
 
     def _once(self, name: str, inputs: Iterable[str | bytes], make: Callable[[str], None]) -> str:

@@ -277,6 +277,11 @@ def test_weights_are_fetched_once_each_at_their_revision() -> None:
     assert dict(project.container("x").env)["HF_HUB_OFFLINE"] == "1"
 
 
+def test_a_mirror_or_a_proxy_named_for_the_engines_is_for_the_download_too() -> None:
+    project = main(engines={"env": {"HF_ENDPOINT": "https://hub.example"}})
+    assert dict(project.container("weights").env)["HF_ENDPOINT"] == "https://hub.example"
+
+
 def test_engines_that_may_ask_the_hub_get_a_way_out_and_its_token() -> None:
     project = main(engines={"offline": False})
     assert "weights" not in [c.service for c in project.containers]

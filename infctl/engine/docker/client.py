@@ -5,7 +5,6 @@ Nothing of the SDK is imported before `connect`.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,22 +77,18 @@ def _where(environment: Mapping[str, str]) -> tuple[str, dict[str, Any], str]:
 def _api(address: str, options: Mapping[str, Any]) -> Any:
     from docker import APIClient  # noqa: PLC0415
 
-    if address.startswith("unix://"):
-        _knock(address.removeprefix("unix://"))
-    if not address.startswith("ssh://"):
+    if not address.startswith(("unix://", "ssh://")):
         return APIClient(**{"base_url": address, **options}, timeout=CONNECT_S)
-    from infctl.engine.docker import ssh  # noqa: PLC0415
+    from infctl.engine.docker import ssh, transport  # noqa: PLC0415
 
-    ssh.check(address)
-    # The SDK's own way over ssh needs a package that most machines lack; ours needs ssh alone.
+    if address.startswith("ssh://"):
+        ssh.check(address)
+    # The version keeps it from asking by its own way; over ssh that needs a package most machines lack.
     api = APIClient(base_url=LOCAL, version="1.41", timeout=CONNECT_S)
-    api.mount("http+docker://", ssh.Adapter(address, ANSWER_S))
-    api._version = api.version(api_version=False)["ApiVersion"]  # noqa: SLF001 - as it does itself
+    api.mount("http+docker://", transport.Adapter(address, ANSWER_S))
+    try:
+        api._version = api.version(api_version=False)["ApiVersion"]  # noqa: SLF001 - as it does itself
+    except BaseException:
+        api.close()
+        raise
     return api
-
-
-def _knock(path: str) -> None:
-    """Raises OSError where nobody listens. The SDK would leave its socket open then."""
-    with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(CONNECT_S)
-        link.connect(path)

@@ -44,6 +44,7 @@ from infctl.engine.docker.records import Records
 from infctl.engine.docker.usage import Usage, usage
 from infctl.engine.logs import LogLine
 from infctl.engine.model import Action, Event, Observed
+from infctl.engine.protocol import NO_FILES
 from infctl.errors import EngineError
 from infctl.stack import Layout, Stack
 from infctl.stack.containers import Container, Project
@@ -104,10 +105,15 @@ class DockerEngine:
         """The stack last applied and not taken down since."""
         return self._records.stack()
 
-    def plan(self, stack: Stack, secrets: Mapping[str, str]) -> tuple[Action, ...]:
-        """What `apply` would do, and why. `secrets` are looked for in `.env`, where containers find them."""
+    def plan(
+        self, stack: Stack, secrets: Mapping[str, str], *, coming: Mapping[str, str] = NO_FILES
+    ) -> tuple[Action, ...]:
+        """What `apply` would do, and why. `secrets` are looked for in `.env`, where containers find them.
+
+        `coming`: absolute path -> SHA-256 of files that are written before.
+        """
         del secrets
-        return self._plan(stack, self._look(stack)).actions
+        return self._plan(stack, self._look(stack), coming).actions
 
     @contextlib.contextmanager
     def lock(self, owner: str) -> Iterator[None]:
@@ -301,16 +307,20 @@ class DockerEngine:
     def _projects(self, stack: Stack | None) -> tuple[Project, ...]:
         return stack.projects if stack is not None else ()
 
-    def _plan(self, stack: Stack, snapshot: Snapshot) -> reconcile.Plan:
+    def _plan(self, stack: Stack, snapshot: Snapshot, coming: Mapping[str, str] = NO_FILES) -> reconcile.Plan:
         settled = settle(snapshot.containers, stack.projects)
-        news = loaded.news(stack, settled.containers, self._records.loaded(), self._now(stack))
+        news = loaded.news(stack, settled.containers, self._records.loaded(), self._now(stack, coming))
         return reconcile.plan(stack, snapshot, news, ours=self.projects)
 
-    def _now(self, stack: Stack) -> loaded.Now:
+    def _now(self, stack: Stack, coming: Mapping[str, str] = NO_FILES) -> loaded.Now:
         env_file = str(self.layout.env_file)
         scanned = {source: tuple(disk.below(source)) for source in loaded.folders(stack)}
         now = loaded.Now(
-            values=disk.variables(env_file), key=self._records.key(), env_file=env_file, scanned=scanned
+            values=disk.variables(env_file),
+            key=self._records.key(),
+            env_file=env_file,
+            scanned=scanned,
+            coming=coming,
         )
         return replace(now, disk=disk.look((env_file, *loaded.paths(stack, now))))
 

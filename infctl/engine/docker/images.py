@@ -146,15 +146,16 @@ def pull(client: Client, image: Wanted) -> Iterator[Event]:
     doing = f"the image {image.name} cannot be fetched"
     yield Event(name, "started", f"fetching {image.name}")
     layers: dict[str, tuple[int, int]] = {}
-    said = ""
+    said = failed = ""
     with told(doing):
         for line in client.api.pull(repository, tag=tag, stream=True, decode=True):
-            if line.get("error"):
-                raise of_text(doing, str(line["error"]))
+            failed = str(line.get("error") or failed)  # read to its end: else the connection stays open
             text = _progress(layers, line)
             if text and text != said:
                 said = text
                 yield Event(name, "loading", text)
+    if failed:
+        raise of_text(doing, failed)
     yield Event(name, "ready", said)
 
 
@@ -193,18 +194,20 @@ def build(client: Client, image: Wanted) -> Iterator[Event]:
         )
     yield Event(name, "started", f"building {image.name}")
     lines: list[str] = []
+    failed = ""
     with told(doing):
         output = client.api.build(
             path=made.context, tag=image.name, rm=True, forcerm=True, decode=True, buildargs=dict(made.args)
         )
         for line in output:
-            if line.get("error"):
-                raise _failed(doing, str(line["error"]), lines)
+            failed = str(line.get("error") or failed)
             text = str(line.get("stream") or "").strip()
             if text:
                 lines += text.splitlines()
                 del lines[:-BUILD_LINES_KEPT]
                 yield Event(name, "loading", lines[-1][:LINE_MAX_CHARACTERS])
+    if failed:
+        raise _failed(doing, failed, lines)
     yield Event(name, "ready")
 
 

@@ -61,6 +61,8 @@ class Now:
     env_file: str = ""
     scanned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Folder -> the files below it, of each that `folders` names."""
+    coming: Mapping[str, str] = field(default_factory=dict)
+    """Path -> SHA-256 of files that are about to be written."""
 
 
 def folders(stack: Stack) -> tuple[str, ...]:
@@ -90,7 +92,14 @@ def paths(stack: Stack, now: Now) -> tuple[str, ...]:
 def watched(stack: Stack, container: Container, now: Now) -> tuple[ConfigFile, ...]:
     """Files whose contents matter to it while it runs."""
     if container.role == "monitoring":
-        found = (path for mount in _binds(container) for path in now.scanned.get(mount.source, ()))
+        found = dict.fromkeys(
+            path
+            for mount in _binds(container)
+            for path in (
+                *now.scanned.get(mount.source, ()),
+                *(path for path in now.coming if _covers(mount.source, path)),
+            )
+        )
         return tuple(ConfigFile(path, "", _on_change(container, path)) for path in found if _matters(path))
     named = tuple(
         file for service in stack.services if service.name == container.service for file in service.files
@@ -183,7 +192,7 @@ def _is_new(file: ConfigFile, seen: Seen, entry: Entry | None, now: Now) -> bool
 
 def _wanted(file: ConfigFile, now: Now) -> str:
     """As it will be written; of a file that nobody renders, as it is."""
-    return file.sha256 or now.disk.get(file.path, OnDisk()).sha256
+    return file.sha256 or now.coming.get(file.path) or now.disk.get(file.path, OnDisk()).sha256
 
 
 def _secrets(

@@ -32,7 +32,7 @@ class Tail:
         if self.last:
             at = when(self.last)
             since = at if at is None else at - 0.001
-        options = {"tail": min(lines, LINES_MAX)} if lines < LINES_MAX else {}
+        options = {"tail": max(lines, 1)} if lines < LINES_MAX else {}
         if since is not None and since > 0:
             options["since"] = since  # type: ignore[assignment]
         try:
@@ -48,6 +48,8 @@ class Tail:
             if at_text != self.last:
                 self.last, self._at_last = at_text, []
             self._at_last.append(text)
+            if not lines:  # from here on
+                continue
             found.append(LogLine(self.service, text.rstrip("\r"), when(at_text)))
         return found
 

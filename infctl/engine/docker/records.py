@@ -60,6 +60,10 @@ class Records:
     def done(self, stack: Stack) -> None:
         self._write_desired(stack, done=True, before=None)
 
+    def forget_wish(self) -> None:
+        """What was wanted did not come to be, and nothing is known of what ran before."""
+        books.remove(str(self._layout.state / books.DESIRED))
+
     def _desired(self) -> dict[str, Any] | None:
         book = self._read(books.DESIRED)
         return None if book is None or book["down"] else book

@@ -1,18 +1,10 @@
-"""Docker over ssh, as the docker command does it: `ssh HOST docker system dial-stdio` as the connection.
-
-The machine's own ssh is used, so its configuration, agent and known hosts hold.
-"""
+"""The ssh command that reaches a Docker engine elsewhere, and whether it does. `transport` talks by it."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import socket
 import subprocess
-from typing import Any
 from urllib.parse import urlsplit
-
-from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 
 from infctl.errors import EngineError
 
@@ -34,57 +26,6 @@ def argv(address: str) -> list[str]:
     return [*words, "--", host, "docker", "system", "dial-stdio"]
 
 
-class _Connection(UnixHTTPConnection):  # type: ignore[misc]
-    """One ssh process; its two ends are one socket."""
-
-    _process: subprocess.Popen[bytes] | None = None
-
-    def connect(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # A process group of its own: Ctrl-C is for us, and we still have things to put right then.
-            self._process = subprocess.Popen(
-                argv(self.unix_socket),
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        ours.settimeout(self.timeout)
-        self.sock = ours
-
-    def close(self) -> None:
-        super().close()
-        if self._process is not None:
-            with contextlib.suppress(OSError):
-                self._process.terminate()
-            self._process.wait()
-            self._process = None
-
-
-class _Pool(UnixHTTPConnectionPool):  # type: ignore[misc]
-    def _new_conn(self) -> _Connection:
-        return _Connection(self.base_url, self.socket_path, self.timeout)
-
-
-class Adapter(UnixHTTPAdapter):  # type: ignore[misc]
-    """For `requests`: every connection through ssh."""
-
-    def __init__(self, address: str, timeout_s: float) -> None:
-        super().__init__("/unused", timeout=timeout_s)
-        self.socket_path = address
-
-    def get_connection(self, url: str, proxies: Any = None) -> Any:
-        """One pool for all addresses: each connection is a process that should be used again."""
-        del url, proxies
-        with self.pools.lock:
-            pool = self.pools.get(self.socket_path)
-            if pool is None:
-                pool = _Pool("", self.socket_path, self.timeout, maxsize=self.max_pool_size)
-                self.pools[self.socket_path] = pool
-        return pool
-
-
 def check(address: str) -> None:
     """Once before the first connection. Raises EngineError with what ssh says."""
     if shutil.which("ssh") is None:
@@ -102,7 +43,10 @@ def check(address: str) -> None:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        raise EngineError(f"{address} does not answer", hint=f"try `{' '.join(words[-5:-3])}`") from None
+        raise EngineError(
+            f"{address} does not answer",
+            hint=f"try it by hand: `ssh {urlsplit(address).netloc} docker version`",
+        ) from None
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise EngineError(

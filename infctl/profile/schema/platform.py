@@ -65,7 +65,7 @@ class Hardening(Section):
     no_new_privileges: Flag = True
     """No program gains rights by being started."""
     user: User | None = None
-    """User and group of engines, gateway, nginx; left out: the owner of the profile's folder, but never root."""
+    """User and group of all but `prepare`; left out: the owner of the profile's folder, never root."""
     pids_limit: Annotated[int, Field(ge=16, le=1_000_000, strict=True)] = 4096
     """Processes and threads of one container."""
     tmpfs_size: Size = 64 * 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -173,3 +174,21 @@ def test_prometheus_reloads_its_rules_and_grafana_is_replaced(toy: Toy):
     ]
     toy.up(chat, watching=watching)
     assert toy.plan(chat, watching=watching) == ""
+
+
+def test_a_monitoring_file_that_is_about_to_be_written_is_in_the_plan(toy: Toy):
+    folder = toy.folder / "conf"
+    folder.mkdir()
+    (folder / "a.yml").write_text("one")
+    watching = (
+        toy.container("prometheus", role="monitoring", mounts=(Mount("bind", str(folder), "/conf"),)),
+    )
+    stack = toy.stack(toy.container("chat"), watching=watching)
+    toy.apply(stack)
+    digests = {text: hashlib.sha256(text.encode()).hexdigest() for text in ("one", "two")}
+    same = {str(folder / "a.yml"): digests["one"], "/elsewhere/b.yml": "ab"}
+    assert toy.engine.plan(stack, {}, coming=same) == ()
+    other = {str(folder / "a.yml"): digests["two"], str(folder / "new.yml"): "ab"}
+    (action,) = toy.engine.plan(stack, {}, coming=other)
+    assert (action.kind, action.service) == ("reload", "prometheus")
+    assert action.cause == "a.yml changed, new.yml changed"

@@ -340,6 +340,7 @@ async def main(args: argparse.Namespace) -> int:
     if not os.environ.get("STAND_IN_DEAF"):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
+    say(f"vLLM API server version {vllm.__version__}")
     say(f"Initializing a V1 LLM engine (v{vllm.__version__}) with model={args.model!r}", who="EngineCore")
     mark("begin", args)
     load_s = 86_400.0 if os.environ.get("STAND_IN_HANG") else setting("LOAD_S", 0.3)
