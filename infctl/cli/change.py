@@ -104,6 +104,7 @@ def locked(remains: Remains, command: str, wait_s: float = 0.0) -> Iterator[bool
 
     Raises LockError with the holder's name, at once or when `wait_s` is over.
     """
+    console.goes_on()
     deadline = time.monotonic() + wait_s
     waited = False
     with contextlib.ExitStack() as stack:

@@ -29,10 +29,18 @@ class ReaderGoneError(Exception):
 class _Settings:
     json = False
     """`--json` was given: facts and errors are JSON objects, one line each."""
+    goes_on = False
+    """What is being done is not ended by a reader that leaves."""
 
 
 def configure(*, json_output: bool) -> None:
     _Settings.json = json_output
+    _Settings.goes_on = False
+
+
+def goes_on() -> None:
+    """From here on something is changed: `infctl up | head` must not leave it half done, nor undone."""
+    _Settings.goes_on = True
 
 
 def wants_json() -> bool:
@@ -172,15 +180,21 @@ def _write(stream: IO[str], text: str) -> None:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
-        forget_output()
-        raise ReaderGoneError from None
+        _left(stream)
 
 
-def forget_output() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not fail again."""
+def _left(stream: IO[str]) -> None:
+    """Nobody reads it any more. Raises ReaderGoneError, unless what is being done goes on."""
+    forget_output(stream)
+    if not _Settings.goes_on:
+        raise ReaderGoneError
+
+
+def forget_output(stream: IO[str] | None = None) -> None:
+    """Point stdout (or another) at nothing, so that the interpreter's last flush does not fail again."""
     with contextlib.suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, (stream or sys.stdout).fileno())
         os.close(nothing)
 
 
@@ -189,8 +203,7 @@ def _rich(stream: IO[str], width: int | None) -> Console:
 
     class Quiet(Console):
         def on_broken_pipe(self) -> None:
-            forget_output()
-            raise ReaderGoneError from None
+            _left(stream)
 
     colour = has_colour(stream)
     live = is_tty(stream)

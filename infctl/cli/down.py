@@ -67,8 +67,12 @@ def down(
         console.data({"name": project.name, "stopped": stopped, "removed": removed})
         return
     console.fact(f"{project.name}: {plural(len(stopped), 'service')} stopped" if stopped else "nothing ran")
-    for path in removed:
-        console.fact(f"removed {path}")
+    if removed:
+        from infctl.cli.diff import grouped
+
+        near = f"{project.layout.base}/"
+        for text in grouped([path.removeprefix(near) for path in removed]):
+            console.fact(f"removed {text}")
     if not stopped:
         tell_neighbours(project)
 

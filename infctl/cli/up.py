@@ -100,6 +100,8 @@ def up(
 
 def ready_to_go(project: Project, *, dry_run: bool) -> tuple[Project, Built]:
     """Everything that can be refused before anything runs. Writes generated secrets to .env."""
+    if not dry_run:
+        console.goes_on()
     for text in project.warnings():
         console.warn(text)
     _refuse_other_runtime(project)

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from infctl.cli import shapes
@@ -153,4 +155,13 @@ def test_a_port_that_is_taken_is_refused_where_a_reload_would_bind_it(run: Run, 
         assert f"nginx: 127.0.0.1:{port} is held by process {os.getpid()}" in done.stderr
         assert "what ran before runs again" in done.stderr
     write(folder, before)
+    assert run("health", "--deep").returncode == 0
+
+
+def test_a_reader_that_leaves_undoes_nothing(run: Run, folder: Path) -> None:
+    source, sink = os.pipe()
+    os.close(source)
+    with os.fdopen(sink, "w") as closed:
+        argv = [sys.executable, "-m", "infctl", "up"]
+        subprocess.run(argv, cwd=folder, stdout=closed, stderr=closed, check=False, timeout=60)
     assert run("health", "--deep").returncode == 0
