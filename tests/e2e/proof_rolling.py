@@ -1,11 +1,12 @@
 """`make proof-rolling`: 100 replaces of an engine, 20 of the gateway, 4 of a real vLLM, and nobody notices.
 
-All of it under constant load, streaming and not, on kept and on new connections, through nginx with TLS. The
-figures are on the last line; the exit code is not 0 where a request failed, a stream broke, or a replace did.
+All of it under constant load, streaming and not, on kept and on new connections, through nginx with TLS; and
+a replace that is killed after each of its steps, with the next `up` that takes it up. The figures are on the
+last line; the exit code is not 0 where a request failed, a stream broke, or a replace did.
 
-    python -m tests.e2e.proof_rolling [--engines 100] [--gateways 20] [--vllm 4]
+    python -m tests.e2e.proof_rolling [--engines 100] [--gateways 20] [--vllm 4] [--no-kills]
 
-It takes half an hour, so no usual run has it: tests/e2e/test_rolling.py is its short form.
+It takes 45 minutes, so no usual run has it: tests/e2e/test_rolling.py is its short form.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from typing import Any
 
 import docker
 
+from infctl.engine.docker import rollout_places as places
+from infctl.engine.docker import rollout_turns as turns
 from tests.docker import engine
 from tests.docker.fixtures import NAMES
 from tests.docker.host import DockerHost
@@ -34,6 +37,7 @@ from tests.e2e.load import KINDS, Kind, Tally, Target, under_load
 from tests.e2e.rolling import Rolling
 
 REPLICAS = 2
+NAMED = {"vllm-chat0", "vllm-chat1", "inference-gateway", "inference-nginx"}
 AROUND_S = 2.0
 """Of load before the first change and after the last."""
 LIMIT_S = 3 * 3600.0
@@ -115,8 +119,39 @@ def loaded(figures: Figures, target: Target, kinds: tuple[Kind, ...] = KINDS) ->
         figures.problems.append("there was no load")
 
 
+def killed(platform: Rolling, figures: Figures) -> None:
+    """A replace of each kind, by a process that is gone after each step in turn; then `up` again."""
+    for step in places.on("untouched"):
+        _killed(platform, figures, "models/chat/max_model_len", -1, step)
+    for step in turns.ON:
+        _killed(platform, figures, "hardening/memory", 2**20, step)
+
+
+def _killed(platform: Rolling, figures: Figures, path: str, by: int, step: str) -> None:
+    section, *_, last = path.split("/")
+    place = (
+        platform.profile["models"]["chat"]
+        if section == "models"
+        else platform.profile.setdefault(section, {})
+    )
+    place[last] = place.get(last, 2**30) + by
+    began = time.monotonic()
+    platform.killed_after(step)
+    platform.up()
+    if left := platform.names() - NAMED or platform.plan():
+        figures.problems.append(f"killed after {step}: {left}")
+    figures.add("killed and taken up", 1, time.monotonic() - began)
+    _progress(figures)
+
+
 def stand_ins(
-    host: DockerHost, folder: Path, figures: Figures, *, engine_replaces: int, gateway_replaces: int
+    host: DockerHost,
+    folder: Path,
+    figures: Figures,
+    *,
+    engine_replaces: int,
+    gateway_replaces: int,
+    kills: bool = False,
 ) -> None:
     images = {
         "engines": host.images.stand_in(TOKEN_S="0.01"),
@@ -133,6 +168,8 @@ def stand_ins(
                 if number < gateway_replaces:
                     gateway(platform, figures)
                 _progress(figures)
+            if kills:
+                killed(platform, figures)
 
 
 def vllm(host: DockerHost, folder: Path, figures: Figures, *, rounds: int) -> None:
@@ -169,6 +206,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--engines", type=int, default=100)
     parser.add_argument("--gateways", type=int, default=20)
     parser.add_argument("--vllm", type=int, default=4, help="replaces of a real vLLM; 0: none")
+    parser.add_argument("--no-kills", action="store_true", help="no replaces that are killed")
     options = parser.parse_args(argv)
     os.environ.setdefault(engine.RUN, secrets.token_hex(2))
     if why := engine.why_not():
@@ -180,7 +218,7 @@ def main(argv: list[str]) -> int:
     try:
         with NAMES.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if options.engines or options.gateways:
+            if options.engines or options.gateways or not options.no_kills:
                 with _folder() as folder:
                     stand_ins(
                         host,
@@ -188,6 +226,7 @@ def main(argv: list[str]) -> int:
                         figures,
                         engine_replaces=options.engines,
                         gateway_replaces=options.gateways,
+                        kills=not options.no_kills,
                     )
             if options.vllm:
                 with _folder() as folder:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from infctl import files
@@ -19,7 +23,7 @@ from infctl.engine.model import Event
 from infctl.stack import Stack
 from tests.docker.host import DockerHost, remove
 from tests.e2e.load import Target
-from tests.e2e.local import free_ports
+from tests.e2e.local import ROOT, free_ports
 
 STAND_IN = {"config.json": json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"})}
 
@@ -32,6 +36,7 @@ class Rolling:
     folder: Path
     profile: dict[str, Any]
     port: int
+    images: dict[str, str]
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -46,25 +51,31 @@ class Rolling:
             place = place.setdefault(part, {})
         place[last] = value
 
-    def opened(self) -> Project:
-        (self.folder / "infctl.yaml").write_text(yaml.safe_dump(self.profile))
-        project, _ = open_project([self.folder / "infctl.yaml"]).with_generated_secrets()
-        project.certificate()
-        return project
+    @property
+    def file(self) -> Path:
+        return self.folder / "infctl.yaml"
 
-    def build(self) -> tuple[Stack, DockerEngine]:
-        """The files are written."""
-        project = self.opened()
-        built = project.build()
-        files.write(built.files, project.layout.rendered, project.book)
-        return built.stack, DockerEngine(project.layout)
+    def opened(self) -> Project:
+        self.file.write_text(yaml.safe_dump(self.profile))
+        return opened(self.folder)
 
     def up(self) -> list[Event]:
-        stack, engine = self.build()
+        """Raises what went wrong."""
+        project = self.opened()
+        engine = DockerEngine(project.layout)
+        told = []
         with engine.lock("a test"):
-            told = list(engine.apply(stack, {}))
-        self.events += told
+            for event in engine.apply(written(self.folder)[1], {}):
+                told.append(event)
+                self.events.append(event)
         return told
+
+    def killed_after(self, step: str) -> None:
+        """What `up` does, by a process that is gone after that step."""
+        self.opened()
+        argv = [sys.executable, "-m", "tests.e2e.killed", str(self.folder), step]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == -signal.SIGKILL, f"it was not killed: {done.stdout}{done.stderr}"
 
     def ids(self, what: str) -> set[str]:
         """Of the gateway's container, or, for anything else, of the engines' ones."""
@@ -73,8 +84,27 @@ class Rolling:
         return {one.id for one in self.host.client.containers.list(all=True, filters={"label": wanted})}
 
     def plan(self) -> list[str]:
-        stack, engine = self.build()
-        return [f"{action.kind} {action.service}: {action.cause}" for action in engine.plan(stack, {})]
+        project = self.opened()
+        actions = DockerEngine(project.layout).plan(written(self.folder)[1], {})
+        return [f"{action.kind} {action.service}: {action.cause}" for action in actions]
+
+    def names(self) -> set[str]:
+        """Of its containers that run on."""
+        wanted = {"label": f"com.docker.compose.project={self.name}"}
+        found = self.host.client.containers.list(all=True, filters=wanted)
+        return {str(one.name) for one in found if not str(one.name).startswith(self.name)}
+
+    def backends(self) -> dict[str, str]:
+        """Id -> state, as the gateway tells an operator."""
+        return {one["id"]: one["state"] for one in self.admin("GET", "").json()["backends"]}
+
+    def admin(self, method: str, path: str) -> httpx.Response:
+        """`path` below /admin/backends."""
+        key = self.opened().secret("ADMIN_API_KEY")
+        url = f"http://127.0.0.1:{self.profile['gateway']['listen']['port']}/admin/backends{path}"
+        answer = httpx.request(method, url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer
 
     def target(self, model: str = "chat", *, plain: bool = False, **fields: Any) -> Target:
         """Through nginx, with TLS."""
@@ -83,6 +113,20 @@ class Rolling:
             return Target("127.0.0.1", self.profile["gateway"]["listen"]["port"], key, model, **fields)
         tls = ssl.create_default_context(cafile=str(self.folder / "nginx" / "tls" / "certificate.pem"))
         return Target("127.0.0.1", self.port, key, model, tls, "localhost", **fields)
+
+
+def opened(folder: Path) -> Project:
+    project, _ = open_project([folder / "infctl.yaml"]).with_generated_secrets()
+    project.certificate()
+    return project
+
+
+def written(folder: Path) -> tuple[Project, Stack]:
+    """The profile's files, written."""
+    project = opened(folder)
+    built = project.build()
+    files.write(built.files, project.layout.rendered, project.book)
+    return project, built.stack
 
 
 @contextmanager
@@ -121,7 +165,7 @@ def platform(
         },
         **more,
     }
-    made = Rolling(host, folder, profile, first + 1)
+    made = Rolling(host, folder, profile, first + 1, images)
     try:
         yield made
     finally:

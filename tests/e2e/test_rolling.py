@@ -1,4 +1,4 @@
-"""The short form of `make proof-rolling`: an engine's replicas and the gateway are replaced, and nobody notices."""
+"""The short form of `make proof-rolling`: an engine and the gateway are replaced, and nobody notices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import pytest
 from tests.docker.host import DockerHost
 from tests.e2e import proof_rolling as proof
 
-pytestmark = [pytest.mark.docker, pytest.mark.serial, pytest.mark.usefixtures("docker_names")]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.serial,
+    pytest.mark.timeout(900),  # another test may have the names
+    pytest.mark.usefixtures("docker_names"),
+]
 
 
 def test_replaces_lose_no_request_and_break_no_stream(

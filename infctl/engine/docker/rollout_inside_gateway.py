@@ -4,14 +4,15 @@
     drain, undrain        of one backend
     idle, open            wait until it has nothing in flight, or takes requests; LIMIT_S at most
 
-Answers with one line of JSON. It runs where no port has to be published and no key leaves the container: the
-gateway's own configuration says where keys are, and only that package is used beside the standard library.
+Answers with one line of JSON. It runs where no port has to be published and no key leaves the container. The
+file may be newer than the gateway that runs: only what is needed of it is read, by the image's YAML reader.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 import urllib.error
@@ -20,16 +21,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gateway.config import Config, load, read_env
+import yaml
 
 ANSWER_S = 15.0
 """The first question loads the control plane."""
 POLL_S = 0.1
+DRAIN_S = 120.0
+"""Where the file says nothing."""
+_ENV_LINE = re.compile(r"""(?m)^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*("[^"\n]*"|'[^'\n]*'|[^\s#]*)""")
 
 
 def main(file: str, verb: str, backend: str = "", limit_s: str = "0") -> int:
-    config = load(Path(file))
-    asked = _Gateway(f"http://127.0.0.1:{config.listen.port}", _admin_key(config, Path(file)))
+    config: dict[str, Any] = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    port = config.get("listen", {}).get("port", 8000)
+    asked = _Gateway(f"http://127.0.0.1:{port}", _admin_key(config, Path(file).parent))
     deadline = time.monotonic() + float(limit_s)
     try:
         if verb in ("drain", "undrain"):
@@ -43,7 +48,10 @@ def main(file: str, verb: str, backend: str = "", limit_s: str = "0") -> int:
                 continue
             time.sleep(POLL_S)
         said = asked.ask("GET", "/admin/backends")
-        said |= {"drain_s": config.timeouts.drain_s, "stopping": asked.is_stopping()}
+        said |= {
+            "drain_s": config.get("timeouts", {}).get("drain_s", DRAIN_S),
+            "stopping": asked.is_stopping(),
+        }
     except OSError as error:
         sys.stderr.write(f"the gateway does not answer: {error}\n")
         return 1
@@ -78,15 +86,18 @@ class _Gateway:
         return False
 
 
-def _admin_key(config: Config, file: Path) -> str:
+def _admin_key(config: dict[str, Any], folder: Path) -> str:
     """As the gateway finds it: the environment wins over files, a file of its own over `.env`."""
-    env: dict[str, str] = {}
-    if config.env_file is not None and (file.parent / config.env_file).exists():
-        env = read_env((file.parent / config.env_file).read_text(encoding="utf-8"))
-    for name, path in getattr(config, "secret_files", {}).items():
-        env[name] = (file.parent / path).read_text(encoding="utf-8").strip()
+    names, env = config.get("keys", {}), {}
+    env_file = folder / (config.get("env_file") or "")
+    if env_file.is_file():
+        found = _ENV_LINE.findall(env_file.read_text(encoding="utf-8"))
+        env = {name: value.strip("\"'") for name, value in found}
+    for name, path in (config.get("secret_files") or {}).items():
+        env[name] = (folder / path).read_text(encoding="utf-8").strip()
     env |= {name: value for name, value in os.environ.items() if value}
-    return env.get(config.keys.admin_env) or env.get(config.keys.shared_env or "") or ""
+    shared = names.get("shared_env", "GATEWAY_API_KEY")
+    return env.get(names.get("admin_env", "ADMIN_API_KEY")) or env.get(shared or "") or ""
 
 
 if __name__ == "__main__":

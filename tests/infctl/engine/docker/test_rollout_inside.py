@@ -93,6 +93,11 @@ def test_the_admin_key_is_found_where_the_gateway_finds_it(gateway):
     assert ask(GATEWAY_SCRIPT, str(gateway.file), "look", env={"ADMIN_API_KEY": ADMIN}).returncode == 0
 
 
+def test_a_file_that_is_newer_than_the_gateway_is_understood_as_far_as_it_has_to_be(gateway):
+    gateway.write(gateway.config | {"later": {"than": "this"}})
+    assert told(gateway, "look").ready == {"chat0", "chat1", "embed"}
+
+
 def test_nobody_there_is_told_in_a_line(tmp_path, gateway):
     file = tmp_path / "other.yaml"
     file.write_text(gateway.file.read_text().replace(str(gateway.port), "1"))

@@ -1,0 +1,149 @@
+"""Replaces that go wrong on a real engine: two stand-ins for vLLM, the real gateway, a real nginx, load."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from infctl.errors import EngineError
+from tests.docker.fixtures import NAMES
+from tests.docker.host import DockerHost
+from tests.e2e import rolling
+from tests.e2e.load import Tally, under_load
+from tests.e2e.rolling import Rolling
+
+pytestmark = [pytest.mark.docker, pytest.mark.serial, pytest.mark.timeout(900)]
+ALL = {"vllm-chat0", "vllm-chat1", "inference-gateway", "inference-nginx"}
+BOTH = {"vllm-chat0": "ready", "vllm-chat1": "ready"}
+
+
+@pytest.fixture(scope="module")
+def running(
+    docker_host: DockerHost,
+    stand_in_image: str,
+    gateway_image: str,
+    nginx_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Rolling]:
+    folder = tmp_path_factory.mktemp("rollout")
+    folder.chmod(0o755)
+    images = {"engines": stand_in_image, "gateway": gateway_image, "edge": nginx_image}
+    with NAMES.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with rolling.platform(docker_host, folder, {"chat": rolling.stand_in(folder)}, images) as platform:
+            yield platform
+
+
+@pytest.fixture
+def platform(running: Rolling) -> Rolling:
+    """With everything as it should be, whatever the test before left."""
+    running.change("models/chat/env", {})
+    running.change("gateway/image", running.images["gateway"])
+    running.up()
+    assert running.names() == ALL
+    for backend, state in running.backends().items():
+        if state in ("drained", "draining"):
+            running.admin("POST", f"/{backend}/undrain")
+    return running
+
+
+@contextmanager
+def unnoticed(platform: Rolling) -> Iterator[None]:
+    """Under load; no request fails while the block runs."""
+    with under_load(platform.target(), limit_s=240) as load:
+        yield
+    tally: Tally = load.tally
+    assert tally.streams
+    assert (tally.failed, tally.broken) == (0, 0), tally.failures
+
+
+def test_a_new_engine_that_does_not_start_makes_way_for_the_old_one(platform):
+    before = platform.ids("engine")
+    platform.change(
+        "models/chat/env", {"STAND_IN_FAIL": "ValueError: No available memory for the cache blocks."}
+    )
+    with unnoticed(platform), pytest.raises(EngineError) as told:
+        platform.up()
+    assert "vllm-chat0 runs as it did before" in told.value.message
+    assert any("No available memory for the cache blocks" in line for line in told.value.log)
+    assert platform.ids("engine") == before
+    assert platform.names() == ALL
+    assert platform.backends() == BOTH
+
+
+def test_a_new_engine_that_is_healthy_and_answers_nothing_makes_way_for_the_old_one(platform):
+    before = platform.ids("engine")
+    platform.change("models/chat/env", {"STAND_IN_WRONG": "1"})
+    with unnoticed(platform), pytest.raises(EngineError) as told:
+        platform.up()
+    assert "chat0 is healthy, and answers no request: /v1/completions answered 500" in told.value.message
+    assert platform.ids("engine") == before
+    assert platform.backends() == BOTH
+
+
+def test_the_last_replica_that_answers_is_not_taken_away(platform):
+    before = platform.ids("engine")
+    platform.admin("POST", "/vllm-chat1/drain")
+    platform.change("models/chat/env", {"A": "1"})
+    with pytest.raises(EngineError, match="vllm-chat0 is the last of chat: vllm-chat1 is drained"):
+        platform.up()
+    assert platform.ids("engine") == before
+    assert platform.backends() == {"vllm-chat0": "ready", "vllm-chat1": "drained"}
+
+
+def test_a_new_gateway_knows_what_an_operator_drained(platform):
+    platform.admin("POST", "/vllm-chat1/drain")
+    before = platform.ids("gateway")
+    platform.change("hardening/memory", platform.profile.get("hardening", {}).get("memory", 2**30) + 2**20)
+    with unnoticed(platform):
+        platform.up()
+    assert not platform.ids("gateway") & before
+    assert platform.backends() == {"vllm-chat0": "ready", "vllm-chat1": "drained"}
+
+
+def test_a_new_gateway_that_does_not_start_leaves_the_old_one_serving(platform, gateway_image):
+    before, file = platform.ids("gateway"), platform.folder / "nginx" / "upstream.conf"
+    text, changed = file.read_bytes(), file.stat().st_mtime_ns
+    broken, images = f"{gateway_image}-broken", platform.host.images
+    code = b"raise SystemExit('it is broken')\n"
+    images.build(
+        broken, f"FROM {gateway_image}\nCOPY main /app/gateway/__main__.py\n", [("main", code, 0o644)]
+    )
+    platform.change("gateway/image", broken)
+    with unnoticed(platform), pytest.raises(EngineError) as told:
+        platform.up()
+    platform.host.client.images.remove(broken, force=True)
+    assert "inference-gateway serves as it did before" in told.value.message
+    assert "it is broken" in told.value.log
+    assert platform.ids("gateway") == before
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == (text, changed)
+    assert platform.names() == ALL
+
+
+# Each other step: make proof-rolling.
+
+
+def test_a_replace_of_an_engine_that_is_killed_is_put_right_by_the_next_up(platform):
+    before = platform.ids("engine")
+    platform.change("models/chat/max_model_len", platform.profile["models"]["chat"]["max_model_len"] - 1)
+    with unnoticed(platform):
+        platform.killed_after("set aside")
+        platform.up()
+    assert not platform.ids("engine") & before
+    assert platform.names() == ALL
+    assert platform.backends() == BOTH
+    assert platform.plan() == []
+
+
+def test_a_replace_of_a_gateway_that_is_killed_is_put_right_by_the_next_up(platform):
+    before = platform.ids("gateway")
+    platform.change("hardening/memory", platform.profile.get("hardening", {}).get("memory", 2**30) + 2**20)
+    with unnoticed(platform):
+        platform.killed_after("end")
+        platform.up()
+    assert not platform.ids("gateway") & before
+    assert platform.names() == ALL
+    assert platform.plan() == []
