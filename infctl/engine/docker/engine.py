@@ -89,7 +89,7 @@ class DockerEngine:
 
     def observe(self) -> Observed:
         """One snapshot: services as the engine has them, one-shots that failed among them."""
-        settled = settle(self._look(None).containers, self._projects(self.running()))
+        settled = settle(self._containers(), self._projects(self.running()))
         shown = [one for one in settled.containers if not (one.is_done and one.fields.restart == "no")]
         notes = [f"{r.container.name}: {r.why}" for r in settled.repairs]
         strange = [one.name for one in shown if one.config_hash == payload.NO_HASH]
@@ -164,7 +164,7 @@ class DockerEngine:
 
     def usage(self) -> dict[str, Usage]:
         """Service -> what its container uses now, of those that run."""
-        return usage(self.client, self._look(None).containers)
+        return usage(self.client, self._containers())
 
     def exec(
         self,
@@ -180,7 +180,7 @@ class DockerEngine:
 
     def container(self, service: str) -> Seen:
         """Raises EngineError where it does not run."""
-        found = [one for one in self._look(None).containers if one.service == service]
+        found = [one for one in self._containers() if one.service == service]
         running = next((one for one in found if one.status == "running"), None)
         if running is None:
             hint = "`infctl up` starts it" if found else "`infctl status` shows what there is"
@@ -230,7 +230,7 @@ class DockerEngine:
         del secrets
         self._records.make_folders()
         self._before = self._records.last_done()
-        self._was_there = bool(self._look(None).containers)
+        self._was_there = bool(self._containers())
         yield from self._told_notes()
         yield from self._unpack(stack)
         binds.check(self.client, stack)
@@ -254,7 +254,7 @@ class DockerEngine:
         """Stop and start these services (none named: all), as they are now."""
         yield from self._told_notes()
         stack = self.running()
-        chosen = ending.chosen(self._look(None).containers, names)
+        chosen = ending.chosen(self._containers(), names)
         hands = self._hands({})
         yield from ending.stop(hands, chosen)
         if stack is None:  # Compose started them
@@ -294,6 +294,9 @@ class DockerEngine:
         wanted = {c.image for p in stack.projects for c in p.containers} if stack is not None else set()
         names = (*self.projects, *(p.name for p in self._projects(stack)))
         return observe.look(self.client, set(names), wanted)
+
+    def _containers(self) -> tuple[Seen, ...]:
+        return observe.containers(self.client, self.projects)
 
     def _unpack(self, stack: Stack) -> Iterator[Event]:
         self._records.make_folders()
@@ -350,7 +353,7 @@ class DockerEngine:
         self._records.note(seen.id, loaded.entry(stack, project, container, seen, self._now(stack)), reloaded)
 
     def _wanted_logs(self, services: Sequence[str]) -> dict[str, str]:
-        found = self._look(None).containers
+        found = self._containers()
         return {one.id: one.service for one in found if not services or one.service in services}
 
     def _told_notes(self) -> Iterator[Event]:

@@ -27,7 +27,7 @@ def look(client: Client, projects: Collection[str], images: Iterable[str] = ()) 
             ours.append(one["Id"])
         else:
             strangers.append(observed.stranger(one))
-    containers = tuple(found for id_ in ours if (found := _seen(api, id_)) is not None)
+    containers = _all_seen(api, ours)
     wanted = {*images, *(container.image_id for container in containers)}
     return Snapshot(
         containers=containers,
@@ -38,6 +38,18 @@ def look(client: Client, projects: Collection[str], images: Iterable[str] = ()) 
         ),
         images={image: about for image in sorted(wanted) if (about := _image(api, image)) is not None},
     )
+
+
+def containers(client: Client, projects: Collection[str]) -> tuple[Seen, ...]:
+    """Ours alone, which is quicker."""
+    with told(LOOKING):
+        listed = client.api.containers(all=True)
+    ours = [one["Id"] for one in listed if (one.get("Labels") or {}).get(payload.PROJECT) in projects]
+    return _all_seen(client.api, ours)
+
+
+def _all_seen(api: Any, ids: Iterable[str]) -> tuple[Seen, ...]:
+    return tuple(found for container_id in ids if (found := _seen(api, container_id)) is not None)
 
 
 def _seen(api: Any, container_id: str) -> Seen | None:

@@ -30,6 +30,8 @@ KEY_BYTES = 16
 class Records:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._wished: tuple[tuple[int, int], Stack | None] | None = None
+        """The signature of desired.json, and what it said: commands ask again and again."""
 
     def make_folders(self) -> None:
         for folder in (self._layout.home, self._layout.state, self._layout.logs):
@@ -42,8 +44,11 @@ class Records:
 
     def stack(self) -> Stack | None:
         """What should run."""
-        book = self._desired()
-        return None if book is None else _stack(book["stack"])
+        signature = books.signature(str(self._layout.state / books.DESIRED))
+        if self._wished is None or self._wished[0] != signature:
+            book = self._desired()
+            self._wished = signature, None if book is None else _stack(book["stack"])
+        return self._wished[1]
 
     def last_done(self) -> Stack | None:
         """What was brought up to the end: not what an interrupted run wanted."""

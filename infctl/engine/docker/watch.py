@@ -65,7 +65,9 @@ class Watch:
             raise Failed(self.container_id, name, exit_of(state))
         if count - self.restarts > self.crashes:
             self.crashes = count - self.restarts
-            return self._crashed(name, exit_of(state), lines)
+            # Of one that was started again already the engine says nothing more.
+            why = exit_of(state) if status == "restarting" or state["ExitCode"] else "it ended"
+            return self._crashed(name, why, lines)
         health = (state.get("Health") or {}).get("Status", "")
         if status == "running" and not self.to_its_end and health in ("", "healthy", "none"):
             return Event(self.service, "ready", elapsed_s=now - self.begun)

@@ -159,12 +159,12 @@ class Toy:
         return done.stdout.strip()
 
     def seen(self, service: str) -> Seen:
-        found = self.engine._look(None).containers
+        found = self.engine._containers()
         (one,) = [one for one in found if one.service == service]
         return one
 
     def ids(self) -> dict[str, str]:
-        return {one.name: one.id for one in self.engine._look(None).containers}
+        return {one.name: one.id for one in self.engine._containers()}
 
     def left(self) -> list[str]:
         """Everything on the host that has the platform's name in its own."""

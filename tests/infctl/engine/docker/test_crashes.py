@@ -78,7 +78,7 @@ def test_killed_at_any_moment_the_next_run_converges(toy: Toy, seed: int):
     with engine.lock("test"):
         list(engine.apply(toy.write(toy.stack(*last)), {}))
     assert toy.plan(*last) == ""
-    found = engine._look(None).containers
+    found = engine._containers()
     assert sorted(one.service for one in found) == ["chat0", "chat1", "gateway", "prepare"]
     assert all(one.is_ready for one in found if one.service != "prepare")
     assert not [name for name in toy.ids() if name.endswith(("-old", "-next"))]

@@ -170,5 +170,5 @@ def test_a_container_that_is_no_longer_wanted_goes_with_its_network(toy: Toy):
     told = [text.split() for text in toy.plan(toy.container("chat")).splitlines()]
     assert [words[:2] for words in told] == [["-", "extra"], ["-", "network"]]
     toy.up(toy.container("chat"))
-    assert [one.service for one in toy.engine._look(None).containers] == ["chat"]
+    assert [one.service for one in toy.engine._containers()] == ["chat"]
     assert f"{toy.name}_other" not in toy.left()

@@ -60,7 +60,7 @@ def test_a_one_shot_that_fails_stops_what_needs_it(toy: Toy):
     with pytest.raises(EngineError, match="prepare did not start: exit code 9") as caught:
         toy.up(prepare, chat)
     assert "cannot read .env" in caught.value.log
-    assert [one.service for one in toy.engine._look(None).containers] == ["prepare"]
+    assert [one.service for one in toy.engine._containers()] == ["prepare"]
     fixed = toy.one_shot("prepare", "true")
     toy.up(fixed, chat)
     assert toy.plan(fixed, chat) == ""
