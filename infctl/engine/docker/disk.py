@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from gateway.config import read_env
 from infctl.engine.docker.loaded import OnDisk
 
 FILE_BYTES_MAX = 4 * 2**20
-FILES_MAX = 256
+NOTHING: Mapping[str, str] = MappingProxyType({})
+FILES_MAX = 1024
 """Of one folder; more are not looked at."""
 
 
@@ -39,6 +41,14 @@ def below(folder: str) -> Iterator[str]:
                 return
             left -= 1
             yield os.path.join(base, name)
+
+
+def digest(folder: str, coming: Mapping[str, str] = NOTHING) -> str:
+    """Of all files below, their paths and contents. `coming`: path -> SHA-256 of those that are to come."""
+    found = {path: one.sha256 for path, one in look(below(folder)).items()}
+    found |= {path: sha for path, sha in coming.items() if path.startswith(f"{folder.rstrip('/')}/")}
+    lines = (f"{os.path.relpath(path, folder)} {found[path]}\n" for path in sorted(found))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def variables(env_file: str) -> dict[str, str]:

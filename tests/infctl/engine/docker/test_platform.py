@@ -169,18 +169,72 @@ def built(toy: Toy, dockerfile: str) -> Container:
 
 def test_an_image_is_built_from_its_folder_with_progress(toy: Toy):
     gateway = built(toy, f"FROM {toy.image}\nRUN echo building && echo 1 > /made\n")
-    assert toy.engine.preparations(toy.stack(gateway)) == (f"image {gateway.image}",)
+    assert toy.engine.preparations(toy.stack(gateway)) == (), "its files are written by then, not now"
     try:
         events = toy.up(gateway)
         said = [event.text for event in events if event.service == f"image {gateway.image}"]
-        assert any(text.startswith("Step 2/2 : RUN echo building") for text in said)
+        assert any("RUN echo building" in text for text in said)
         assert toy.docker("exec", f"{toy.name}-gateway-c", "cat", "/made") == "1"
-        assert toy.engine.preparations(toy.stack(gateway)) == ()
         (about,) = toy.engine.images(toy.stack(gateway))
         assert (about.services, about.digest, about.bytes > 0) == (("gateway",), "", True)
     finally:
         list(toy.engine.down())
         toy.docker("rmi", "-f", gateway.image)
+
+
+def test_an_image_whose_files_changed_is_built_anew_and_its_containers_replaced(toy: Toy):
+    gateway = built(toy, f"FROM {toy.image}\nCOPY a /a\n")
+    folder = toy.folder / "image"
+    (folder / "a").write_text("one")
+    prepare = toy.one_shot("prepare", "cat /a", image=gateway.image)
+    try:
+        toy.up(prepare, gateway)
+        assert toy.plan(prepare, gateway) == ""
+        first = toy.seen("gateway").image_id
+        digest = {str(folder / "b"): "ab"}
+        told = toy.engine.plan(toy.stack(prepare, gateway), {}, coming=digest)
+        cause = f"image {gateway.image} is built anew: its files changed"
+        assert [action.cause for action in told] == [cause, cause]
+        (folder / "a").write_text("two")
+        assert f"~ gateway  replace    {cause}" in toy.plan(prepare, gateway)
+        toy.up(prepare, gateway)
+        assert toy.docker("exec", f"{toy.name}-gateway-c", "cat", "/a") == "two"
+        assert toy.seen("gateway").image_id != first
+        assert toy.plan(prepare, gateway) == ""
+    finally:
+        list(toy.engine.down())
+        toy.docker("rmi", "-f", gateway.image)
+
+
+def test_an_image_that_somebody_else_built_is_taken_as_it_is(toy: Toy):
+    gateway = built(toy, f"FROM {toy.image}\n")
+    toy.docker("tag", toy.image, gateway.image)
+    try:
+        toy.up(gateway)
+        (toy.folder / "image" / "more").write_text("x")
+        assert toy.plan(gateway) == ""
+    finally:
+        list(toy.engine.down())
+        toy.docker("rmi", gateway.image)
+
+
+def test_what_fetches_weights_has_its_image_built_before(toy: Toy):
+    gateway = built(toy, f"FROM {toy.image}\n")
+    prepare = toy.one_shot("prepare", "true", image=gateway.image)
+    done = needs("prepare", "service_completed_successfully")
+    weights = toy.one_shot("weights", "echo fetched", role="weights", needs=done)
+    try:
+        stack = toy.write(toy.stack(prepare, weights, gateway))
+        events = list(toy.engine.fetch(stack))
+        assert [e.service for e in events if e.kind == "ready"] == [
+            f"image {gateway.image}",
+            "prepare",
+            "weights",
+        ]
+        assert [one.service for one in toy.engine._containers()] == ["weights", "prepare"]
+    finally:
+        list(toy.engine.down())
+        toy.docker("rmi", gateway.image)
 
 
 def test_a_build_that_fails_shows_its_last_lines(toy: Toy):
