@@ -25,13 +25,13 @@ ORDER = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    mine = [item for item in items if here in item.path.parents]
+    mine = [item for item in items if here in item.path.parents and item.path.stem in ORDER]
     for item in mine:
         item.add_marker(pytest.mark.stack)
         item.add_marker(pytest.mark.serial)
         item.add_marker(pytest.mark.timeout(900))
     mine.sort(key=lambda item: ORDER.index(item.path.stem))
-    items[:] = [item for item in items if here not in item.path.parents] + mine
+    items[:] = [item for item in items if item not in mine] + mine
 
 
 @pytest.fixture(scope="session")
