@@ -16,7 +16,7 @@ from infctl.errors import EngineError
 from infctl.stack.containers import Container
 from tests.docker.host import until
 from tests.examples import examples
-from tests.infctl.engine.docker.conftest import Toy, failing, needs
+from tests.infctl.engine.docker.conftest import READY, Toy, failing, needs
 
 APPLY = """
 import json, sys
@@ -198,3 +198,21 @@ def test_ctrl_c_in_a_replace_brings_the_old_one_back(toy: Toy):
     process.communicate(timeout=30)
     assert toy.seen("chat").id == old
     assert toy.engine.lock_holder() is None
+
+
+def test_of_two_at_once_one_is_told_who_is_at_it_and_neither_breaks(toy: Toy):
+    slow = replace(
+        toy.container("chat"),
+        command=("sleep 2; touch /tmp/ready; sleep 600",),
+        healthcheck=replace(READY, start_period_s=30.0),
+    )
+    first = applying(toy, slow)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "applying\n"
+    second = applying(toy, slow)
+    _, said = second.communicate(timeout=30)
+    assert "LockError" in said
+    assert f"(pid {first.pid})" in said
+    out, _ = first.communicate(timeout=60)
+    assert out.endswith("done\n")
+    assert toy.plan(slow) == ""
