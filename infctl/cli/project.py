@@ -114,7 +114,7 @@ class Project(Remains):
 
         applied = Applied(
             stack=built.stack,
-            reach=self.reach(built.stack),
+            reach=reach.reach_of(self.profile, self.layout, built.stack),
             secrets=wanted.secret_places(self.loaded),
             planned=wanted.planned(built.plan),
         )
@@ -145,6 +145,10 @@ class Project(Remains):
     # Where it is reached
 
     def reach(self, stack: Stack) -> Reach:
+        """Of what runs as it was applied: the profile may say otherwise by now."""
+        last = self.last_entry()
+        if last is not None and last.applied is not None and last.applied.stack == stack:
+            return last.applied.reach
         return reach.reach_of(self.profile, self.layout, stack)
 
 
