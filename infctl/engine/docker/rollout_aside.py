@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from infctl.engine.docker import rollout_places as places
-from infctl.engine.docker import telling
+from infctl.engine.docker import rollout_ready, telling
 from infctl.engine.docker.hands import Hands
 from infctl.engine.docker.rollout_care import Care
 from infctl.engine.docker.rollout_places import Place, Stand, Step
@@ -59,6 +59,8 @@ class Aside:
     _was_ready: bool = field(default=True, init=False)
     _begun: float = field(default=0.0, init=False)
     _stopped: float | None = field(default=None, init=False)
+    _away_s: float = field(default=0.0, init=False)
+    """From stopped to open again."""
 
     def run(self) -> Iterator[Event]:
         """At the end the new one runs under the name, and has shown that it works.
@@ -74,9 +76,8 @@ class Aside:
         failure = yield from self._on(self.place())
         if failure is not None:
             raise self._with(failure)
-        now = time.monotonic()
-        away = "" if self._stopped is None else f"away for {now - self._stopped:.1f} s"
-        yield Event(self.service, "ready", away, now - self._begun)
+        yield from self._seen_healthy()
+        yield Event(self.service, "ready", f"away for {self._away_s:.1f} s", time.monotonic() - self._begun)
 
     def recover(self, *, back: bool = False) -> Iterator[Event]:
         """Finish or undo what a killed run left. `back`: undo it in any case.
@@ -167,11 +168,12 @@ class Aside:
             hands.start(main)
             yield Event(self.service, "started")
         elif step == "wait":
-            yield from self._wait()
+            yield from rollout_ready.wait(hands, main, self.service, self.start_s)
         elif step == "ask":
             self.care.prove(str(hands.inspect(main)["Id"]))
         elif step == "undrain":
             self.care.undrain(wait=on and wait)
+            self._away_s = 0.0 if self._stopped is None else time.monotonic() - self._stopped
         else:
             self._stop(new=step == "end new")
             yield Event(self.service, "stopped")
@@ -187,8 +189,8 @@ class Aside:
         allowed_s = self.care.stop_s(float(10 if own_s is None else own_s))
         self.hands.stop(self.name, min(allowed_s, END_NEW_S) if new else allowed_s)
 
-    def _wait(self) -> Iterator[Event]:
-        """Ready is told once, at the end of all."""
+    def _seen_healthy(self) -> Iterator[Event]:
+        """It serves already; now by Docker as well, which the next look goes by."""
         found, deadline = str(self.hands.inspect(self.name)["Id"]), time.monotonic() + self.start_s
         for event in self.hands.wait_healthy(found, self.service, deadline):
             if event.kind != "ready":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
-from infctl.engine.docker import payload, telling
+from infctl.engine.docker import payload, rollout_ready, telling
 from infctl.engine.docker import rollout_control as control
 from infctl.engine.docker import rollout_turns as turns
 from infctl.engine.docker.hands import Hands, polls
@@ -153,11 +153,7 @@ class Turn:
             yield from self._wait(self.name)
 
     def _wait(self, name: str) -> Iterator[Event]:
-        """Ready is told once, at the end of all."""
-        found, deadline = str(self.hands.inspect(name)["Id"]), time.monotonic() + self.start_s
-        for event in self.hands.wait_healthy(found, self.container.service, deadline):
-            if event.kind != "ready":
-                yield event
+        return rollout_ready.wait(self.hands, name, self.container.service, self.start_s)
 
     def _tell(self) -> None:
         """Raises GatewayError where the new one does not see what the old one sees."""

@@ -123,6 +123,41 @@ def test_a_new_gateway_that_does_not_start_leaves_the_old_one_serving(platform, 
     assert platform.names() == ALL
 
 
+def test_a_replica_that_is_no_longer_wanted_ends_its_requests_first(platform):
+    platform.change("models/chat/replicas", 3)
+    platform.up()
+    assert platform.names() == {*ALL, "vllm-chat2"}
+    platform.change("models/chat/replicas", 2)
+    with unnoticed(platform):
+        platform.up()
+    assert platform.names() == ALL
+    assert platform.backends() == BOTH
+
+
+def test_a_new_nginx_is_away_for_a_moment_and_says_for_how_long(platform, nginx_image):
+    platform.host.images.build(f"{nginx_image}-new", f"FROM {nginx_image}\nLABEL new=1\n", [])
+    platform.change("edge/image", f"{nginx_image}-new")
+    told = [event for event in platform.up() if event.service == "nginx" and event.kind == "ready"]
+    platform.change("edge/image", nginx_image)
+    platform.up()
+    platform.host.client.images.remove(f"{nginx_image}-new", force=True)
+    (ready,) = told
+    assert float(ready.text.removeprefix("away for ").removesuffix(" s")) < 20
+    assert platform.plan() == []
+
+
+def test_a_new_nginx_that_does_not_start_gives_way_to_the_old_one(platform, nginx_image, stand_in_image):
+    before = platform.host.client.containers.get("inference-nginx").id
+    platform.change("edge/image", stand_in_image)
+    with pytest.raises(EngineError, match="nginx"):
+        platform.up()
+    platform.change("edge/image", nginx_image)
+    assert platform.host.client.containers.get("inference-nginx").id == before
+    assert platform.names() == ALL
+    with unnoticed(platform):
+        assert platform.plan() == []
+
+
 # Each other step: make proof-rolling.
 
 
