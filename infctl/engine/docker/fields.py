@@ -5,7 +5,7 @@
     differences(before, after)   in the owner's words: `--max-model-len 8192 -> 16384`
 
 Where the engine fills in a default, both sides say the default; what the engine adds on its own (a
-container's id among its aliases, a daemon's default limits) is left out.
+container's id among its aliases, a daemon's default limits) makes no difference.
 """
 
 from __future__ import annotations
@@ -104,12 +104,12 @@ def wanted(payload: Mapping[str, Any], networks: Mapping[str, Any], image: Broug
     config["User"] = config.get("User") or image.user
     config["StopSignal"] = config.get("StopSignal") or image.stop_signal
     config["Healthcheck"] = config.get("Healthcheck") or image.healthcheck
-    return _fields(config, payload["HostConfig"], networks, "")
+    return _fields(config, payload["HostConfig"], networks)
 
 
 def found(inspect: Mapping[str, Any]) -> Fields:
     networks = (inspect.get("NetworkSettings") or {}).get("Networks") or {}
-    return _fields(inspect["Config"], inspect["HostConfig"], networks, str(inspect["Id"]))
+    return _fields(inspect["Config"], inspect["HostConfig"], networks)
 
 
 def differences(before: Fields, after: Fields) -> Iterator[str]:
@@ -145,9 +145,7 @@ def same_networks(before: Fields, after: Fields) -> bool:
     return not any(network_changes(before, after))
 
 
-def _fields(
-    config: Mapping[str, Any], host: Mapping[str, Any], networks: Mapping[str, Any], container_id: str
-) -> Fields:
+def _fields(config: Mapping[str, Any], host: Mapping[str, Any], networks: Mapping[str, Any]) -> Fields:
     stop = config.get("StopTimeout")
     return Fields(
         image=str(config.get("Image") or ""),
@@ -156,7 +154,7 @@ def _fields(
         gpus=tuple(_gpus(host)),
         mounts=tuple(sorted(_mounts(host))),
         ports=tuple(sorted(_ports(host))),
-        networks=tuple(sorted(_networks(networks, container_id))),
+        networks=tuple(sorted(_networks(networks))),
         user=str(config.get("User") or ""),
         memory=int(host.get("Memory") or 0),
         cpus=int(host.get("NanoCpus") or 0) or _quota(host),
@@ -204,12 +202,11 @@ def _ports(host: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one.get('HostIp') or '0.0.0.0'}:{one['HostPort']}->{target}"  # noqa: S104 - its meaning
 
 
-def _networks(networks: Mapping[str, Any], container_id: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _networks(networks: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name, endpoint in networks.items():
         if name == "none":
             continue
-        aliases = (endpoint or {}).get("Aliases") or ()
-        yield name, tuple(sorted({a for a in aliases if not container_id or a != container_id[:12]}))
+        yield name, tuple(sorted(set((endpoint or {}).get("Aliases") or ())))
 
 
 def _quota(host: Mapping[str, Any]) -> int:

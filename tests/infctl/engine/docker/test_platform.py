@@ -13,7 +13,7 @@ import pytest
 from infctl.engine.docker import binds
 from infctl.engine.docker.observed import when
 from infctl.errors import EngineError
-from infctl.stack.containers import Build, Container, Mount, Port
+from infctl.stack.containers import Build, Container, Devices, Mount, Port
 from tests.docker.host import until
 from tests.infctl.engine.docker.conftest import READY, SERVE, Toy, failing, needs
 
@@ -336,3 +336,15 @@ def test_a_context_elsewhere_is_asked_whether_it_has_what_is_mounted(toy: Toy, t
         binds.check(far, toy.stack(there, lost))
     assert [problem.path for problem in caught.value.problems] == ["/nowhere/a", "/nowhere/b"]
     assert toy.left() == []
+
+
+def test_a_gpu_that_the_engine_cannot_hand_out_is_told_with_what_to_do(toy: Toy):
+    with pytest.raises(EngineError, match="NVIDIA Container Toolkit is missing") as caught:
+        toy.up(toy.container("chat", devices=Devices("nvidia", ("0",))))
+    assert caught.value.message.startswith(f"{toy.name}-chat-c cannot be started: ")
+    assert "nvidia-ctk" in caught.value.hint
+
+
+def test_an_image_without_the_program_is_told(toy: Toy):
+    with pytest.raises(EngineError, match="its image has no program nothing-like-it"):
+        toy.up(toy.container("chat", entrypoint=("nothing-like-it",), command=()))

@@ -89,6 +89,15 @@ def test_a_need_is_met_when_all_its_containers_are():
     assert due(made) == ["b"]
 
 
+def test_a_need_is_not_met_while_one_of_its_containers_is_still_to_be_replaced():
+    made = board([step("a", kind="replace"), step("b", "a")], [("p", "a")], [])
+    first = made.due()
+    assert first is not None
+    assert first.action.service == "a"
+    made = board([step("b", "a"), step("a", "c"), step("c")], [("p", "a")], [])
+    assert due(made) == ["c"]
+
+
 def test_a_need_that_nobody_meets_is_named():
     made = board([step("b", "lost")], [], [])
     assert made.due() is None
