@@ -23,20 +23,25 @@ terminal make it plain; colour never says anything that the words do not.
 | 2 | changes are pending (`diff --detailed-exitcode`) |
 | 3 | the profile, its variables or secrets |
 | 4 | the plan: it does not fit |
-| 5 | the engine: a process, a port, a file |
+| 5 | the engine: Docker, a process, a port, a file |
 | 6 | the gateway or its control plane |
 | 7 | somebody else is changing this platform |
+| 8 | `doctor` found a failure |
 | 64 | the command line |
 | 70 | a fault of infctl; a report is written |
 | 130 | interrupted, by Ctrl-C or by a no |
 
+`exec` ends with the exit code of the command it ran.
+
 | variable | what |
 |---|---|
 | `INFCTL_PROFILE` | the profile where `-f` is left out; several are joined as in `PATH` |
+| `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine runs the containers, as for the docker command |
 | `INFCTL_DEBUG` | a traceback for a fault of infctl |
 | `NO_COLOR`, `FORCE_COLOR` | without and with colour, whatever stdout is |
 
-Completion: `infctl --install-completion` (bash, zsh, fish), then `infctl logs <Tab>` completes services.
+Completion: `infctl --install-completion` (bash, zsh, fish), then `infctl logs <Tab>` completes services,
+`infctl scale <Tab>` models.
 """
 
 
