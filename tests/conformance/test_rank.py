@@ -18,7 +18,7 @@ from infctl.sizing import Card, EngineArgs
 from infctl.sizing.defaults import pools, resolve
 from infctl.sizing.rank import modules
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 PYTHON = os.environ.get("INFCTL_VLLM_PYTHON", sys.executable)
@@ -86,7 +86,7 @@ def theirs() -> dict[tuple[str, str], dict[str, Any]]:
         input=json.dumps(jobs),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
