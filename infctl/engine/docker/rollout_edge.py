@@ -50,15 +50,14 @@ class Edge:
     def is_pointed(self) -> bool:
         return rollout_upstream.is_pointed(self._read())
 
+    def check(self) -> None:
+        """Raises EngineError where it could not be pointed."""
+        self._pointed(())
+        reload.check(self.hands, self.container, self.id)
+
     def point(self, addresses: Sequence[str]) -> None:
         """From now on only these are used, for new requests. Raises EngineError; then all is as it was."""
-        before = self._read()
-        try:
-            text = rollout_upstream.pointed(before, addresses)
-        except ValueError as error:
-            raise EngineError(
-                f"{self.file} is not as infctl renders it: {error}", hint="`infctl render` writes it again"
-            ) from None
+        before, text = self._read(), self._pointed(addresses)
         if self._mtime is None and not rollout_upstream.is_pointed(before):
             stat = self.file.stat()
             self._mtime = stat.st_atime_ns, stat.st_mtime_ns
@@ -100,6 +99,14 @@ class Edge:
                     hint="its log says why: `infctl logs nginx --tail 20`",
                     log=self.hands.logs(self.id, 10),
                 )
+
+    def _pointed(self, addresses: Sequence[str]) -> str:
+        try:
+            return rollout_upstream.pointed(self._read(), addresses)
+        except ValueError as error:
+            raise EngineError(
+                f"{self.file} is not as infctl renders it: {error}", hint="`infctl render` writes it again"
+            ) from None
 
     def _take(self, text: str, before: str) -> None:
         atomic.replace(self.file, text.encode(), mode=MODE)

@@ -112,6 +112,7 @@ class Turn:
 
     def _do(self, step: Step) -> Iterator[Event]:
         silent: dict[Step, Callable[[], None]] = {
+            "check": self.edge.check,
             "tell": self._tell,
             "connect": self._connect,
             "keep": self.edge.wait_kept,

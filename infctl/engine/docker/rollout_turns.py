@@ -1,11 +1,11 @@
 """The steps by which a gateway is replaced while nginx goes on, and those back. Pure.
 
-    hold        nginx uses the old one by its address: what Docker's names say does not matter for now
+    check       nginx would take its files: it can be turned
     make        the new one, as NAME-next, outside nginx's networks
     wait        it becomes ready
     tell        what an operator drained at the old one is drained at the new one; it sees the same backends
     connect     it gets its place, and its names, in nginx's networks
-    turn        nginx uses the new one by its address
+    turn        nginx uses the new one by its address; it may have used both by their name
     keep        old workers answer the last requests of connections that clients keep
     end         the old one ends its streams, and stops
     take over   the old one is removed, the new one gets the name
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Step = Literal[
-    "hold",
+    "check",
     "make",
     "wait",
     "tell",
@@ -33,14 +33,16 @@ Step = Literal[
     "take over",
     "look up",
     "release",
+    "hold",
     "end next",
     "drop",
     "revive",
 ]
-"""end next: the new one stops as a gateway does. drop: remove NAME-next. revive: start the old one, wait."""
+"""hold: nginx uses the old one by its address. end next: the new one stops as a gateway does. drop: remove
+NAME-next. revive: start the old one, wait."""
 
 ON: Final[tuple[Step, ...]] = (
-    "hold",
+    "check",
     "make",
     "wait",
     "tell",
