@@ -158,7 +158,10 @@ def carry_out(
     also: Callable[[], Undo] = lambda: _nothing,
 ) -> list[Answer]:
     """Raises what went wrong, after undoing it. `also`: one more thing to write, answers with its undoing."""
+    from infctl.cli import room
     from infctl.cli.bring_up import Change, bring_up
+
+    room.check(remains.layout.home)
 
     answers: list[Answer] = []
 

@@ -62,11 +62,13 @@ def down(
     if project.docker is not None or project.layout.home.exists():
         with locked(project, "down", wait_lock):
             stopped = _stop(project, volumes=volumes, live=console.is_tty(sys.stderr) and not json_output)
-    removed = [*going, *map(str, purging.remove(doomed, project.layout.base))]
+    removed = [str(path) for path in purging.remove(doomed, project.layout.base)]
     if json_output:
-        console.data({"name": project.name, "stopped": stopped, "removed": removed})
+        console.data({"name": project.name, "stopped": stopped, "removed": [*going, *removed]})
         return
     console.fact(f"{project.name}: {plural(len(stopped), 'service')} stopped" if stopped else "nothing ran")
+    for name in going:
+        console.fact(f"removed volume {name}")
     if removed:
         from infctl.cli.diff import grouped
 

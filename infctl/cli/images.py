@@ -84,5 +84,5 @@ def _pinned(row: Mapping[str, Any]) -> str:
     if not row["here"]:
         return "not there: infctl pull fetches it" if not row["locked"] else "yes, not fetched yet"
     if row["locked"] is None:
-        return "no: it is of no registry" if row["digest"] is None else "no"
+        return "no: local" if row["digest"] is None else "no"
     return "yes" if row["as_locked"] else "another digest is here: infctl pull"

@@ -61,15 +61,21 @@ def profile_files(given: list[Path] | None) -> tuple[Path, ...]:
 
 
 def service_names(files: list[Path] | None) -> tuple[str, ...]:
-    """For completion: the services last rendered beside the profile. Cheap, and empty when unsure."""
+    """For completion: services applied or rendered beside the profile. Cheap, and empty when unsure."""
     try:
-        base = profile_files(files)[0].resolve().parent
-        rendered = sorted(base.glob(".infctl/*/rendered/supervisor.json"))
-        names: set[str] = set()
-        for file in rendered:
-            names.update(str(service["name"]) for service in json.loads(file.read_text("utf-8"))["services"])
-    except (UsageError, OSError, ValueError, KeyError, TypeError):
+        home = profile_files(files)[0].resolve().parent / ".infctl"
+    except (UsageError, OSError):
         return ()
+    names: set[str] = set()
+    for file in (*home.glob("*/state/desired.json"), *home.glob("*/rendered/supervisor.json")):
+        try:
+            book = json.loads(file.read_text("utf-8"))
+            stack = book.get("stack") or book
+            names.update(str(service["name"]) for service in stack["services"])
+            for project in stack.get("projects", ()):
+                names.update(str(container["service"]) for container in project["containers"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
     return tuple(sorted(names))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,7 @@ from infctl.cli import change, console
 from infctl.cli.options import Files, Json, Timeout, WaitLock, Yes, complete_model
 
 if TYPE_CHECKING:
+    from infctl.cli.change import Look
     from infctl.plan import Plan
 
 
@@ -54,8 +57,18 @@ def scale(
         return
     options = change.Options(yes=yes, timeout_s=timeout)
     command = " ".join(("scale", *(f"{name}={count}" for name, count in wanted.items())))
-    done = up.apply(project, built, command, options, wait_lock_s=wait_lock, begun=begun)
+    remark = functools.partial(warn_of_more, wanted)
+    done = up.apply(project, built, command, options, wait_lock_s=wait_lock, begun=begun, remark=remark)
     up.report(project, project.want(built), done, json_output=json_output)
+
+
+def warn_of_more(models: Collection[str], seen: Look) -> None:
+    """A profile that was changed and not applied yet is applied with the number of replicas."""
+    meant = {s.name for s in seen.setting.stack.services if set(s.models) & set(models)}
+    new = [a.service for a in seen.actions if a.kind in ("create", "start") and a.service not in meant]
+    more = [*(a.service for a in seen.actions if a.kind == "replace"), *new]
+    if more:
+        console.warn(f"more than the number of replicas changes: {', '.join(more)}; infctl diff shows why")
 
 
 def show_verdict(plan: Plan) -> None:

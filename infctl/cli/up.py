@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,8 +130,12 @@ def apply(
     promise: Saved | None = None,
     wait_lock_s: float = 0.0,
     begun: float,
+    remark: Callable[[Look], None] = lambda _seen: None,
 ) -> Done:
-    """Under the platform's lock: look, ask, do, measure. Raises what went wrong, after undoing it."""
+    """Under the platform's lock: look, ask, do, measure. Raises what went wrong, after undoing it.
+
+    `remark`: told of what was found, before anybody is asked.
+    """
     from infctl.cli import saved, scaled
     from infctl.cli.down import tell_neighbours
 
@@ -147,6 +151,7 @@ def apply(
         if not console.wants_json():
             for line in seen.lines():
                 console.fact(line)
+        remark(seen)
         answers: list[Answer] = []
         if seen.is_needed or change.is_unready(seen):
             change.consent(seen, yes=options.yes)

@@ -159,6 +159,15 @@ def test_scale_adds_and_removes_the_highest_number_and_leaves_the_profile_alone(
     assert not (folder / ".infctl/toy/scaled.yaml").exists()
 
 
+def test_what_else_a_scale_would_apply_is_told(run: Run, folder: Path) -> None:
+    replicas(folder, 1)
+    ok(run, "up")
+    change(folder, max_model_len=512)
+    asked = run("scale", "chat=2")
+    assert asked.returncode == 64
+    assert "more than the number of replicas changes: chat0" in asked.stderr
+
+
 def test_the_overlay_goes_when_the_profile_says_the_same(run: Run, folder: Path) -> None:
     replicas(folder, 1)
     ok(run, "up")

@@ -29,7 +29,7 @@ def test_a_row_says_where_an_image_stands() -> None:
     assert "8.0 GiB" in lines[1]
     assert "7 d ago" in lines[1]
     assert lines[1].endswith("yes")
-    assert lines[2].endswith("no: it is of no registry")
+    assert lines[2].endswith("no: local")
     assert lines[3].endswith("not there: infctl pull fetches it")
 
 
