@@ -113,6 +113,7 @@ def _add_admin(app: FastAPI, live: Live) -> None:
 async def _look_anew(live: Live, backend: Backend) -> None:
     """What is known of it is from before it was drained; since then it may be another server, or none."""
     live.client.drop_idle(backend)
+    backend.breaker.reset()
     health = backend.health
     before, health.next_probe = health.probed_at, _now()
     deadline = _now() + live.settings.config.probes.timeout_s + PROBE_STARTS_S

@@ -199,6 +199,18 @@ def test_a_breaker_opens_is_shown_and_closes_again_without_user_traffic(start, m
     assert gateway.detailed()["status"] == "ok"
 
 
+def test_a_breaker_is_closed_for_a_backend_that_is_undrained(start, make_stub):
+    stubs = [make_stub("a"), make_stub("b")]
+    gateway = start(config_for(*stubs, breaker=QUICK | {"recovery_s": 600.0, "recovery_max_s": 600.0}))
+    gateway.wait_ready(3)
+    stubs[1].mode = "500"
+    until(lambda: gateway.chat().content and gateway.events("breaker_open"))
+    gateway.admin("POST", "/admin/backends/chat1/drain")
+    stubs[1].mode = "plain"
+    gateway.admin("POST", "/admin/backends/chat1/undrain")
+    assert gateway.backend("chat1")["breaker"]["state"] == "closed"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
