@@ -114,6 +114,7 @@ def as_data(seen: Look) -> dict[str, Any]:
             for action in seen.actions
         ],
         "files": [{"path": c.path, "change": c.kind, "diff": c.diff} for c in seen.changes],
+        "notes": list(seen.setting.observed.notes),
     }
 
 

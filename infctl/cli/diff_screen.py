@@ -65,6 +65,7 @@ def lines(
             lead = f"  {sign} {row.action.service:<{name}}  {row.action.kind:<{kind}}{_GAP}"
             out += [lead + _in_a_line(row, widths)] if flat else _below(lead, head, row, width)
     told = [words(text) for text in unserved(actions, setting)]
+    told += [words(f"note: {text}") for text in setting.observed.notes]
     return [*out, *(["", *told] if told else [])]
 
 

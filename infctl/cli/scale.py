@@ -64,6 +64,8 @@ def scale(
 
 def warn_of_more(models: Collection[str], seen: Look) -> None:
     """A profile that was changed and not applied yet is applied with the number of replicas."""
+    if seen.setting.running is None:
+        return
     meant = {s.name for s in seen.setting.stack.services if set(s.models) & set(models)}
     new = [a.service for a in seen.actions if a.kind in ("create", "start") and a.service not in meant]
     more = [*(a.service for a in seen.actions if a.kind == "replace"), *new]

@@ -172,6 +172,7 @@ DIFF = {
     "changes": "boolean",
     "actions": [_ACTION],
     "files": [_FILE_CHANGE],
+    "notes": ["string: what is odd about what runs"],
     "warnings": ["string"],
 }
 STATUS = {
@@ -226,6 +227,7 @@ UP = {
     "changes": "boolean",
     "actions": [_ACTION],
     "files": [_FILE_CHANGE],
+    "notes": ["string: what is odd about what runs"],
     "applied": "boolean: false with --dry-run",
     "answers": [_ANSWER],
     "measured": [_ACTUAL],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from infctl.cli.consequences import Setting
@@ -62,6 +64,11 @@ def test_equal_rows_of_different_models_are_not_called_the_same() -> None:
 def test_who_will_be_away_is_said_in_a_sentence() -> None:
     out = lines(WHERE, (Action("replace", "text2sql", "x", "", 41.0),), (), 140)
     assert out[-1] == "text2sql is away for about 41 s"
+
+
+def test_what_is_odd_about_what_runs_is_a_note() -> None:
+    odd = replace(WHERE, observed=Observed(supervised=True, notes=("docker compose would make it anew",)))
+    assert lines(odd, (), (), 100)[-1] == "note: docker compose would make it anew"
 
 
 @pytest.mark.parametrize(
