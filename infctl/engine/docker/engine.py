@@ -259,6 +259,8 @@ class DockerEngine:
         """Stop and start these services (none named: all), as they are now."""
         yield from self._told_notes()
         stack = self.running()
+        if stack is not None:
+            yield from self._recover(stack)
         chosen = ending.chosen(self._containers(), names)
         hands = self._hands({})
         yield from ending.stop(hands, chosen)

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from infctl.engine.docker import rollout_edge
+from infctl.engine.docker.engine import DockerEngine
+from infctl.engine.docker.hands import Hands
 from infctl.errors import EngineError
 from tests.docker.fixtures import NAMES
 from tests.docker.host import DockerHost
@@ -156,6 +159,26 @@ def test_a_new_nginx_that_does_not_start_gives_way_to_the_old_one(platform, ngin
     assert platform.names() == ALL
     with unnoticed(platform):
         assert platform.plan() == []
+
+
+def test_files_that_nginx_refuses_change_nothing_and_are_told_in_its_words(platform):
+    project, stack = rolling.written(platform.folder)
+    hands = Hands(DockerEngine(project.layout).client, {})
+    edge = rollout_edge.running(hands, stack.projects)
+    conf = platform.folder / "nginx" / "nginx.conf"
+    good, upstream = conf.read_text(), edge.file.read_text()
+    conf.write_text(good.replace("gzip ", "gzipp ", 1))
+    try:
+        with unnoticed(platform):
+            for refused in (edge.check, edge.reload, lambda: edge.point(["10.0.0.1"])):
+                with pytest.raises(EngineError) as told:
+                    refused()
+                assert any('unknown directive "gzipp"' in line for line in told.value.log)
+        assert edge.file.read_text() == upstream
+    finally:
+        conf.write_text(good)
+        hands.client.close()
+    assert platform.plan() == []
 
 
 # Each other step: make proof-rolling.
