@@ -208,9 +208,9 @@ def report(
         console.fact(line)
     console.fact()
     status.show(facts, json_output=False)
-    if not done.answers:
-        return
     reach = wanted.applied.reach
+    if not done.answers or remains.transport(reach) is not None:
+        return  # on another machine, whose addresses are not those that are to be copied here
     try:
         with remains.api(reach, wanted.values) as api:
             models = api.health().models

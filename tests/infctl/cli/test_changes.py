@@ -263,3 +263,15 @@ def test_a_second_change_waits_for_the_first_when_it_is_told_to(run: Run, folder
     waiting.communicate(timeout=60)
     assert waiting.returncode == 0
     assert (folder / ".infctl/toy/state/desired.json").exists()
+
+
+def test_a_platform_never_runs_twice_as_processes_and_in_containers(run: Run, folder: Path) -> None:
+    ok(run, "up")
+    profile = read(folder)
+    write(folder, {**profile, "runtime": "docker"})
+    done = run("up", "-y")
+    assert done.returncode == 5
+    assert "runs with `runtime: process`, and the profile now says docker" in done.stderr
+    assert "infctl down first" in done.stderr
+    write(folder, profile)
+    assert "nothing to change" in ok(run, "up").stdout
