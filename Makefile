@@ -13,9 +13,11 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format golden lock image wheel bench-gateway proof-properties proof-compose proof-kv-blocks proof-rolling setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost
+.PHONY: help up down test check format golden lock image wheel bench-gateway proofs $(PROOFS) setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -35,6 +37,7 @@ help:
 	@echo "make proof-compose     500 random profiles render and are taken by Compose, or are refused with the reason"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
 	@echo "make proof-rolling     100 replaces of an engine, 20 of the gateway, 4 of vLLM: no request lost"
+	@echo "make proofs            all of these, one after the other"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
 
@@ -85,6 +88,11 @@ bench-gateway-profile: setup-dev
 
 bench-gateway-cost: setup-dev
 	@$(BIN)/python bench/gateway_cost/run.py $(ARGS)
+
+# All, also when one falls short; its exit code is then not 0. `make proofs PROOFS="proof-compose proof-rolling"`: some.
+proofs:
+	@short=; for proof in $(PROOFS); do echo "--- $$proof"; $(MAKE) --no-print-directory $$proof || short="$$short $$proof"; done; \
+	  if [ -n "$$short" ]; then echo "short:$$short"; exit 1; fi; echo "none short of: $(PROOFS)"
 
 PROOF ?= 20
 proof-properties: setup-dev

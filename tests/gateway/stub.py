@@ -104,13 +104,15 @@ class Stub:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        await asyncio.sleep(0)  # one that was accepted just now becomes a connection
+        for _ in range(10):  # one that was accepted just now becomes a connection: asyncio takes some turns for it
+            await asyncio.sleep(0)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in tuple(self._writers):  # of a task that was ended before it began
             writer.transport.abort()
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
