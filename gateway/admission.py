@@ -48,9 +48,11 @@ class _Line:
         self.served_at = now
         self.pace_s = took_s if self.pace_s is None else self.pace_s + (took_s - self.pace_s) / 8
 
-    def retry_s(self, rules: Rules) -> int:
+    def retry_s(self, rules: Rules, now: float) -> int:
         """When as many as wait now will have been served, at the pace of now."""
-        expected_s = rules.timeout_s if self.pace_s is None else len(self.queue) * self.pace_s
+        expected_s = rules.timeout_s
+        if self.pace_s is not None:  # a queue that has stood still for longer than that is slower now
+            expected_s = len(self.queue) * max(self.pace_s, now - self.served_at)
         return min(max(1, math.ceil(expected_s)), RETRY_S)
 
 
@@ -74,7 +76,10 @@ class Admission:
     async def wait(
         self, model: str, tenant: str, key: bytes, without: tuple[Backend, ...], limit_s: float
     ) -> Place:
-        """For a place, at most so long. Raises Refusal (503). Cancelled: it leaves the queue at once."""
+        """For a place, at most so long. Raises Refusal (503). Cancelled: it leaves the queue at once.
+
+        Its code: `overloaded` when too many wait already, `queue_timeout` when the wait was too long.
+        """
         loop, rules = asyncio.get_running_loop(), self.rules
         began = loop.time()
         line = self.lines.get(model)
@@ -84,7 +89,8 @@ class Admission:
         waiter = line.queue.put(wish, tenant, rules.weights.get(tenant, 1.0), again=bool(without))
         if waiter is None:
             self._numbers.count(metrics.QUEUE_REFUSED, (model, "full"))
-            raise _overloaded(f"{line.queue.limit} calls already wait for {model}", line.retry_s(rules))
+            why = f"{line.queue.limit} calls already wait for {model}"
+            raise _later("overloaded", why, line.retry_s(rules, began))
         try:
             async with asyncio.timeout(limit_s):
                 return await wish.future
@@ -92,9 +98,8 @@ class Admission:
             if wish.future.done() and not wish.future.cancelled():
                 return wish.future.result()  # it came in the same moment
             self._numbers.count(metrics.QUEUE_REFUSED, (model, "timeout"))
-            raise _overloaded(
-                f"No backend of {model} had a place within {limit_s:g} s", line.retry_s(rules)
-            ) from None
+            why = f"No backend of {model} had a place within {limit_s:g} s"
+            raise _later("queue_timeout", why, line.retry_s(rules, loop.time())) from None
         except asyncio.CancelledError:
             if wish.future.done() and not wish.future.cancelled():
                 self.release(wish.future.result())
@@ -149,6 +154,6 @@ class Admission:
             del self.lines[model]
 
 
-def _overloaded(why: str, retry_s: int) -> Refusal:
+def _later(code: str, why: str, retry_s: int) -> Refusal:
     headers = b"retry-after: %d\r\n" % retry_s
-    return Refusal(503, "overloaded", f"{why}. Try again in {retry_s} s.", headers=headers)
+    return Refusal(503, code, f"{why}. Try again in {retry_s} s.", headers=headers)

@@ -107,11 +107,12 @@ def test_the_time_to_come_back_follows_the_pace_of_the_queue():
         waiters = [waits(admission) for _ in range(40)]
         await settle()
         line = admission.lines["m"]
-        assert line.retry_s(Queue(timeout_s=7.0)) == 7
+        assert line.retry_s(Queue(timeout_s=7.0), line.served_at) == 7
         line.pace_s = 0.5
-        assert line.retry_s(Queue()) == 20
+        assert line.retry_s(Queue(), line.served_at + 0.1) == 20
+        assert line.retry_s(Queue(), line.served_at + 1.0) == 40  # nobody was served for that long
         line.pace_s = 100.0
-        assert line.retry_s(Queue()) == 60
+        assert line.retry_s(Queue(), line.served_at) == 60
         for waiter in waiters:
             waiter.cancel()
         await settle()
