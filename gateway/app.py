@@ -83,7 +83,8 @@ async def _main(settings: Settings, path: Path) -> int:
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGHUP, lambda: reload.reload(live, server, path, os.environ, loop.time()))
+    live.reload = lambda: reload.reload(live, server, path, os.environ, loop.time())
+    loop.add_signal_handler(signal.SIGHUP, live.reload)
     try:
         await server.listen(config.listen.host, config.listen.port)
     except OSError as error:

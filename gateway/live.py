@@ -5,7 +5,7 @@ A reload makes a new `Settings` and sets it in one assignment: a request sees th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,15 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     return Settings(config, Gate(config, env, str(path)), Catalog(config), Salts(config, env))
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What became of a reload. `problems`: it was refused for these, and nothing has changed."""
+
+    problems: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    """Backends that are not in the new configuration."""
+
+
 @dataclass(slots=True)
 class Live:
     settings: Settings
@@ -75,3 +84,6 @@ class Live:
 
     leaving: set[Backend] = field(default_factory=set)
     """Gone from the configuration, with requests still to end."""
+
+    reload: Callable[[], Reloaded] = Reloaded
+    """Reads the configuration anew, as SIGHUP does; wired in app.py."""

@@ -1,4 +1,14 @@
-"""SIGHUP: gateway.yaml and .env are read and judged as a whole, then taken over at once, or not at all."""
+"""SIGHUP or POST /admin/reload: gateway.yaml and .env are read and judged as a whole, then taken over at
+once, or not at all.
+
+    what                          of calls under way                       from then on
+    keys, models, time-outs       as they came in                          the new ones
+    who waits for a place         keeps its time, its turn and its weight  served by whoever is free now
+    a backend that stays          goes on; its counts, breaker and drain   stay
+    a backend that goes           to its end, then its pool is closed      gets no more
+    answers kept                  -                                        dropped if the models changed,
+                                                                           or if none are to be kept
+"""
 
 from __future__ import annotations
 
@@ -7,7 +17,7 @@ from pathlib import Path
 
 from gateway import metrics
 from gateway.config import ConfigError
-from gateway.live import Live, Settings, read_settings
+from gateway.live import Live, Reloaded, Settings, read_settings
 from gateway.net.server import Server
 from gateway.policy.balancer import Backend
 
@@ -15,7 +25,7 @@ FIXED = ("listen",)
 """Fields that only a restart changes."""
 
 
-def reload(live: Live, server: Server, path: Path, environ: Mapping[str, str], now: float) -> bool:
+def reload(live: Live, server: Server, path: Path, environ: Mapping[str, str], now: float) -> Reloaded:
     """A bad file is no exception: the old configuration stays; log and /health/detailed say why."""
     try:
         settings = read_settings(path, environ)
@@ -26,7 +36,7 @@ def reload(live: Live, server: Server, path: Path, environ: Mapping[str, str], n
             *standing_warnings(live.settings),
             f"the last reload was refused, the configuration before it is in force: {error}",
         ]
-        return False
+        return Reloaded(problems=error.problems)
     unchanged = [
         f"`{name}` changed in {path.name}; it takes a restart to change it"
         for name in FIXED
@@ -44,13 +54,13 @@ def reload(live: Live, server: Server, path: Path, environ: Mapping[str, str], n
         gone=[backend.id for backend in gone],
         warnings=live.warnings,
     )
-    return True
+    return Reloaded(gone=tuple(backend.id for backend in gone))
 
 
 def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     """Takes the settings over between two steps of the loop. Returns the backends that are gone."""
     config = settings.config
-    if config.models != live.settings.config.models:
+    if config.models != live.settings.config.models or not config.cache.enabled:
         live.caching.cache.clear()
     live.caching.cache.configure(config.cache)
     live.settings = settings

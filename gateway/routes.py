@@ -40,6 +40,7 @@ ROUTES: Final = (
     Route("admin", "GET", "/admin/backends", "The backends and their counts"),
     Route("admin", "POST", "/admin/backends/{id}/drain", "Send a backend no new requests"),
     Route("admin", "POST", "/admin/backends/{id}/undrain", "Send a backend requests again"),
+    Route("admin", "POST", "/admin/reload", "Read the configuration anew, whole or not at all"),
 )
 
 _FIXED: Final[dict[str, dict[str, Route]]] = {}

@@ -109,6 +109,22 @@ def _add_admin(app: FastAPI, live: Live) -> None:
     async def undrain(backend_id: Annotated[str, Path(alias="id")]) -> schemas.Backend:
         return await set_drained(backend_id, drained=False)
 
+    unusable = {
+        422: {"model": schemas.Error, "description": "It cannot be used; the one before stays in force"}
+    }
+
+    @app.post(
+        "/admin/reload",
+        summary="Read the configuration anew, whole or not at all",
+        **guarded | {"responses": guarded["responses"] | unusable},
+    )
+    async def reload() -> schemas.Reloaded:
+        done = live.reload()
+        if done.problems:
+            message = f"The configuration cannot be used, the one before it stays: {'; '.join(done.problems)}"
+            raise HTTPException(422, {"message": message, "code": "invalid_configuration"})
+        return schemas.Reloaded(reloaded=True, gone=list(done.gone), warnings=live.warnings)
+
 
 async def _look_anew(live: Live, backend: Backend) -> None:
     """What is known of it is from before it was drained; since then it may be another server, or none."""

@@ -166,6 +166,14 @@ class Backends(BaseModel):
     backends: list[Backend]
 
 
+class Reloaded(BaseModel):
+    reloaded: bool = Field(
+        description="True; a configuration that is refused is an error, and nothing changes"
+    )
+    gone: list[str] = Field(description="Backends that the new configuration does not have; their calls end")
+    warnings: list[str] = Field(description="What is allowed and still worth knowing")
+
+
 class ModelHealth(BaseModel):
     name: str
     aliases: list[str]

@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         "_server",
         "_since",
         "_task",
+        "_timeouts",
         "_transport",
         "_wait",
         "blocked",
@@ -59,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._wait = Wait.FIRST
         self._since = self.loop.time()
+        self._timeouts = server.timeouts
         self._lingered = 0
 
     # For the exchange and the server.
@@ -99,7 +101,7 @@ class Connection(asyncio.Protocol):
             self._cancel(self._task)
 
     def sweep(self, now: float) -> None:
-        timeouts = self._server.timeouts
+        timeouts = self._server.timeouts if self.exchange is None else self._timeouts
         if self.blocked is not None:
             if overdue(Wait.WRITE, self._since, now, timeouts):
                 self.abort()
@@ -190,6 +192,7 @@ class Connection(asyncio.Protocol):
                     exchange.take_end()
                     self._wait = Wait.NOTHING
         if begun is not None:
+            self._timeouts = self._server.timeouts  # of this request, whatever a reload brings meanwhile
             self._server.begun()
             self._entered = False
             self._task = self.loop.create_task(self._run(begun))

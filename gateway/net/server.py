@@ -75,7 +75,7 @@ class Server:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def reconfigure(self, http: HttpLimits, timeouts: Timeouts) -> None:
-        """Limits hold for new connections, time-outs for all."""
+        """Limits hold for new connections, time-outs for new requests."""
         self.http = http
         self.timeouts = timeouts
 
