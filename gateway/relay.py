@@ -15,6 +15,10 @@ TAIL_BYTES: Final = 4096
 
 _LAST: Final = (b"response.completed", b"response.incomplete", b"response.failed", b'"error"')
 
+_USAGE: Final = b',"usage":{'
+"""As vLLM writes it. Inside a string each quote has a backslash before it, so no text can look like this."""
+_NO_CHOICE: Final = b'"choices":[]'
+
 Ending = Literal["open", "done", "error", "broken"]
 
 
@@ -50,6 +54,8 @@ class Stream:
 
     def __init__(self, call: Call) -> None:
         self._splitter = sse.Splitter()
+        self._between = True
+        """The next byte begins an event."""
         self._call = call
         self._responses = call.path == b"/v1/responses"
         self._last: bytes | None = None
@@ -61,13 +67,21 @@ class Stream:
 
     def feed(self, piece: bytes) -> bytes:
         """What is good of it, up to the first thing that is not."""
-        if self.ending == "open" and self._splitter.between and _is_ordinary(piece):
-            self.events += 1
-            return piece
+        if self._between and self.ending == "open" and _is_one_object(piece):
+            at = piece.rfind(_USAGE)
+            if at < 0:
+                if b'"usage"' not in piece:
+                    self.events += 1
+                    return piece
+            elif _ends_with_it(piece, at) and not self._responses:
+                self.events += 1
+                self._last = piece
+                return piece if self._call.wants_running_usage else piece[:at] + b"}\n\n"
         try:
             events = self._splitter.feed(piece)
         except sse.TooLong as long:
             return self._break(str(long))
+        self._between = self._splitter.between
         if len(events) == 1:
             return self._event(events[0])
         return b"".join(map(self._event, events))
@@ -137,16 +151,20 @@ def _type_of(data: bytes) -> object:
         return None
 
 
-def _is_ordinary(piece: bytes) -> bool:
-    """One event, of one line, with an object in which nothing is to be read or taken out: nearly all are."""
+def _is_one_object(piece: bytes) -> bool:
+    """One event, of one line, that is an object and no error: nearly all are."""
     return (
         piece.find(b"\n") == len(piece) - 2
         and piece[:7] == b"data: {"
         and piece[-3:] == b"}\n\n"
         and b"\r" not in piece
-        and b'"usage"' not in piece
         and b'"error"' not in piece
     )
+
+
+def _ends_with_it(piece: bytes, at: int) -> bool:
+    """The usage at `at` is the object's last field, holds no object itself, and comes with a choice."""
+    return piece.find(b"}", at) == len(piece) - 4 and piece.rfind(b"{") == at + 9 and _NO_CHOICE not in piece
 
 
 def _is_error(data: bytes) -> bool:

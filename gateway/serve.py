@@ -136,19 +136,18 @@ class Serve:
         _check_coding(reply, note)
         note.relay = stream
         note.stream = True
+
+        def take(piece: bytes) -> bool:
+            """One piece to the client, in the moment it comes from the backend."""
+            out = stream.feed(piece)
+            if out:
+                exchange.write(out)
+            return stream.ending == "open" and not exchange.blocked
+
         try:
-            while piece:
-                out = stream.feed(piece)
-                if note.first_at is None and stream.events:
-                    note.first_at = time.monotonic()
-                if out:
-                    if not exchange.started:
-                        exchange.start(reply.status, reply_lines(reply) + note.lines, None)
-                    exchange.write(out)
-                    await exchange.drain()
-                if stream.ending != "open":
-                    break
-                piece = await reply.read()
+            await self._begin_stream(exchange, reply, piece, stream, note)
+            while stream.ending == "open" and not await reply.pump(take):
+                await exchange.drain()
         except UpstreamFailed:  # behind the last event it has broken nothing
             if stream.ending == "open":
                 raise
@@ -159,6 +158,21 @@ class Serve:
         else:
             note.end("ok")
         await _finish(reply)
+
+    @staticmethod
+    async def _begin_stream(
+        exchange: Exchange, reply: Reply, piece: bytes, stream: Stream, note: Note
+    ) -> None:
+        """Up to the first bytes for the client: what breaks before them can still be told by a status."""
+        while piece and stream.ending == "open":
+            out = stream.feed(piece)
+            if note.first_at is None and stream.events:
+                note.first_at = time.monotonic()
+            if out:
+                exchange.start(reply.status, reply_lines(reply) + note.lines, None)
+                exchange.write(out)
+                return
+            piece = await reply.read()
 
     async def _forward_plain(self, exchange: Exchange, opening: Opening, note: Note) -> None:
         """Whole if short, else piece by piece. Raises UpstreamFailed, Refusal."""

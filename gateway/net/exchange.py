@@ -186,6 +186,11 @@ class Exchange:
             raise RuntimeError(f"more than the promised {self._length} bytes were written")
         self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
+    @property
+    def blocked(self) -> bool:
+        """The client does not read fast enough: `drain` would wait."""
+        return self._connection.blocked is not None
+
     async def drain(self) -> None:
         """Waits while the client does not read fast enough."""
         blocked = self._connection.blocked

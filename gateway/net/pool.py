@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from gateway.config import Timeouts, Upstream
@@ -17,6 +17,9 @@ from gateway.net.sweep import Wait, overdue, sweep_of
 from gateway.wire.response import END, Broken, Event, ReplyHead, ResponseReader
 
 __all__ = ["Pool", "Reply", "UpstreamFailed"]
+
+Sink = Callable[[bytes], bool]
+"""Takes a piece of a reply's body; False: it takes no more for now."""
 
 BUFFER_BYTES: Final = 256 * 1024
 """Of a reply that the client does not take fast enough; then reading from the backend stops."""
@@ -187,6 +190,16 @@ class Reply:
             raise UpstreamFailed("body", "the reply was closed")
         return self._connection.read()
 
+    def pump(self, sink: Sink) -> Coroutine[Any, Any, bool]:
+        """Await it: every piece goes to `sink` in the moment it comes, with no task in between.
+
+        Returns False once `sink` did, True at the clean end. Raises UpstreamFailed(phase="body"), and what
+        `sink` raises.
+        """
+        if self._connection is None:
+            raise UpstreamFailed("body", "the reply was closed")
+        return self._connection.pump(sink)
+
     def whole(self, limit: int) -> bytes | None:
         """All of the body, when its end has come before anybody asked, as it does with the usual reply."""
         return None if self._connection is None else self._connection.whole(limit)
@@ -224,6 +237,7 @@ class _Connection(asyncio.Protocol):
         "_reply",
         "_reused",
         "_since",
+        "_sink",
         "_size",
         "_transport",
         "_waiter",
@@ -236,6 +250,7 @@ class _Connection(asyncio.Protocol):
         self._reader = ResponseReader()
         self._reply: Reply | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
         self._pieces: list[bytes] = []
         self._size = 0
         self._body_begun = False
@@ -286,6 +301,27 @@ class _Connection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def pump(self, sink: Sink) -> bool:
+        while piece := await self.read():
+            if not sink(piece):
+                return False
+            if self._reader.done or self._error is not None:
+                continue
+            try:
+                await self._hand_to(sink)
+                if self._sink is None:
+                    return False
+            finally:
+                self._waiter = self._sink = None
+        return True
+
+    def _hand_to(self, sink: Sink) -> asyncio.Future[None]:
+        """Until there is more to see than pieces, or `sink` has enough."""
+        self._sink = sink
+        self._since = self._loop.time()
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def release(self) -> None:
         pool = self._pool
@@ -344,7 +380,9 @@ class _Connection(asyncio.Protocol):
             self.abort()
             return
         self._since = self._loop.time()
-        self._take(self._reader.feed(data))
+        events = self._reader.feed(data)
+        if self._sink is None or not self._handed_on(self._sink, events):
+            self._take(events)
 
     def eof_received(self) -> None:
         if self._reply is not None and self._error is None:
@@ -374,6 +412,25 @@ class _Connection(asyncio.Protocol):
         if self._reply is not None and hasattr(self._reply, "status"):
             return "body"
         return "head" if self._writing else "send"
+
+    def _handed_on(self, sink: Sink, events: list[Event]) -> bool:
+        """Nothing but pieces, and `sink` has them. False: it is for `pump` to look at."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._pieces:
+            return False
+        if len(events) == 1 and type(events[0]) is bytes:
+            piece = events[0]
+        elif events and all(type(event) is bytes for event in events):
+            piece = b"".join(cast("list[bytes]", events))
+        else:
+            return False
+        try:
+            if not sink(piece):
+                self._sink = None
+                waiter.set_result(None)
+        except Exception as error:  # noqa: BLE001 - it belongs to who pumps, not to the event loop
+            waiter.set_exception(error)
+        return True
 
     def _take(self, events: list[Event]) -> None:
         for event in events:

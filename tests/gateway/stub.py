@@ -104,7 +104,7 @@ class Stub:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for _ in range(10):  # one that was accepted just now becomes a connection: asyncio takes some turns for it
+        for _ in range(10):  # one that was accepted just now becomes a connection in some turns of the loop
             await asyncio.sleep(0)
         for task in tuple(self._tasks):
             task.cancel()

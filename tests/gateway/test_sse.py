@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -95,6 +96,48 @@ def test_a_client_sees_the_stream_it_asked_for_and_we_see_the_usage(cuts, asked)
     assert out == b"".join(wanted)
     assert stream.finish() == b""
     assert stream.usage == Usage(prompt_tokens=5, completion_tokens=7, total_tokens=12)
+
+
+_USAGES = st.sampled_from(
+    [
+        {"prompt_tokens": 1, "total_tokens": 3, "completion_tokens": 2},
+        {"prompt_tokens": 1, "x": {"y": 1}},
+        None,
+        {},
+    ]
+)
+_TEXTS = st.sampled_from(
+    ["", "word", ',"usage":{"prompt_tokens":9}}', '"error"', '"choices":[]', "}}", "{", "\r\n"]
+)
+
+
+@given(
+    fields=st.permutations(["choices", "usage", "model", "nested"]),
+    usage=_USAGES,
+    text=_TEXTS,
+    choices=st.sampled_from(["none", "one", "gone"]),
+    compact=st.booleans(),
+    cut=st.integers(1, 400),
+    asked=st.sampled_from(["nothing", "last", "running"]),
+)
+@settings(max_examples=examples(500), deadline=None)
+def test_an_event_read_at_once_is_what_it_is_read_in_two_pieces(
+    fields, usage, text, choices, compact, cut, asked
+):
+    values = {
+        "choices": [{"delta": {"content": text}}] if choices == "one" else [],
+        "usage": usage,
+        "model": text,
+        "nested": {"usage": usage},
+    }
+    if choices == "gone":
+        fields = [name for name in fields if name != "choices"]
+    body = json.dumps({name: values[name] for name in fields}, separators=(",", ":") if compact else None)
+    event = b"data: %b\n\n" % body.encode()
+    first, second = (Stream(call(usage=asked != "nothing", running=asked == "running")) for _ in range(2))
+    whole = first.feed(event)
+    assert whole == second.feed(event[:cut]) + second.feed(event[cut:])
+    assert (first.usage, first.events, first.ending) == (second.usage, second.events, second.ending)
 
 
 def test_a_stream_cut_in_the_middle_still_has_its_usage():

@@ -465,3 +465,159 @@ def test_a_backend_that_does_not_read_is_given_up_in_the_send_phase(net) -> None
                 assert (caught.value.phase, caught.value.timed_out) == ("send", True)
 
     net.run(main)
+
+
+STREAM = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def step_by_step(*pieces: bytes, cut: bool = False) -> Any:
+    """One chunk each time that `go` is set."""
+    go = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(STREAM)
+        for piece in pieces:
+            await go.wait()
+            go.clear()
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if cut:
+            await go.wait()
+            writer.transport.abort()
+            return
+        writer.write(b"0\r\n\r\n")
+        await reader.read()
+
+    return script, go
+
+
+def test_pumped_pieces_are_handed_on_as_they_come_up_to_the_end(net) -> None:
+    async def main() -> None:
+        script, go = step_by_step(b"one", b"two", b"three")
+        async with net.backend(script) as backend, net.pool(backend.port) as pool:
+            reply = await pool.send(GET)
+            seen: list[bytes] = []
+
+            def sink(piece: bytes) -> bool:
+                seen.append(piece)
+                return True
+
+            pumping = asyncio.ensure_future(reply.pump(sink))
+            for n, wanted in enumerate((b"one", b"two", b"three"), 1):
+                go.set()
+                await net.until(lambda n=n: len(seen) == n)
+                assert seen[-1] == wanted
+            assert await pumping is True
+            assert await reply.read() == b""
+            reply.close()
+            assert pool.idle == 1
+
+    net.run(main)
+
+
+def test_a_sink_that_takes_no_more_loses_nothing(net) -> None:
+    async def main() -> None:
+        pieces = [b"%03d" % n for n in range(50)]
+        script, go = step_by_step(*pieces)
+        async with net.backend(script) as backend, net.pool(backend.port) as pool:
+            reply = await pool.send(GET)
+            seen: list[bytes] = []
+
+            def sink(piece: bytes) -> bool:
+                seen.append(piece)
+                go.set()
+                return len(seen) % 3 > 0
+
+            go.set()
+            stops = 0
+            while not await reply.pump(sink):
+                stops += 1
+                await asyncio.sleep(0)
+            assert b"".join(seen) == b"".join(pieces)
+            assert stops == len(seen) // 3
+            reply.close()
+            assert pool.idle == 1
+
+    net.run(main)
+
+
+def test_what_breaks_while_it_is_pumped_is_raised(net) -> None:
+    async def main() -> None:
+        script, go = step_by_step(b"one", b"two", cut=True)
+        async with net.backend(script) as backend, net.pool(backend.port) as pool:
+            reply = await pool.send(GET)
+
+            def sink(piece: bytes) -> bool:
+                go.set()
+                return True
+
+            go.set()
+            with pytest.raises(UpstreamFailed) as caught:
+                await reply.pump(sink)
+            assert caught.value.phase == "body"
+            reply.close()
+
+    net.run(main)
+
+
+def test_what_a_sink_raises_reaches_who_pumps_and_costs_the_connection(net) -> None:
+    async def main() -> None:
+        script, go = step_by_step(b"one", b"two", b"three")
+        async with net.backend(script) as backend, net.pool(backend.port) as pool:
+            reply = await pool.send(GET)
+            seen: list[bytes] = []
+
+            def sink(piece: bytes) -> bool:
+                seen.append(piece)
+                go.set()
+                if len(seen) == 2:
+                    raise ZeroDivisionError
+                return True
+
+            go.set()
+            with pytest.raises(ZeroDivisionError):
+                await reply.pump(sink)
+            reply.close()
+            assert (pool.idle, pool.in_flight) == (0, 0)
+            await net.until(lambda: backend.gone == 1)
+
+    net.run(main)
+
+
+def test_a_pump_that_is_cancelled_hands_nothing_on_any_more(net) -> None:
+    async def main() -> None:
+        script, go = step_by_step(b"one", b"two")
+        async with net.backend(script) as backend, net.pool(backend.port) as pool:
+            reply = await pool.send(GET)
+            seen: list[bytes] = []
+
+            def sink(piece: bytes) -> bool:
+                seen.append(piece)
+                return True
+
+            go.set()
+            pumping = asyncio.ensure_future(reply.pump(sink))
+            await net.until(lambda: len(seen) == 1)
+            pumping.cancel()
+            await asyncio.gather(pumping, return_exceptions=True)
+            go.set()
+            assert await reply.read() == b"two"
+            assert seen == [b"one"]
+            reply.close()
+
+    net.run(main)
+
+
+def test_a_backend_that_falls_silent_while_it_is_pumped_is_given_up(net) -> None:
+    async def main() -> None:
+        script, go = step_by_step(b"one", b"two")
+        async with net.backend(script) as backend:
+            async with net.pool(backend.port, timeouts=Timeouts(stream_idle_s=0.5)) as pool:
+                reply = await pool.send(GET)
+                go.set()
+                with pytest.raises(UpstreamFailed) as caught:
+                    await reply.pump(lambda piece: True)
+                assert caught.value.timed_out
+                reply.close()
+
+    net.run(main)
