@@ -47,6 +47,8 @@ class Raw:
         self._threads[0].start()
 
     def stop(self) -> None:
+        if self._socket.fileno() < 0:
+            return
         self._socket.shutdown(socket.SHUT_RDWR)
         self._threads[0].join(5)
         self._socket.close()
