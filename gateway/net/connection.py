@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.config import HttpLimits
 from gateway.net.exchange import Exchange, new_id
+from gateway.net.sender import Sender
 from gateway.net.sweep import Wait, overdue
 from gateway.wire import framing
 from gateway.wire.errors import Refused
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         "_lingered",
         "_reader",
         "_reading",
+        "_send",
         "_server",
         "_since",
         "_task",
@@ -74,7 +76,7 @@ class Connection(asyncio.Protocol):
         return self._server.date
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        self._send(data)
 
     def abort(self) -> None:
         self._transport.abort()
@@ -127,6 +129,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._send = Sender(self._transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         if not self._server.opened(self):
@@ -156,6 +159,7 @@ class Connection(asyncio.Protocol):
         return False  # the client has gone: the transport closes and connection_lost follows
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - any cause is the same to us
+        self._send.close()
         self._server.lost(self)
         self._wait = Wait.NOTHING
         if self._task is not None:
@@ -287,7 +291,7 @@ class Connection(asyncio.Protocol):
             framing.CLOSE,
             b"\r\n",
         )
-        self._transport.write(b"".join(head) + body)
+        self.write(b"".join(head) + body)
         self._linger()
         self._server.on_refused(self.peer, refused, request_id)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from gateway.config import Timeouts, Upstream
 from gateway.net.budget import Budget
 from gateway.net.failure import OURS, Phase, UpstreamFailed
+from gateway.net.sender import Sender
 from gateway.net.sweep import Wait, overdue, sweep_of
 from gateway.wire.response import END, Broken, Event, ReplyHead, ResponseReader
 
@@ -236,6 +237,7 @@ class _Connection(asyncio.Protocol):
         "_reading",
         "_reply",
         "_reused",
+        "_send",
         "_since",
         "_sink",
         "_size",
@@ -274,7 +276,7 @@ class _Connection(asyncio.Protocol):
         self._since = now = self._loop.time()
         self._deadline = now + self._pool.timeouts.total_s if deadline is None else deadline
         waiter = self._waiter = self._loop.create_future()
-        self._transport.write(request)
+        self._send(request)
         return waiter
 
     def whole(self, limit: int) -> bytes | None:
@@ -372,6 +374,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._send = Sender(self._transport)
         self._pool.opened(self, self._loop)
 
     def data_received(self, data: bytes) -> None:
@@ -390,6 +393,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open = False
+        self._send.close()
         self._pool.lost(self)
         if self._reply is not None and not self._reader.done:
             if exc is None:

@@ -11,7 +11,9 @@ Rule 4: after Refused nothing more is read.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -22,6 +24,9 @@ from gateway.wire.chunked import Chunked
 from gateway.wire.errors import Refused
 
 __all__ = ["END", "End", "Event", "Refused", "RequestHead", "RequestReader"]
+
+
+_Pairs = list[tuple[bytes, bytes]]
 
 
 class End:
@@ -41,10 +46,10 @@ class RequestHead:
 
     __slots__ = (
         "_index",
+        "_pairs",
         "chunked",
         "content_length",
         "expect_continue",
-        "headers",
         "http10",
         "keep_alive",
         "method",
@@ -52,12 +57,11 @@ class RequestHead:
         "query",
     )
 
-    def __init__(
-        self, line: RequestLine, headers: list[tuple[bytes, bytes]], index: dict[bytes, bytes]
-    ) -> None:
-        self.method, self.path, self.query, self.http10 = line.method, line.path, line.query, line.http10
-        self.headers = tuple(headers)
+    def __init__(self, line: RequestLine, index: dict[bytes, bytes], pairs: _Pairs | None = None) -> None:
+        """`pairs`: where a name comes more than once, all headers."""
+        self.method, self.path, self.query, self.http10, _ = line
         self._index = index
+        self._pairs = pairs
         self.content_length: int | None = None
         self.chunked = False
         self.expect_continue = False
@@ -66,6 +70,11 @@ class RequestHead:
     def get(self, name: bytes) -> bytes | None:
         """The value of the first header of that name (lower case)."""
         return self._index.get(name)
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """All, in the order they came."""
+        return tuple(self._index.items() if self._pairs is None else self._pairs)
 
     @property
     def has_body(self) -> bool:
@@ -169,12 +178,10 @@ class RequestReader:
         self._limits = limits
         self._state = _HEAD
         self._buffer = b""
-        self._found: list[tuple[bytes, bytes]] = []
         self._left = 0
         self._skipped = 0
         self._body: Chunked | None = None
-        self._upgraded = False
-        self._parser = httptools.HttpRequestParser(self)
+        self._renew_parser()
 
     @property
     def done(self) -> bool:
@@ -206,10 +213,10 @@ class RequestReader:
         self._state = _HEAD
         return self._feed_head(self._buffer) if self._buffer else []
 
-    # httptools calls these two.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._found.append((name.lower(), value))
+    def _renew_parser(self) -> None:
+        self._found: dict[bytes, bytes] = {}
+        self._parser = httptools.HttpRequestParser(_Callbacks(self._found.__setitem__))
+        self._upgraded = False
 
     def _feed_head(self, buffer: bytes) -> list[Event]:
         while buffer.startswith(b"\r\n") and self._skipped < _LEADING_CRLF:  # RFC 9112, 2.2
@@ -260,7 +267,7 @@ class RequestReader:
         found: list[Event] = [piece] if piece else []
         if body.done:
             self._buffer, self._body, self._state = body.rest, None, _DONE
-            self._parser = httptools.HttpRequestParser(self)  # the old one still waits for the chunks
+            self._renew_parser()  # the old one still waits for the chunks
             found.append(END)
         return found
 
@@ -300,39 +307,66 @@ class RequestReader:
         if len(raw) > limits.header_bytes or line_end > limits.line_bytes:
             self._check_sizes(line_end, len(raw), 0)
         line = _read_line_again(raw[:line_end]) if line_end <= _CACHED_BYTES else read_line(raw[:line_end])
-        found: list[tuple[bytes, bytes]] = []
-        self._found = found
         if self._upgraded:  # that parser reads no HTTP any more
-            self._parser = httptools.HttpRequestParser(self)
-            self._upgraded = False
+            self._renew_parser()
+        found = self._found
+        found.clear()
         try:
             self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade:  # ignored, as RFC 9110 7.8 allows: no answer of ours is a 101
             self._upgraded = True
         except httptools.HttpParserError as error:
             raise _bad(f"The request is not valid HTTP: {error}.") from None
-        if len(found) > limits.header_count:
-            self._check_sizes(line_end, len(raw), len(found))
-        if len(raw) > limits.line_bytes and any(len(k) + len(v) > limits.line_bytes for k, v in found):
+        index, pairs = {name.lower(): value for name, value in found.items()}, None
+        count = raw.count(b"\n") - 2
+        if len(index) != count:
+            pairs = _pairs(raw)
+            index, count = _index(pairs), len(pairs)
+        if count > limits.header_count:
+            self._check_sizes(line_end, len(raw), count)
+        each = index.items() if pairs is None else pairs
+        if len(raw) > limits.line_bytes and any(len(k) + len(v) > limits.line_bytes for k, v in each):
             raise Refused(431, "headers_too_large", f"A header is longer than {limits.line_bytes} bytes.")
-        return _guard(line, found)
+        return _guard(line, index, pairs)
 
 
-def _guard(line: RequestLine, found: list[tuple[bytes, bytes]]) -> RequestHead:  # noqa: C901 - a list of rules
-    index = dict(found)
-    if len(index) != len(found):
-        names = [name for name, _ in found]
+class _Callbacks:
+    """What httptools calls. Of the usual head it fills a dict, with no step of Python a header."""
+
+    __slots__ = ("on_header",)
+
+    def __init__(self, on_header: Callable[[bytes, bytes], None]) -> None:
+        self.on_header = on_header
+
+
+def _pairs(raw: bytes) -> _Pairs:
+    """All headers of a head that has been found good, those that repeat a name too."""
+    found: _Pairs = []
+    parser = httptools.HttpRequestParser(_Callbacks(lambda name, value: found.append((name.lower(), value))))
+    with contextlib.suppress(httptools.HttpParserUpgrade):
+        parser.feed_data(raw)
+    return found
+
+
+def _index(pairs: _Pairs) -> dict[bytes, bytes]:
+    """The first of each name. Raises Refused for names that must not repeat."""
+    index = dict(reversed(pairs))
+    if len(index) != len(pairs):
+        names = [name for name, _ in pairs]
         for name in _ONCE:
             if names.count(name) > 1:
                 raise _bad(f"There is more than one {name.decode()} header.")
-        index = dict(reversed(found))
         for name in _LISTS:
             if name in index:
-                index[name] = b",".join(value for each, value in found if each == name)
+                index[name] = b",".join(value for each, value in pairs if each == name)
+    return index
+
+
+def _guard(line: RequestLine, index: dict[bytes, bytes], pairs: _Pairs | None) -> RequestHead:  # noqa: C901 - a list of rules
     if b"_" in b"".join(index):
-        found = [pair for pair in found if b"_" not in pair[0]]
         index = {name: value for name, value in index.items() if b"_" not in name}
-    head = RequestHead(line, found, index)
+        pairs = pairs and [pair for pair in pairs if b"_" not in pair[0]]
+    head = RequestHead(line, index, pairs)
     get = index.get
     _check_host(line, get(b"host"))
     coding = get(b"transfer-encoding")
