@@ -241,6 +241,7 @@ class _Connection(asyncio.Protocol):
         "_since",
         "_sink",
         "_size",
+        "_timeouts",
         "_transport",
         "_waiter",
         "_writing",
@@ -261,6 +262,7 @@ class _Connection(asyncio.Protocol):
         self._reused = False
         self._since = loop.time()
         self._deadline = math.inf
+        self._timeouts = pool.timeouts
 
     # What the pool and the reply ask for.
 
@@ -274,7 +276,8 @@ class _Connection(asyncio.Protocol):
         self._reader.begin(head_only=head_only)
         self._pieces, self._size, self._body_begun = [], 0, False
         self._since = now = self._loop.time()
-        self._deadline = now + self._pool.timeouts.total_s if deadline is None else deadline
+        self._timeouts = timeouts = self._pool.timeouts  # of this reply, whatever a reload brings meanwhile
+        self._deadline = now + timeouts.total_s if deadline is None else deadline
         waiter = self._waiter = self._loop.create_future()
         self._send(request)
         return waiter
@@ -362,7 +365,7 @@ class _Connection(asyncio.Protocol):
             return
         if self._reader.done or self._error is not None:
             return
-        timeouts = pool.timeouts
+        timeouts = self._timeouts
         if now >= self._deadline:
             self.fail("the reply was not complete by the request's deadline", timed_out=True)
         elif not self._writing and overdue(Wait.WRITE, self._since, now, timeouts):

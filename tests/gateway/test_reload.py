@@ -110,6 +110,27 @@ def test_a_waiter_is_served_by_a_backend_that_a_reload_brings(start, make_stub):
         stub.stop()
 
 
+def test_an_open_stream_keeps_its_time_outs_and_its_backend(start, make_stub):
+    """The backend pauses longer than the new time-out allows, and is gone from the new configuration."""
+    leaves, stays = make_stub("leaves"), make_stub("stays")
+    leaves.delay_s = 1.3
+    gateway = start(config_for(stays, leaves)).wait_ready(3)
+    gateway.admin("POST", "/admin/backends/chat0/drain")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(gateway.chat, stream=True)
+        until(lambda: leaves.active == 1)
+        reload(gateway, config_for(stays, timeouts={"stream_idle_s": 0.3, "total_s": 0.5, "drain_s": 5.0}))
+        until(lambda: [line for line in gateway.events("reloaded") if line["gone"] == ["chat1"]])
+        time.sleep(1.5)
+        assert leaves.active == 1
+        leaves.delay_s = 0.0
+        assert answer.result().content.endswith(b"data: [DONE]\n\n")
+    until(lambda: not leaves.connections)  # its pool is closed behind the last call
+    gateway.admin("POST", "/admin/backends/chat0/undrain")
+    stays.mode = "hang mid"
+    assert b"upstream_timeout" in gateway.chat(stream=True).content
+
+
 def test_the_pool_of_a_backend_that_goes_is_closed_and_that_of_one_that_stays_is_not(start, make_stub):
     stays, goes = make_stub("stays"), make_stub("goes")
     gateway = start(config_for(stays, goes, upstream={"idle_s": 60.0})).wait_ready(3)
