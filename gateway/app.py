@@ -24,6 +24,7 @@ from gateway.metrics import Metrics, Sample
 from gateway.net.server import Exchange, Refused, Server
 from gateway.policy.balancer import Balancer
 from gateway.policy.breaker import STATES as BREAKER_STATES
+from gateway.policy.hedge import Hedges
 from gateway.policy.retry import Retries
 from gateway.serve import Serve
 from gateway.version import version
@@ -56,6 +57,7 @@ async def _main(settings: Settings, path: Path) -> int:
         balancer=balancer,
         admission=Admission(balancer, config.queue, numbers),
         retries=Retries(config.retries),
+        hedges=Hedges(config.hedging),
         caching=Caching(config.cache, numbers),
         client=Client(config.upstream, config.timeouts),
         metrics=numbers,

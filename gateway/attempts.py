@@ -2,6 +2,7 @@
 
 balancer.choose     a place at a backend, counted in            503
   -> client.send    the reply's head and its first bytes
+  -> hedging.race   where that is asked for: the same at a second backend, when the first is silent for long
   -> retries        again, elsewhere, after a pause             policy/retry.py says when
 """
 
@@ -13,7 +14,7 @@ import random
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from gateway import metrics
+from gateway import hedging, metrics
 from gateway.client import Reply, UpstreamFailed
 from gateway.live import Live
 from gateway.net.exchange import Exchange
@@ -35,7 +36,7 @@ Opening = tuple[Reply, bytes, bool]
 
 class Attempts:
     def __init__(self, live: Live) -> None:
-        self._live = live
+        self.live = live
 
     async def opening(self, exchange: Exchange, call: Call, note: Note) -> Opening:
         """The reply that counts. Raises UpstreamFailed, Refusal (503).
@@ -43,7 +44,7 @@ class Attempts:
         Whatever happens, `note` holds the reply to close and the place to release.
         """
         without: tuple[Backend, ...] = ()
-        live, model = self._live, call.model.name
+        live, model = self.live, call.model.name
         key, loop = _key(exchange, call, live.settings.catalog.session), asyncio.get_running_loop()
         while True:
             chosen = live.admission.place(model, loop.time(), key, without)
@@ -54,30 +55,32 @@ class Attempts:
             note.backend = backend.id
             failure, sent_at = None, loop.time()
             try:
-                try:
-                    reply = await self._send(exchange, call, backend, note)
-                except UpstreamFailed as failed:
-                    if not _is_stale(failed, loop.time() - sent_at):
-                        raise
-                    reply = await self._send(exchange, call, backend, note, fresh=True)
+                if live.hedges.on and not note.attempts and hedging.may_be_doubled(call):
+                    reply = await self._sent_to_two(exchange, call, note)
+                else:
+                    try:
+                        reply = await self.send(exchange, call, backend, note)
+                    except UpstreamFailed as failed:
+                        if not _is_stale(failed, loop.time() - sent_at):
+                            raise
+                        reply = await self.send(exchange, call, backend, note, fresh=True)
                 note.reply = reply
                 if reply.status not in STATUSES:
                     whole = reply.whole(WHOLE_BYTES)
                     return (reply, await reply.read(), False) if whole is None else (reply, whole, True)
                 why = f"upstream_{reply.status}"
             except UpstreamFailed as failed:
-                self._check(failed, backend)
+                self._check(failed, note)
                 failure, why = failed, f"upstream_{failed.phase}"
             pause_s = self._again(call, note, why)
             if pause_s is None:
                 if failure is not None:
                     raise failure
                 return reply, await reply.read(), False
-            without = (*without, backend)
-            self._give_up(note, "neutral" if why == "upstream_503" else "failure")
+            without = self._give_up(note, why, (*without, backend))
             await asyncio.sleep(pause_s)
 
-    def _send(
+    def send(
         self, exchange: Exchange, call: Call, backend: Backend, note: Note, *, fresh: bool = False
     ) -> Coroutine[Any, Any, Reply]:
         """Await it. Raises UpstreamFailed."""
@@ -88,29 +91,45 @@ class Attempts:
             if left_s <= 0:
                 raise UpstreamFailed("send", "the request's deadline has passed", timed_out=True)
             more = b"x-request-timeout: %.3f\r\n" % left_s
-        return self._live.client.send(
+        return self.live.client.send(
             backend, call, exchange.head, exchange.id, note.deadline, more, fresh=fresh
         )
 
-    def _check(self, failure: UpstreamFailed, backend: Backend) -> None:
+    async def _sent_to_two(self, exchange: Exchange, call: Call, note: Note) -> Reply:
+        """... and to a second one, when the first is silent for long. `note.place`: whose reply it is."""
+        live, loop, place = self.live, asyncio.get_running_loop(), note.place
+        assert place is not None  # noqa: S101 - the caller has just put it there
+        model, sent_at, hands = call.model.name, loop.time(), _Hands(self, exchange, call, note)
+        after_s = live.hedges.after_s(model, call.path)
+        try:
+            if after_s is None:
+                reply = await hands.send(place)
+            else:
+                reply = await hedging.Race(live, model, note, place, hands).run(after_s)
+        finally:
+            note.backend = note.place.backend.id if note.place is not None else note.backend
+        if reply.status == 200:
+            live.hedges.answered(model, call.path, loop.time() - sent_at)
+        return reply
+
+    def _check(self, failure: UpstreamFailed, note: Note) -> None:
         """Raises what ends the trying: Refusal (503: the request has not left), UpstreamFailed."""
-        journal = self._live.journal
+        assert note.place is not None  # noqa: S101 - an attempt has just failed there
+        backend = note.place.backend
         if failure.ours:
-            journal.event("warning", "no_connection", backend=backend.id, why=failure.reason)
+            self.live.journal.event("warning", "no_connection", backend=backend.id, why=failure.reason)
             message = (
                 f"The gateway has no connection left for this request: {failure.reason}. Try again in 1 s."
             )
             raise Refusal(503, "overloaded", message, headers=b"retry-after: 1\r\n") from None
-        if failure.phase == "connect":  # nobody there: no need to wait for a probe to say so
-            now = asyncio.get_running_loop().time()
-            if backend.health.connect_failed(failure.reason, now):
-                journal.event("warning", "backend_down", backend=backend.id, why=failure.reason)
+        if failure.phase == "connect":
+            not_there(self.live, failure, backend)
         elif failure.timed_out or failure.begun:  # the table of policy/retry.py
             raise failure
 
     def _again(self, call: Call, note: Note, why: str) -> float | None:
         """The pause before the next try; None: there is none."""
-        live, place = self._live, note.place
+        live, place = self.live, note.place
         assert place is not None  # noqa: S101 - an attempt has just failed there
         now = asyncio.get_running_loop().time()
         model = call.model.name
@@ -130,18 +149,22 @@ class Attempts:
         live.metrics.count(metrics.RETRIES, (model, place.backend.id, why))
         return verdict.after_s
 
-    def _give_up(self, note: Note, fact: Fact) -> None:
-        """What failed is over: its connection closed, its place free for others."""
+    def _give_up(self, note: Note, why: str, without: tuple[Backend, ...]) -> tuple[Backend, ...]:
+        """What failed is over: its connection closed, its place free for others. Who failed, now."""
         reply, note.reply = note.reply, None
         if reply is not None:
             reply.close()
-        release(self._live, note, fact, failed=fact == "failure")
+        assert note.place is not None  # noqa: S101 - an attempt has just failed there
+        backend = note.place.backend
+        fact: Fact = "neutral" if why == "upstream_503" else "failure"
+        release(self.live, note, fact, failed=fact == "failure")
+        return without if backend in without else (*without, backend)  # the second of two
 
     async def _wait(
         self, call: Call, note: Note, key: bytes, without: tuple[Backend, ...], chosen: Full | Nobody | Place
     ) -> Place:
         """For a place, where there was none at once. Raises Refusal (503)."""
-        live, model = self._live, call.model.name
+        live, model = self.live, call.model.name
         now = asyncio.get_running_loop().time()
         if isinstance(chosen, Nobody) and without[:-1]:
             # All were tried: only the last one is not tried again.
@@ -161,8 +184,52 @@ class Attempts:
 def release(live: Live, note: Note, fact: Fact, *, failed: bool) -> None:
     """Gives the place back, once, to who waits for it."""
     place, note.place = note.place, None
-    if place is None:
+    if place is not None:
+        give_back(live, place, fact, failed=failed)
+
+
+class _Hands:
+    """What a race of two does at the backends, for one call."""
+
+    __slots__ = ("_attempts", "_call", "_exchange", "_live", "_note")
+
+    def __init__(self, attempts: Attempts, exchange: Exchange, call: Call, note: Note) -> None:
+        self._attempts, self._live = attempts, attempts.live
+        self._exchange, self._call, self._note = exchange, call, note
+
+    async def send(self, place: Place) -> Reply:
+        """Raises UpstreamFailed."""
+        loop, send = asyncio.get_running_loop(), self._attempts.send
+        sent_at = loop.time()
+        try:
+            return await send(self._exchange, self._call, place.backend, self._note)
+        except UpstreamFailed as failed:
+            if not _is_stale(failed, loop.time() - sent_at):
+                raise
+        return await send(self._exchange, self._call, place.backend, self._note, fresh=True)
+
+    def broke(self, place: Place, what: Reply | UpstreamFailed) -> None:
+        if isinstance(what, Reply):
+            what.close()
+            busy = what.status in {429, 503}
+        else:
+            not_there(self._live, what, place.backend)
+            busy = what.ours or self._note.late
+        give_back(self._live, place, "neutral" if busy else "failure", failed=not busy)
+
+    def cut(self, place: Place) -> None:
+        give_back(self._live, place, "neutral")
+
+
+def not_there(live: Live, failure: UpstreamFailed, backend: Backend) -> None:
+    """Where no connection is to be had there is no need to wait for a probe to say so."""
+    if failure.phase != "connect" or failure.ours:
         return
+    if backend.health.connect_failed(failure.reason, asyncio.get_running_loop().time()):
+        live.journal.event("warning", "backend_down", backend=backend.id, why=failure.reason)
+
+
+def give_back(live: Live, place: Place, fact: Fact, *, failed: bool = False) -> None:
     backend = place.backend
     if live.balancer.release(place, fact, asyncio.get_running_loop().time(), failed=failed):
         breaker_changed(live, backend)

@@ -138,6 +138,20 @@ class Retries(_Frozen, frozen=True):
     """Allowed however few requests there are."""
 
 
+class Hedging(_Frozen, frozen=True):
+    """A second backend is asked as well when the first one is silent for long; the first answer wins.
+
+    For plain calls alone, never for streams; each extra one is a retry to `retries.budget`. What the slower
+    backend has computed is thrown away: that is why it is off.
+    """
+
+    enabled: bool = False
+    after_s: Seconds | None = None
+    """How long the first one may be silent. None: as long as `percentile` of the recent calls took."""
+    percentile: Annotated[float, msgspec.Meta(ge=50, lt=100)] = 95.0
+    """Of the last 256 calls of the same model and path; of the first 20 there is no second one."""
+
+
 class Queue(_Frozen, frozen=True):
     """Where calls wait for a place at a backend whose concurrency is known."""
 
@@ -210,6 +224,7 @@ class Config(_Frozen, frozen=True):
     upstream: Upstream = Upstream()
     breaker: Breaker = Breaker()
     retries: Retries = Retries()
+    hedging: Hedging = Hedging()
     queue: Queue = Queue()
     balancing: Balancing = Balancing()
     cache: Cache = Cache()

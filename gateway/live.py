@@ -20,6 +20,7 @@ from gateway.identify import Gate
 from gateway.log import Journal
 from gateway.metrics import Metrics
 from gateway.policy.balancer import Backend, Balancer
+from gateway.policy.hedge import Hedges
 from gateway.policy.retry import Retries
 from gateway.salt import Salts
 
@@ -70,6 +71,7 @@ class Live:
     balancer: Balancer
     admission: Admission
     retries: Retries
+    hedges: Hedges
     caching: Caching
     client: Client
     metrics: Metrics

@@ -107,6 +107,13 @@ RETRIES_REFUSED = Metric(
     "Requests that might have been sent again and were not: attempts, deadline or budget used up.",
     ("model", "reason"),
 )
+HEDGES = Metric(
+    "infctl_hedges",
+    "counter",
+    "Second attempts beside one that is late: answered first (won), later (lost), not at all (failed), not"
+    " waited for (left); or not sent: no_place, budget.",
+    ("model", "outcome"),
+)
 QUEUE_WAITING = Metric(
     "infctl_queue_waiting", "gauge", "Calls that wait for a place at a backend at this moment.", ("model",)
 )
@@ -163,6 +170,7 @@ METRICS: Final = (
     BREAKER_CHANGES,
     RETRIES,
     RETRIES_REFUSED,
+    HEDGES,
     QUEUE_WAITING,
     QUEUE_WAIT,
     QUEUE_REFUSED,

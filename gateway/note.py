@@ -8,6 +8,8 @@ import re
 import time
 from typing import Any, Final, Literal
 
+import msgspec
+
 from gateway import metrics
 from gateway.metrics import Metrics
 from gateway.net.exchange import Exchange
@@ -43,6 +45,19 @@ _CLIENT_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 PATH_CHARS: Final = 128
 
 
+HedgeOutcome = Literal["won", "lost", "failed", "left", "no_place", "budget"]
+
+
+class Hedged(msgspec.Struct, frozen=True):
+    """What became of a second attempt beside the first; `won`: its answer came first."""
+
+    outcome: HedgeOutcome
+    backend: str | None
+    """Which one worked for nothing."""
+    ran_s: float
+    """How long it did."""
+
+
 class Note:
     """Filled in on the way of a request through `serve`."""
 
@@ -56,6 +71,7 @@ class Note:
         "exchange",
         "first_at",
         "flight",
+        "hedge",
         "hurried",
         "key_id",
         "kind",
@@ -99,6 +115,7 @@ class Note:
         """Waited for a place."""
         self.retrying = False
         """It counts as a retry."""
+        self.hedge: Hedged | None = None
         self.relay: Plain | Stream | None = None
         self.usage: Usage | None = None
         self.stream = False
@@ -171,7 +188,7 @@ class Note:
         """Milliseconds, bytes, tokens."""
         exchange = self.exchange
         usage, received = self.usage, self.began_at
-        return {
+        line: dict[str, Any] = {
             "ts": ts,
             "level": _LEVELS.get(self.outcome, "warning"),
             "event": "request",
@@ -196,6 +213,19 @@ class Note:
             "completion_tokens": None if usage is None else usage.completion_tokens,
             "bytes_in": exchange.bytes_received,
             "bytes_out": exchange.bytes_sent,
+        }
+        if self.hedge is not None:
+            line["hedge"] = self._hedge_line(self.hedge)
+        return line
+
+    def _hedge_line(self, hedge: Hedged) -> dict[str, Any]:
+        """`wasted_prompt_tokens`: at most; the same prompt went to both. Its answer's nobody has counted."""
+        wasted = None if self.usage is None or hedge.backend is None else self.usage.prompt_tokens
+        return {
+            "outcome": hedge.outcome,
+            "wasted_at": hedge.backend,
+            "wasted_ms": _ms(hedge.ran_s),
+            "wasted_prompt_tokens": wasted,
         }
 
 

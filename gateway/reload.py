@@ -67,6 +67,7 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     live.journal.configure(config.log)
     live.client.configure(config.upstream, config.timeouts, settings.gate.backend_line)
     live.retries.rules = config.retries
+    live.hedges.configure(config.hedging)
     gone = live.balancer.configure(config, now)
     live.leaving.update(gone)
     live.admission.rules = config.queue

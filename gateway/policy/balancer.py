@@ -108,6 +108,16 @@ class Balancer:
         found = _second_look(model, self._models.get(model, []), now, without)
         return found if isinstance(found, Nobody) else None
 
+    def spare(self, model: str, but: Backend) -> bool:
+        """Is another one fit, with room? For what need not be sent at all: rule 3's last resorts are none."""
+        return any(
+            backend is not but
+            and backend.in_flight < backend.capacity
+            and backend.takes_requests
+            and backend.breaker.state == "closed"
+            for backend in self._models.get(model, ())
+        )
+
     def release(self, place: Place, fact: Fact, now: float, *, failed: bool) -> bool:
         """The call has ended, `failed` by the backend. True: its breaker has a new state."""
         backend = place.backend

@@ -10,8 +10,8 @@
 
 Rule 1: never at the backend that just failed.
 Rule 2: no more than `attempts` in all, and never behind the request's deadline.
-Rule 3: no more than `budget` of the requests at backends are retries, so that a failing backend is not met
-        by a multiple of its load; `budget_min` are always allowed.
+Rule 3: no more than `budget` of the requests at backends are retries, hedges among them, so that a failing
+        backend is not met by a multiple of its load; `budget_min` are always allowed.
 Rule 4: pauses are drawn from nothing to a length that doubles (full jitter), so that what failed together
         does not come back together.
 """
@@ -60,11 +60,16 @@ class Retries:
         after_s = chance * min(rules.backoff_s * 2 ** (attempt - 1), rules.backoff_max_s)
         if after_s >= left_s:
             return GiveUp("deadline")
-        if not counted:
-            if self.retrying >= max(rules.budget_min, rules.budget * active):
-                return GiveUp("budget")
-            self.retrying += 1
-        return Again(after_s)
+        return Again(after_s) if self.one_more(active, counted=counted) else GiveUp("budget")
+
+    def one_more(self, active: int, *, counted: bool) -> bool:
+        """May a request be at a backend once more? True: counted from now on, until `ended`."""
+        if counted:
+            return True
+        if self.retrying >= max(self.rules.budget_min, self.rules.budget * active):
+            return False
+        self.retrying += 1
+        return True
 
     def ended(self) -> None:
         """A counted request has ended."""

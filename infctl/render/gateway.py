@@ -112,6 +112,11 @@ def _policies(profile: Profile) -> dict[str, Any]:
             budget=retries.budget,
             budget_min=retries.budget_min,
         ),
+        "hedging": config.Hedging(
+            enabled=gateway.hedging.enabled,
+            after_s=gateway.hedging.after,
+            percentile=gateway.hedging.percentile,
+        ),
         "queue": config.Queue(
             waiting=gateway.queue.waiting,
             timeout_s=gateway.limits.queue_timeout,

@@ -179,6 +179,20 @@ class Retries(Section):
     """Allowed however few requests there are."""
 
 
+class Hedging(Section):
+    """A second replica is asked as well when the first one is silent for long; the first answer wins.
+
+    For plain calls alone, never for streams. What the slower one has computed is thrown away.
+    """
+
+    enabled: Flag = False
+    """Asked, or not. Each second attempt is a retry to retries/budget."""
+    after: Duration | None = None
+    """How long the first one may be silent; left out: as long as `percentile` of the recent calls took."""
+    percentile: Annotated[float, Field(ge=50, lt=100, strict=True)] = 95.0
+    """Of the last 256 calls of the same model and path."""
+
+
 class Cache(Section):
     """Answers that depend on nothing but the call are kept."""
 
@@ -327,6 +341,8 @@ class Gateway(Section):
     """Engines that fail get a pause."""
     retries: Retries = defaults(Retries)
     """Trying another replica."""
+    hedging: Hedging = defaults(Hedging)
+    """Not waiting for a slow replica."""
     cache: Cache = defaults(Cache)
     """Answers kept."""
     cache_salt: Literal["tenant", "shared"] = "tenant"
