@@ -322,12 +322,22 @@ def _check_answer(reply: Reply, body: bytes, note: Note) -> None:
         return  # embeddings as bytes
     elif body[:1] + body.rstrip()[-1:] not in {b"{}", b"[]"}:
         why = "answered 200 with a body that is not JSON"
+    elif reply.overrun and not _is_json(body):
+        why = "answered 200 with a body that its own content-length cuts short"
     elif body.startswith((b'{"error"', b'{"object":"error"')):
         why = f"answered 200 with an error: {body[:ERROR_BYTES].decode('utf-8', 'replace')}"
     else:
         return
     note.end("upstream_error", "upstream_answer")
     raise Refusal(502, "upstream_error", f"The backend {why}.")
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _check_error(status: int, body: bytes, note: Note) -> None:

@@ -182,6 +182,11 @@ class Reply:
                 return value
         return None
 
+    @property
+    def overrun(self) -> bool:
+        """Bytes follow the reply's end, so that its end may not be where its framing says."""
+        return self._connection is not None and self._connection.overrun
+
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Await it: the bytes that have come since, b"" at the clean end.
 
@@ -281,6 +286,10 @@ class _Connection(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         self._send(request)
         return waiter
+
+    @property
+    def overrun(self) -> bool:
+        return self._reader.overrun
 
     def whole(self, limit: int) -> bytes | None:
         """All of the body, when its end has come and nothing was read before."""

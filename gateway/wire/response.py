@@ -101,6 +101,11 @@ class ResponseReader:
         """The reply is complete and the connection may carry another request."""
         return self.done and self._keep_alive and not self._extra
 
+    @property
+    def overrun(self) -> bool:
+        """Something came behind the reply's end: the end may be in the wrong place."""
+        return self._extra
+
     def feed(self, data: bytes) -> list[Event]:
         self._begun = True
         if self.done:

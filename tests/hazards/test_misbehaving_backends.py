@@ -273,6 +273,15 @@ def test_its_content_length_is_too_large(meet) -> None:
     assert met.outcome == ("upstream_truncated", "upstream_error", 1)
 
 
+def test_its_content_length_is_too_small(meet) -> None:
+    met = meet(says(JSON + b"content-length: %d\r\n\r\n%b" % (len(ANSWER) - 1, ANSWER)))
+    assert (met.status, met.code, met.outcome) == (
+        502,
+        "upstream_error",
+        ("upstream_error", "upstream_answer", 1),
+    )
+
+
 def test_it_sends_trailers(meet) -> None:
     whole = JSON + b"trailer: x-y\r\n" + CHUNKED + chunk(ANSWER) + b"0\r\nx-y: 1\r\nset-cookie: a=b\r\n\r\n"
     met = meet(says(whole))
