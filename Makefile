@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -37,6 +37,7 @@ help:
 	@echo "make proof-compose     500 random profiles render and are taken by Compose, or are refused with the reason"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
 	@echo "make proof-rolling     100 replaces of an engine, 20 of the gateway, 4 of vLLM: no request lost"
+	@echo "make proof-abort       1,000 clients leave in each phase of a request, plain and streaming: seen within 1 s"
 	@echo "make proofs            all of these, one after the other"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
@@ -107,6 +108,9 @@ proof-kv-blocks: setup-dev setup-local
 
 proof-rolling: setup-dev setup-local
 	@$(BIN)/python -m tests.e2e.proof_rolling $(ARGS)
+
+proof-abort: setup-dev
+	@$(BIN)/python -m tests.hazards.proof_abort $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base
