@@ -59,7 +59,7 @@ class Gateway:
             stderr=subprocess.PIPE,
         )
         self.lines: list[dict[str, Any]] = []
-        self.text = b""
+        self._text: list[bytes] = []
         self.errors = b""
         self._readers = [threading.Thread(target=self._read_log), threading.Thread(target=self._read_errors)]
         for reader in self._readers:
@@ -67,6 +67,11 @@ class Gateway:
         self.http = httpx.Client(
             base_url=self.url, headers={"authorization": f"Bearer {KEY}"}, timeout=20, trust_env=False
         )
+
+    @property
+    def text(self) -> bytes:
+        """All that was logged so far."""
+        return b"".join(self._text)
 
     def write(self, config: dict[str, Any]) -> None:
         self.file.write_text(yaml.safe_dump(config))
@@ -125,7 +130,7 @@ class Gateway:
     def _read_log(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.text += line
+            self._text.append(line)
             self.lines.append(json.loads(line))
 
     def _read_errors(self) -> None:

@@ -58,6 +58,7 @@ class Site:
         """Sends, then reads until the server closes, or for 0.3 s of silence after an answer."""
         self.calls.clear()
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 for piece in pieces:
                     sock.sendall(piece)
@@ -288,6 +289,48 @@ def test_is_refused_as_well_when_it_comes_byte_by_byte(case: str) -> None:
     assert isinstance(found[-1], Refused), found
     assert found[-1].status in (want if isinstance(want, tuple) else (want,))
     assert all(isinstance(e, RequestHead | bytes) for e in found[:-1])
+
+
+def status_of(got: bytes) -> int:
+    return int(got.split(b" ", 2)[1])
+
+
+GOOD = post(b"Content-Length: 2", body=b"hi")
+SHORT = [case for case, (_, data) in REFUSED.items() if len(data) <= 1000]
+
+
+@pytest.mark.parametrize("case", SHORT, ids=lambda name: name.replace(" ", "-"))
+def test_is_refused_as_well_over_a_socket_a_byte_at_a_time(site: Site, case: str) -> None:
+    want, data = REFUSED[case]
+    got = site.ask(*(data[at : at + 1] for at in range(len(data))))
+    assert status_of(got) in (want if isinstance(want, tuple) else (want,)), got[:300]
+    assert got.count(b"\r\nx-request-id: ") == 1
+    assert not got.endswith(b"<open>")
+    assert site.calls == []
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda name: name.replace(" ", "-"))
+def test_pipelined_it_is_refused_behind_a_good_one_and_nothing_behind_it_is_served(
+    site: Site, case: str
+) -> None:
+    want, data = REFUSED[case]
+    got = site.ask(GOOD + data + GOOD)
+    assert got.startswith(b"HTTP/1.1 200 ")
+    _, _, second = got.partition(b"host,content-length")  # the first answer's last words
+    assert status_of(second) in (want if isinstance(want, tuple) else (want,)), second[:300]
+    assert second.count(b"\r\nx-request-id: ") == 1
+    assert not got.endswith(b"<open>")
+    assert [body for _, _, body in site.calls] == [b"hi"]
+
+
+def test_a_good_request_is_served_as_well_a_byte_at_a_time(site: Site) -> None:
+    chunks = b"1;x=y\r\nh\r\n1\r\ni\r\n0\r\nx-t: 1\r\n\r\n"
+    for data in (GOOD, post(b"Transfer-Encoding: chunked", body=chunks)):
+        assert ok(site.ask(*(data[at : at + 1] for at in range(len(data))))).startswith(b"hi|")
+
+
+def test_a_header_of_9_kb_is_served(site: Site) -> None:
+    assert ok(site.ask(post(b"X-A: " + b"b" * 9000, b"Content-Length: 2", body=b"hi"))).startswith(b"hi|")
 
 
 def ok(got: bytes) -> bytes:
