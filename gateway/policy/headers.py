@@ -1,8 +1,9 @@
 """Limits in a reply's head: `x-ratelimit-*` as OpenAI writes them, `RateLimit` and `RateLimit-Policy` as the
-IETF's draft does (httpapi-ratelimit-headers-10: structured lists, q the quota, w its window, r left, t seconds).
+IETF's draft does (httpapi-ratelimit-headers-10: structured lists; q the quota, w its window, r left, t until
+it is back, in seconds).
 
-`-requests` speak of the request-rate bucket, `-tokens` of the tightest token window, both as this worker knows
-them.
+`-requests` speak of the request-rate bucket, `-tokens` of the tightest token window, both as this worker
+knows them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     kind    what it counts                        comes back                a dead worker's share
     rate    a bucket that fills while time goes   by itself                 comes free
     slots   requests under way                    when they end             comes free
-    quota   all that was used in a day, a month   never: a window opens     counts as used while its window lasts
+    quota   all that was used in a day, a month   never: a window opens     is used till it closes
 
 A scope says whose it is: a tenant, a key, or one model of a tenant. A counter is a measure in a scope; its
 name is the same in every worker and in the store.

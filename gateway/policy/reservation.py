@@ -2,8 +2,8 @@
 
 The tokens of a text are at most the bytes of its UTF-8, as each token of a byte-level or byte-fallback
 tokenizer stands for one byte at least. Where a tokenizer normalizes its text first (NFKC), a character may
-become longer: the longer of both forms is taken. What a chat template adds is allowed for; what cannot be bounded (images,
-a template of the client's own, an answer stored elsewhere) counts as the whole context.
+become longer: the longer of both forms is taken. What a chat template adds is allowed for; what cannot be
+bounded (images, a template of the client's own, an answer stored elsewhere) counts as the whole context.
 
 With a prompt of at most p tokens, at most m tokens asked for, n answers and a context of c, the real prompt x
 gives x + n * min(m, c - x) at most. That is largest at x = min(p, c - m), and falls or stays from there.

@@ -1,0 +1,99 @@
+"""Who meets which limits, and what one request has taken of them. Values that `ledger` works on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from gateway.policy.bucket import Bucket
+from gateway.policy.limits import Limit
+from gateway.policy.share import Share
+
+V = TypeVar("V")
+
+
+class Plan:
+    """The shares of one holder, sorted by what happens to them."""
+
+    __slots__ = (
+        "buckets",
+        "ones",
+        "quota_ones",
+        "rate_ones",
+        "rate_tokens",
+        "sized",
+        "slots",
+        "token_buckets",
+        "token_quotas",
+        "until",
+        "version",
+    )
+
+    def __init__(
+        self, shares: Iterable[Share], buckets: Iterable[tuple[Limit, Bucket]], version: int
+    ) -> None:
+        kinds: dict[tuple[str, str], list[Share]] = {}
+        for share in shares:
+            kinds.setdefault((share.limit.measure.kind, share.limit.measure.unit), []).append(share)
+        self.quota_ones = tuple(kinds.get(("quota", "requests"), ()))
+        self.token_quotas = tuple(kinds.get(("quota", "tokens"), ()))
+        self.slots = tuple(kinds.get(("slots", "requests"), ()))
+        self.rate_ones = tuple(kinds.get(("rate", "requests"), ()))
+        self.rate_tokens = tuple(kinds.get(("rate", "tokens"), ()))
+        self.ones = self.quota_ones + self.slots + self.rate_ones
+        self.sized = self.token_quotas + self.rate_tokens
+        self.buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "requests")
+        self.token_buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "tokens")
+        self.version = version
+        self.refresh()
+
+    def refresh(self) -> None:
+        """When the first of its shares ends."""
+        self.until = min((share.until for share in self.ones + self.sized), default=math.inf)
+
+
+class Holder:
+    """Whose limits a request meets: a tenant's, its key's, its model's. Made once, used for each request."""
+
+    __slots__ = ("completion", "dirty", "limits", "model", "plan", "prompt", "requests", "tenant", "unknown")
+
+    def __init__(self, tenant: str, model: str, limits: tuple[Limit, ...]) -> None:
+        self.tenant = tenant
+        self.model = model
+        self.limits = limits
+        self.plan: Plan | None = None
+        self.requests = self.prompt = self.completion = self.unknown = 0
+        """For the history, not yet reported."""
+        self.dirty = False
+
+
+class Ticket:
+    """What was taken for one request."""
+
+    __slots__ = ("ended", "holder", "plan", "tokens")
+
+    def __init__(self, holder: Holder, plan: Plan, tokens: int) -> None:
+        self.holder = holder
+        self.plan = plan
+        self.tokens = tokens
+        self.ended = False
+
+
+class Short(msgspec.Struct, frozen=True):
+    """The store has to be asked: for these, so much more each."""
+
+    lacking: tuple[tuple[Share, int], ...]
+
+
+class Waiter(Generic[V]):
+    __slots__ = ("deadline", "holder", "lacking", "tokens", "value")
+
+    def __init__(self, holder: Holder, tokens: int, deadline: float, value: V, short: Short) -> None:
+        self.holder = holder
+        self.tokens = tokens
+        self.deadline = deadline
+        self.value = value
+        self.lacking = short.lacking

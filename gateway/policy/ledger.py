@@ -1,0 +1,593 @@
+"""The limits of one worker: admits from what it holds, in memory, and says what to ask the store. Sans-I/O.
+
+    admit -> Ticket      taken from every limit of tenant, key and model
+          -> Refused     nothing was taken; which limit, how much, when
+          -> Short       nothing was taken; the store has to be asked first (`wait`, then `answered`)
+    settle(ticket, ...)  once for each ticket, into the window that took it
+
+Rule 1: nothing is spent that was not granted before; what is granted and unused goes back after a second.
+Rule 2: one exchange is under way at a time. One that fails is sent again as it was, until it is answered.
+Rule 3: while the store is away, quotas are served from the lease, then refused; rates and slots become a
+local share, one part in as many as there were workers. Nobody waits for a store that is known to be away.
+Rule 4: with one worker in all, rates and slots are local and exact, and the store hears of quotas alone.
+
+Times are seconds of one steady clock, but for `*_clock_s`: the store's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final, Generic, TypeVar
+
+from gateway.policy.bucket import Bucket
+from gateway.policy.exchange import BEAT_S, DEAD_S, Answer, Exchange, Grant, Line, Use, Wanted
+from gateway.policy.headers import Standing
+from gateway.policy.holder import Holder, Plan, Short, Ticket, Waiter
+from gateway.policy.limits import Limit
+from gateway.policy.refusing import STORE_RETRY_S, Refused
+from gateway.policy.share import ALONE_S, IDLE_S, Share
+from gateway.policy.window import window
+
+V = TypeVar("V")
+
+AGAIN_S: Final = 0.05
+"""Between two asks for what others still hold."""
+FINAL_S: Final = 0.05
+"""So long the store is not asked again for what it said is used up."""
+FRESH_S: Final = DEAD_S - 1.0
+"""Rates and slots are spent so long after the last answered exchange was sent: well before they are freed."""
+SLOT_RETRY_S: Final = 1.0
+LINES_MAX: Final = 500
+"""Of one exchange: it stays a matter of milliseconds."""
+KEPT_MAX: Final = 2000
+"""Shares, and buckets; beyond it those not used for FORGET_S are dropped."""
+FORGET_S: Final = 60.0
+
+
+Verdict = Ticket | Refused
+
+
+class Ledger(Generic[V]):
+    def __init__(self, worker: str, *, shared: bool, workers: int = 1) -> None:
+        """`worker`: a name never used before. `shared`: others may use the same counters. `workers`: how many
+        share, until the store says.
+        """
+        self.worker = worker
+        self.shared = shared
+        self.workers = workers
+        self.pressing = False
+        """An exchange is due at once."""
+        self.down_since: float | None = None
+        """The store does not answer."""
+        self.closed = ""
+        """It answers, and grants no quota: why."""
+        self.over = 0
+        """Tokens used beyond what was reserved: the bound was none. To be seen by somebody."""
+        self._open: dict[str, Share] = {}
+        self._buckets: dict[tuple[str, int, float, bool], Bucket] = {}
+        self._dirty: list[Share] = []
+        self._used: list[Holder] = []
+        self._waiting: dict[int, Waiter[V]] = {}
+        self._number = 0
+        self._seq = 0
+        self._version = 0
+        self._pending: Exchange | None = None
+        self._sent_at = -math.inf
+        self._tried_at = -math.inf
+        self._clock: tuple[float, float] | None = None
+        """The store's clock, and this worker's at that moment."""
+
+    # --- a request ---
+
+    def admit(  # noqa: C901 - hot: one loop a kind, written out
+        self, holder: Holder, tokens: int, now: float
+    ) -> Ticket | Refused | Short:
+        """`tokens`: the upper bound (`reservation.tokens_max`)."""
+        plan = holder.plan
+        if plan is None or now >= plan.until or plan.version != self._version:
+            plan = self._plan(holder, now)
+        for share in plan.ones:
+            if share.free < 1:
+                return self._why_not(plan, tokens, now)
+        for share in plan.sized:
+            if share.free < tokens:
+                return self._why_not(plan, tokens, now)
+        for _, bucket in plan.buckets:
+            if not bucket.fits(1, now):
+                return self._why_not(plan, tokens, now)
+        for _, bucket in plan.token_buckets:
+            if not bucket.fits(tokens, now):
+                return self._why_not(plan, tokens, now)
+        for share in plan.ones:
+            share.free -= 1
+            share.reserved += 1
+            if share.free < share.low:
+                self._press(share)
+        for share in plan.sized:
+            share.free -= tokens
+            share.reserved += tokens
+            if share.free < share.low:
+                self._press(share)
+        for _, bucket in plan.buckets:
+            bucket.take(1, now)
+        for _, bucket in plan.token_buckets:
+            bucket.take(tokens, now)
+        if plan.rate_ones or plan.rate_tokens:
+            self._spend_rates(plan, tokens)
+        return Ticket(holder, plan, tokens)
+
+    def settle(self, ticket: Ticket, prompt: int, completion: int, *, unknown: bool = False) -> None:
+        """What it really used. `unknown`: nobody knows, so all that was reserved."""
+        used = ticket.tokens if unknown else prompt + completion
+        if used > ticket.tokens:
+            self.over += used - ticket.tokens
+        self._end(ticket, 1, used, used if unknown else 0)
+        holder = ticket.holder
+        holder.requests += 1
+        holder.prompt += 0 if unknown else prompt
+        holder.completion += 0 if unknown else completion
+        holder.unknown += used if unknown else 0
+        if not holder.dirty:
+            holder.dirty = True
+            self._used.append(holder)
+
+    def undo(self, ticket: Ticket) -> None:
+        """It was refused further on, before any backend saw it: it has taken nothing."""
+        self._end(ticket, 0, 0, 0)
+
+    def _end(self, ticket: Ticket, requests: int, used: int, unknown: int) -> None:  # noqa: C901 - as `admit`
+        if ticket.ended:
+            raise RuntimeError("a ticket ends once")
+        ticket.ended = True
+        plan, tokens = ticket.plan, ticket.tokens
+        for share in plan.quota_ones:
+            share.reserved -= 1
+            share.settled += requests
+            share.free += 1 - requests
+            if not share.dirty:
+                self._mark(share)
+        for share in plan.slots:
+            share.reserved -= 1
+            share.free += 1
+        for share in plan.token_quotas:
+            share.reserved -= tokens
+            share.settled += used
+            share.unknown += unknown
+            share.free += tokens - used
+            if not share.dirty:
+                self._mark(share)
+        for _, bucket in plan.token_buckets:
+            if used != tokens:
+                bucket.give(tokens - used)
+        if not requests:
+            for _, bucket in plan.buckets:
+                bucket.give(1)
+        for share in plan.rate_tokens:
+            share.credit += max(0, tokens - used)
+            self._mark(share)
+        for share in plan.rate_ones:
+            share.credit += 1 - requests
+            self._mark(share)
+
+    # --- waiting for the store ---
+
+    def wait(self, holder: Holder, tokens: int, deadline: float, value: V, short: Short) -> int:
+        """After `Short`. `value` comes back from `answered`, `failed` or `expired` with the verdict; or call
+        `leave` with the number that is returned.
+        """
+        self._number += 1
+        self._waiting[self._number] = Waiter(holder, tokens, deadline, value, short)
+        if self._pending is None:
+            self.pressing = True
+        return self._number
+
+    def leave(self, number: int) -> None:
+        self._waiting.pop(number, None)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def expired(self, now: float) -> list[tuple[V, Verdict]]:
+        """Those whose time is over: refused as far as is known."""
+        found: list[tuple[V, Verdict]] = []
+        for number, waiter in list(self._waiting.items()):
+            if waiter.deadline <= now:
+                del self._waiting[number]
+                verdict = self.admit(waiter.holder, waiter.tokens, now)
+                if isinstance(verdict, Short):
+                    verdict = self._too_late(verdict, waiter.tokens, now)
+                found.append((waiter.value, verdict))
+        return found
+
+    # --- the store ---
+
+    def due(self, now: float) -> float:
+        """When to call `exchange` next, if nothing happens before; inf: never."""
+        if self._pending is not None:
+            return self._tried_at + (AGAIN_S if self.down_since is None else BEAT_S / 2)
+        if self.pressing:
+            return now
+        if self._waiting:
+            return self._sent_at + AGAIN_S
+        if self.shared or self._dirty or self._used or self._holds():
+            return self._sent_at + BEAT_S
+        return math.inf
+
+    def exchange(self, now: float, *, leaving: bool = False) -> Exchange:
+        """What to send now: what was sent before and not answered, or all there is to tell and to ask.
+
+        `leaving`: gives back all that is not reserved; call it when nothing is.
+        """
+        self._tried_at = now
+        if self._pending is not None:
+            return self._pending
+        passed_s = now - self._sent_at if math.isfinite(self._sent_at) else 0.0
+        self._sent_at = now
+        self.pressing = False
+        asks = self._asks(now)
+        idle_s = IDLE_S if self.workers > 1 else ALONE_S
+        lines: list[Line] = []
+        later: list[Share] = []
+        shares = dict.fromkeys([*self._open.values(), *self._dirty])
+        for share in shares:
+            if share.local:
+                continue
+            share.watch(now, passed_s)
+            if leaving or (share.free and now - share.touched_at >= idle_s and share not in asks):
+                share.give_back()
+            need, want = asks.get(share, (0, 0))
+            if len(lines) >= LINES_MAX:
+                later.append(share)
+                continue
+            share.dirty = False
+            line = share.line(need, want)
+            if line is not None:
+                share.asked = bool(need)
+                lines.append(line)
+        self._dirty = later
+        self._seq += 1
+        self._pending = Exchange(self.worker, self._seq, tuple(lines), self._uses(now), leaving)
+        self._forget(now)
+        return self._pending
+
+    def answered(self, answer: Answer, now: float) -> list[tuple[V, Verdict]]:
+        """To the exchange under way; another's answer is passed over. Who need not wait any longer."""
+        if self._pending is None or answer.seq != self._pending.seq:
+            return []
+        sent, self._pending = self._pending, None
+        if answer.revived or self.down_since is not None:
+            self._revive()
+        self.down_since = None
+        self.workers = answer.workers
+        self.closed = answer.closed
+        self._clock = answer.clock_s, now
+        for grant in answer.grants:
+            self._granted(grant, now)
+        for line in sent.lines:
+            share = self._open.get(line.counter)
+            if line.need and share is not None:
+                share.asked = False
+        if self.shared:
+            for share in self._open.values():
+                if share.limit.measure.kind != "quota":
+                    share.until = self._sent_at + FRESH_S
+        self.pressing = self.pressing or any(share.asked for share in self._dirty)
+        self.wanted(answer.wanted)
+        return self._again(now)
+
+    def failed(self, now: float) -> list[tuple[V, Verdict]]:
+        """No answer to the exchange under way; it will be sent again. Who need not wait any longer."""
+        if self.down_since is None:
+            self.down_since = now
+            self._version += 1
+            self._buckets = {key: bucket for key, bucket in self._buckets.items() if not key[-1]}
+        return self._again(now)
+
+    def wanted(self, wanted: Iterable[Wanted]) -> None:
+        """Others lack these: what is unused goes back with the next exchange, which is due at once."""
+        for one in wanted:
+            share = self._open.get(one.counter)
+            if share is None or share.period != one.period or share.local:
+                continue
+            share.give_back()
+            share.yielded = one.generation
+            self._mark(share)
+            self.pressing = True
+
+    # --- looking ---
+
+    def standings(self, holder: Holder, now: float) -> list[Standing]:
+        """How the holder's limits stand, as far as this worker knows."""
+        plan = holder.plan or self._plan(holder, now)
+        found = [
+            Standing(limit, int(bucket.level(now)), (limit.amount - bucket.level(now)) / limit.per_s)
+            for limit, bucket in plan.buckets + plan.token_buckets
+        ]
+        found += [
+            Standing(share.limit, share.free + share.left, self._reset_s(share, now))
+            for share in plan.ones + plan.sized
+        ]
+        return found
+
+    @property
+    def reserved(self) -> dict[tuple[str, str], int]:
+        """What requests under way hold, by counter and window."""
+        return {
+            (share.counter, share.period): share.reserved for share in self._open.values() if share.reserved
+        }
+
+    def clock_s(self, now: float) -> float | None:
+        """The store's clock; None: it has not been heard yet."""
+        return None if self._clock is None else self._clock[0] + now - self._clock[1]
+
+    # --- inside ---
+
+    def _mark(self, share: Share) -> None:
+        if not share.dirty and not share.local:
+            share.dirty = True
+            self._dirty.append(share)
+
+    def _press(self, share: Share) -> None:
+        if not share.asked:
+            share.asked = True
+            self._mark(share)
+            self.pressing = self.pressing or self._pending is None
+
+    def _spend_rates(self, plan: Plan, tokens: int) -> None:
+        """A rate is spent when it is taken: it comes back with time, not with the request's end."""
+        for shares, need in ((plan.rate_ones, 1), (plan.rate_tokens, tokens)):
+            for share in shares:
+                share.reserved -= need
+                share.settled += need
+                self._mark(share)
+
+    def _plan(self, holder: Holder, now: float) -> Plan:
+        """The holder's shares as they are open now."""
+        shares: list[Share] = []
+        buckets: list[tuple[Limit, Bucket]] = []
+        away = self.down_since is not None
+        for limit in holder.limits:
+            kind = limit.measure.kind
+            if kind == "rate" and (not self.shared or away):
+                buckets.append((limit, self._bucket(limit, now, part=self.shared)))
+                continue
+            share = self._open.get(limit.counter)
+            if share is None:
+                share = self._open[limit.counter] = Share(limit, local=kind == "slots" and not self.shared)
+            elif share.limit != limit:
+                if share.local:
+                    share.free += limit.amount - share.limit.amount
+                else:  # of the old limit's size; the store knows what the new one has left
+                    share.give_back()
+                    self._mark(share)
+                share.limit = limit
+            if kind == "slots" and self.shared and away:
+                self._keep_slots(share)
+            elif now >= share.until:
+                share = self._ended(share, now)
+            shares.append(share)
+        holder.plan = Plan(shares, buckets, self._version)
+        return holder.plan
+
+    def _ended(self, share: Share, now: float) -> Share:
+        """The window closed, or the lease of a rate is too old to be spent."""
+        if share.limit.measure.kind != "quota":
+            share.give_back()
+            self._mark(share)
+            self.pressing = self.pressing or self._pending is None
+            return share
+        clock_s = self.clock_s(now)
+        if share.end_s and clock_s is not None and clock_s < share.end_s:
+            share.until = now + share.end_s - clock_s
+            return share
+        if not share.end_s:
+            return share  # not opened yet
+        share.give_back()
+        self._mark(share)
+        fresh = self._open[share.counter] = Share(share.limit)
+        fresh.recent = share.recent
+        return fresh
+
+    def _keep_slots(self, share: Share) -> None:
+        share.free = max(0, share.limit.amount // self.workers - share.reserved)
+        share.until = math.inf
+        share.granted = share.free + share.reserved
+        share.low = -1
+
+    def _bucket(self, limit: Limit, now: float, *, part: bool) -> Bucket:
+        """A rate that is this worker's own, or its part of one while the store is away: that begins empty."""
+        shares = self.workers if part else 1
+        key = (limit.counter, limit.amount, limit.per_s, part)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            old = next(
+                (
+                    self._buckets.pop(one)
+                    for one in list(self._buckets)
+                    if one[0] == key[0] and one[3] == part
+                ),
+                None,
+            )
+            bucket = self._buckets[key] = Bucket(max(1.0, limit.amount / shares), limit.per_s / shares)
+            if old is not None:
+                lacking = min(old.amount - old.level(now), bucket.amount)
+                bucket.take(lacking, now)
+            elif part:
+                bucket.take(bucket.amount, now)
+        return bucket
+
+    def _why_not(self, plan: Plan, tokens: int, now: float) -> Refused | Short:
+        """The one ladder from what is lacking to a verdict. Nothing has been taken."""
+        lacking: list[tuple[Share, int]] = []
+        for shares, need in ((plan.ones, 1), (plan.sized, tokens)):
+            for share in shares:
+                if need > share.limit.amount:
+                    return Refused(share.limit, "too_large", need, share.limit.amount, None)
+                if share.free < need:
+                    lacking.append((share, need))
+        refused = _empty_bucket(plan, tokens, now)
+        if refused is not None:
+            return refused
+        for share, need in lacking:
+            known = share.final_until > now and share.free + share.left < need
+            if share.local or known or self._is_away(share):
+                return self._refusal(share, need, now)
+        return Short(tuple((share, need - share.free) for share, need in lacking))
+
+    def _is_away(self, share: Share) -> bool:
+        return self.down_since is not None or bool(self.closed and share.limit.measure.kind == "quota")
+
+    def _too_late(self, short: Short, tokens: int, now: float) -> Refused:
+        """The wait for the store is over. What it is known to lack is used up; else the store is to blame."""
+        for share, _ in short.lacking:
+            need = tokens if share.limit.measure.unit == "tokens" else 1
+            if share.free + share.left < need and share.heard:
+                return self._refusal(share, need, now)
+        share, lacking = short.lacking[0]
+        return Refused(share.limit, "store", share.free + lacking, share.free, float(STORE_RETRY_S))
+
+    def _refusal(self, share: Share, need: int, now: float) -> Refused:
+        limit, measure = share.limit, share.limit.measure
+        if measure.kind == "quota" and self._is_away(share):
+            return Refused(limit, "store", need, share.free, float(STORE_RETRY_S))
+        if measure.kind == "slots":
+            return Refused(limit, "reached", need, 0, SLOT_RETRY_S)
+        left = min(share.free + share.left, need - 1)
+        if measure.kind == "rate":
+            return Refused(limit, "reached", need, left, max(0.001, share.retry_at - now))
+        return Refused(limit, "reached", need, left, max(1.0, self._reset_s(share, now)))
+
+    def _reset_s(self, share: Share, now: float) -> float:
+        """Until all of it is there again."""
+        limit = share.limit
+        if limit.measure.kind == "rate":
+            return (limit.amount - min(limit.amount, share.free + share.left)) / limit.per_s
+        clock_s = self.clock_s(now)
+        if limit.measure.span is None or clock_s is None:
+            return 0.0
+        return max(0.0, (share.end_s or window(limit.measure.span, clock_s).end_s) - clock_s)
+
+    def _asks(self, now: float) -> dict[Share, tuple[int, int]]:
+        """What each share should ask for: what the first waiter needs, and what all need and size() says."""
+        asks: dict[Share, tuple[int, int]] = {}
+        for waiter in self._waiting.values():
+            verdict = self._lacking(waiter, now)
+            for share, need in verdict:
+                first, total = asks.get(share, (need, 0))
+                asks[share] = first, total + need
+        for share in self._dirty:
+            if share.asked and share not in asks:
+                asks[share] = 1, 0
+        return {
+            share: (first, max(total, first, share.size() - share.free))
+            for share, (first, total) in asks.items()
+        }
+
+    def _lacking(self, waiter: Waiter[V], now: float) -> tuple[tuple[Share, int], ...]:
+        plan = waiter.holder.plan
+        if plan is None or now >= plan.until or plan.version != self._version:
+            plan = self._plan(waiter.holder, now)
+        found = [(share, 1 - share.free) for share in plan.ones if share.free < 1]
+        found += [(share, waiter.tokens - share.free) for share in plan.sized if share.free < waiter.tokens]
+        return tuple(found)
+
+    def _granted(self, grant: Grant, now: float) -> None:
+        share = self._open[grant.counter]
+        share.heard = True
+        if share.period != grant.period:
+            if share.period:
+                share.give_back()
+                self._mark(share)
+                opened = self._open[grant.counter] = Share(share.limit, grant.period)
+                opened.recent, opened.heard = share.recent, True
+                share = opened
+            share.period = grant.period
+            self._version += 1
+        if grant.end_s:
+            share.end_s = grant.end_s
+            assert self._clock is not None  # noqa: S101 - set with the same answer
+            share.until = now + max(0.0, grant.end_s - self._clock[0])
+        if grant.amount:
+            share.grant(grant.amount, grant.left)
+            share.touched_at = now
+            share.final_until = 0.0
+            return
+        share.left = grant.left
+        share.low = -1
+        share.retry_at = now + grant.retry_s
+        if grant.final:
+            share.final_until = now + FINAL_S
+
+    def _revive(self) -> None:
+        """Taken for dead: what was held of rates is void, slots in use are claimed anew."""
+        self._version += 1
+        for share in self._open.values():
+            if share.limit.measure.kind == "quota" or share.local:
+                continue
+            share.free = share.returned = share.settled = share.yielded = 0
+            share.granted = share.seen_gone = share.reserved
+            if share.limit.measure.kind == "slots":
+                share.claim = 0
+                self._mark(share)
+
+    def _again(self, now: float) -> list[tuple[V, Verdict]]:
+        """The waiters, in order."""
+        found: list[tuple[V, Verdict]] = []
+        for number, waiter in list(self._waiting.items()):
+            verdict = self.admit(waiter.holder, waiter.tokens, now)
+            if isinstance(verdict, Short):
+                if waiter.deadline > now:
+                    if verdict.lacking != waiter.lacking:
+                        waiter.lacking = verdict.lacking
+                        self.pressing = True
+                    continue
+                verdict = self._too_late(verdict, waiter.tokens, now)
+            del self._waiting[number]
+            found.append((waiter.value, verdict))
+        return found
+
+    def _uses(self, now: float) -> tuple[Use, ...]:
+        clock_s = self.clock_s(now)
+        if clock_s is None:
+            return ()
+        day = window("day", clock_s).period
+        found: list[Use] = []
+        for holder in self._used:
+            holder.dirty = False
+            told: tuple[Any, ...] = holder.requests, holder.prompt, holder.completion, holder.unknown
+            holder.requests = holder.prompt = holder.completion = holder.unknown = 0
+            found.append(Use(day, holder.tenant, holder.model, *told))
+        self._used = []
+        return tuple(found)
+
+    def _holds(self) -> bool:
+        return any(share.free and not share.local for share in self._open.values())
+
+    def _forget(self, now: float) -> None:
+        """What holds nothing and was not used for long: a tenant may be an address, and there are many."""
+        if len(self._open) > KEPT_MAX:
+            self._open = {
+                counter: share
+                for counter, share in self._open.items()
+                if share.busy or now - share.touched_at < FORGET_S
+            }
+            self._version += 1
+        if len(self._buckets) > KEPT_MAX:
+            self._buckets = {
+                key: bucket for key, bucket in self._buckets.items() if bucket.level(now) < bucket.amount
+            }
+            self._version += 1
+
+
+def _empty_bucket(plan: Plan, tokens: int, now: float) -> Refused | None:
+    for pairs, need in ((plan.buckets, 1), (plan.token_buckets, tokens)):
+        for limit, bucket in pairs:
+            if need > limit.amount:
+                return Refused(limit, "too_large", need, limit.amount, None)
+            if not bucket.fits(need, now):
+                wait_s = bucket.wait_s(need, now)
+                retry_s = limit.amount / limit.per_s if wait_s is None else wait_s
+                return Refused(limit, "reached", need, int(bucket.level(now)), retry_s)
+    return None
