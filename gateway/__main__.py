@@ -36,20 +36,25 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(USAGE)
         return 64
     from gateway.config import ConfigError  # noqa: PLC0415 - usage errors need none of it
-    from gateway.live import read_settings  # noqa: PLC0415
+    from gateway.settings import read_sources, settings_of  # noqa: PLC0415
 
     path = Path(file).absolute()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the loop hears it: an end without a traceback
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it means "reload", it must not mean "die"
     try:
-        settings = read_settings(path, os.environ)
+        sources = read_sources(path)
+        settings = settings_of(sources, os.environ)
     except ConfigError as error:
         sys.stderr.write("".join(f"error: {error.file}: {problem}\n" for problem in error.problems))
         return 3
     if check:
         sys.stdout.write(f"{path}: {len(settings.config.models)} models, nothing wrong\n")
         return 0
+    if settings.config.workers > 1:
+        from gateway.workers import parent  # noqa: PLC0415 - it serves nothing
+
+        return parent.run(sources, path, os.environ, settings.config.workers)
     from gateway.app import run  # noqa: PLC0415
 
     return run(settings, path)

@@ -9,7 +9,7 @@ import random
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,66 +17,57 @@ from gateway import metrics, probes, reload
 from gateway.admission import Admission
 from gateway.caching import Caching
 from gateway.client import Client
+from gateway.control.everywhere import tallies
 from gateway.control.plane import Plane
-from gateway.live import Live, Settings
+from gateway.live import Live
 from gateway.log import FLUSH_S, Journal
 from gateway.metrics import Metrics, Sample
 from gateway.net.server import Exchange, Refused, Server
+from gateway.orders import Orders
 from gateway.policy.balancer import Balancer
 from gateway.policy.breaker import STATES as BREAKER_STATES
 from gateway.policy.hedge import Hedges
 from gateway.policy.retry import Retries
 from gateway.serve import Serve
+from gateway.settings import Settings
 from gateway.version import version
+from gateway.workers.link import Link, Post
 
 PORT_TAKEN: Final = 5
 LAG_S: Final = 0.25
 """Between two looks at the loop's lag."""
+LOOK_AROUND_S: Final = 1.0
+"""For the first probes of a worker that was started again."""
+PUSH_S: Final = 1.0
+"""As much of a worker's counts is lost when it is killed."""
 STATES: Final = ("ready", "loading", "down", "drained", "draining")
 
 
 def run(settings: Settings, path: Path) -> int:
     """Serves until SIGTERM or SIGINT. The exit code: 0, or PORT_TAKEN."""
-    try:
-        import uvloop  # noqa: PLC0415 - not there on Windows
-
-        loop_factory = uvloop.new_event_loop
-    except ImportError:
-        loop_factory = None
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_main(settings, path))
 
 
+def run_worker(post: Post) -> int:
+    """Serves beside other workers, until the parent says that it is over. The exit code."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_worker(post))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 async def _main(settings: Settings, path: Path) -> int:
+    """The only process of its gateway."""
     loop = asyncio.get_running_loop()
-    config = settings.config
-    wall = time.time()
-    balancer, numbers = Balancer(random.random), Metrics()
-    live = Live(
-        settings=settings,
-        balancer=balancer,
-        admission=Admission(balancer, config.queue, numbers),
-        retries=Retries(config.retries),
-        hedges=Hedges(config.hedging),
-        caching=Caching(config.cache, numbers),
-        client=Client(config.upstream, config.timeouts),
-        metrics=numbers,
-        journal=Journal(config.log, time.time),
-        started_at=loop.time(),
-        created=wall,
-        warnings=reload.standing_warnings(settings),
-    )
-    journal = live.journal
-    reload.apply(live, settings, loop.time())
-    server = Server(
-        Serve(live, Plane(live).answer),
-        config.http,
-        config.timeouts,
-        on_refused=lambda peer, refused, request_id: _refused(live, peer, refused, request_id),
-        on_error=lambda exchange, error: _handler_failed(journal, exchange, error),
-    )
-    live.metrics.ask(lambda: _gauges(live, server))
-    stop = asyncio.Event()
+    live, server = _assemble(settings, Journal(settings.config.log, time.time), time.time())
+    listen, stop = settings.config.listen, asyncio.Event()
 
     def interrupted() -> None:
         """A second Ctrl-C is somebody who will not wait for the drain."""
@@ -88,44 +79,118 @@ async def _main(settings: Settings, path: Path) -> int:
     live.reload = lambda: reload.reload(live, server, path, os.environ, loop.time())
     loop.add_signal_handler(signal.SIGHUP, live.reload)
     try:
-        await server.listen(config.listen.host, config.listen.port)
+        await server.listen(listen.host, listen.port)
     except OSError as error:
-        journal.event(
-            "error", "not_started", why=error.strerror, address=f"{config.listen.host}:{config.listen.port}"
-        )
-        journal.close()
+        live.journal.event("error", "not_started", why=error.strerror, address=f"{listen.host}:{listen.port}")
+        live.journal.close()
         return PORT_TAKEN
-    journal.event(
+    live.journal.event(
         "info",
         "started",
         version=version(),
-        address=f"{config.listen.host}:{server.port}",
-        models=[model.name for model in config.models],
+        address=f"{listen.host}:{server.port}",
+        models=[model.name for model in settings.config.models],
         warnings=live.warnings,
         pid=os.getpid(),
     )
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)  # a request makes little garbage in circles: look for it seldom
-    tasks = [loop.create_task(probes.run(live)), loop.create_task(_housekeeping(live))]
+    tasks = _background(live)
     await stop.wait()
     live.draining = True
     limit_s = live.settings.config.timeouts.drain_s
-    journal.event("info", "draining", in_flight=server.active, limit_s=limit_s)
-    cut = await server.drain(limit_s)
+    live.journal.event("info", "draining", in_flight=server.active, limit_s=limit_s)
+    return await _leave(live, tasks, await server.drain(limit_s))
+
+
+async def _worker(post: Post) -> int:
+    """One of several. Its parent has the signals, the port and the files; it says what is to be done."""
+    stop = asyncio.Event()
+    link = Link(post)
+    settings = link.settings_of(post.sources, os.environ)
+    lock = None if post.log_lock < 0 else post.log_lock
+    journal = Journal(settings.config.log, time.time, worker=post.number, lock=lock)
+    live, server = _assemble(settings, journal, post.created, link)
+    orders = Orders(live, link, server, stop)
+    link.lost = orders.hurry  # nobody is left to start it again, or to stop it together with the others
+    await link.open()
+    tasks = _background(live)
+    if post.restarted:
+        await _look_around(live)
+    await server.take_over(post.sockets())
+    link.ready()
+    journal.event("info", "worker_started", pid=os.getpid(), restarted=post.restarted)
+    await stop.wait()
+    live.draining = True
+    cut = await server.drain(live.settings.config.timeouts.drain_s, link.quiet)
+    link.push(live.metrics.snapshot(), tallies(live))
+    return await _leave(live, tasks, cut)
+
+
+def _assemble(
+    settings: Settings, journal: Journal, created: float, link: Link | None = None
+) -> tuple[Live, Server]:
+    config, now = settings.config, asyncio.get_running_loop().time()
+    balancer, numbers = Balancer(random.random), Metrics()
+    live = Live(
+        settings=settings,
+        balancer=balancer,
+        admission=Admission(balancer, config.queue, numbers),
+        retries=Retries(config.retries),
+        hedges=Hedges(config.hedging),
+        caching=Caching(config.cache, numbers),
+        client=Client(config.upstream, config.timeouts),
+        metrics=numbers,
+        journal=journal,
+        started_at=now,
+        created=created,
+        warnings=reload.standing_warnings(settings, link),
+        link=link,
+    )
+    reload.apply(live, settings, now)
+    server = Server(
+        Serve(live, Plane(live).answer),
+        config.http,
+        config.timeouts,
+        on_refused=lambda peer, refused, request_id: _refused(live, peer, refused, request_id),
+        on_error=lambda exchange, error: _handler_failed(journal, exchange, error),
+    )
+    live.metrics.ask(lambda: _gauges(live, server))
+    return live, server
+
+
+def _background(live: Live) -> list[asyncio.Task[None]]:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # a request makes little garbage in circles: look for it seldom
+    loop = asyncio.get_running_loop()
+    return [loop.create_task(probes.run(live)), loop.create_task(_housekeeping(live))]
+
+
+async def _leave(live: Live, tasks: list[asyncio.Task[None]], cut: int) -> int:
+    """Drained; `cut`: requests that had to be cut off."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await live.client.close()
-    journal.event("info" if not cut else "warning", "stopped", cut=cut)
-    journal.close()
+    live.journal.event("info" if not cut else "warning", "stopped", cut=cut)
+    live.journal.close()
     return 0
+
+
+async def _look_around(live: Live) -> None:
+    """Until each backend was probed: a worker that takes another's place must not refuse what that served."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + LOOK_AROUND_S
+    while any(each.health.probed_at is None for each in live.balancer.backends()):
+        if loop.time() >= end:
+            return
+        await asyncio.sleep(LOOK_AROUND_S / 100)
 
 
 async def _housekeeping(live: Live) -> None:
     """Flushes the log, measures the loop's lag, closes pools that nobody needs."""
     loop = asyncio.get_running_loop()
-    flushed, lost = loop.time(), 0
+    flushed = pushed = loop.time()
+    lost, known = 0, 0.0
     while True:
         wanted = loop.time() + LAG_S
         await asyncio.sleep(LAG_S)
@@ -139,10 +204,16 @@ async def _housekeeping(live: Live) -> None:
                 lost = live.journal.lost
         if live.leaving:
             await reload.forget_idle(live)
+        if live.link is not None and now - pushed >= PUSH_S:
+            pushed = now
+            if (served := live.metrics.served()) != known:
+                known = served
+                live.link.push(live.metrics.snapshot(), tallies(live))
 
 
 def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.CONNECTIONS, (), server.connections
+    yield metrics.WORKERS, (), 1
     yield metrics.STARTED, (), live.created
     yield metrics.BUILD, (version(),), 1
     yield metrics.CACHE_ENTRIES, (), len(live.caching.cache)

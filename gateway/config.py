@@ -210,6 +210,8 @@ class Config(_Frozen, frozen=True):
     models: tuple[Model, ...]
     version: Literal[1] = 1
     listen: Listen = Listen()
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Processes that share the port, each on a core of its own where there is one; a restart changes it."""
     keys: Keys = Keys()
     env_file: str | None = None
     """Read at start and on reload. The process's own environment wins over it, as in Compose."""

@@ -29,9 +29,20 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 class Journal:
     """The log of one process. `write` may be called from the event loop only."""
 
-    def __init__(self, settings: Log, wall: Callable[[], float], fd: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Log,
+        wall: Callable[[], float],
+        fd: int = 1,
+        *,
+        worker: int | None = None,
+        lock: int | None = None,
+    ) -> None:
+        """`worker`: stands in every event. `lock`: an open file, locked while one of them writes."""
         self._wall = wall
         self._fd = fd
+        self._lock = lock
+        self._who: dict[str, Any] = {} if worker is None else {"worker": worker}
         self._lines: list[bytes] = []
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._pending = 0
@@ -49,7 +60,7 @@ class Journal:
     def event(self, level: str, event: str, **facts: Any) -> None:
         """Something happened to the gateway. Written at once."""
         if _LEVELS[level] >= self._level:
-            self.write({"ts": self.now(), "level": level, "event": event, **facts})
+            self.write({"ts": self.now(), "level": level, "event": event, **self._who, **facts})
             self.flush()
 
     def request(self, facts: dict[str, Any]) -> None:
@@ -98,10 +109,26 @@ class Journal:
 
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
-            view = memoryview(block)
             try:
-                while view:
-                    view = view[os.write(self._fd, view) :]
+                if self._lock is None:
+                    self._out(block)
+                else:
+                    self._out_alone(self._lock, block)
             except OSError:
                 pass  # nobody reads our stdout any more: the service goes on
             self._pending -= len(block)
+
+    def _out(self, block: bytes) -> None:
+        view = memoryview(block)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def _out_alone(self, lock: int, block: bytes) -> None:
+        """A pipe takes more than 4 KiB in several pieces, and other processes' lines may come between."""
+        import fcntl  # noqa: PLC0415 - not there on Windows
+
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        try:
+            self._out(block)
+        finally:
+            fcntl.lockf(lock, fcntl.LOCK_UN)

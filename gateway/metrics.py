@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 OTHER: Final = "other"
 TENANTS: Final = 200
@@ -45,6 +45,10 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    together: Literal["sum", "max", "min", "worst"] = "sum"
+    """What several workers' values make."""
+    worst_first: tuple[str, ...] = ()
+    """Of `worst`: the values of the last label, one of which is at 1."""
 
 
 REQUESTS = Metric(
@@ -80,14 +84,18 @@ IN_FLIGHT = Metric(
 BACKEND_STATE = Metric(
     "infctl_backend_state",
     "gauge",
-    "1 for the state a backend is in, 0 for the others.",
+    "1 for the state a backend is in, 0 for the others; of several workers, the worst.",
     ("model", "backend", "state"),
+    together="worst",
+    worst_first=("down", "loading", "draining", "drained", "ready"),
 )
 BREAKER_STATE = Metric(
     "infctl_backend_breaker_state",
     "gauge",
-    "1 for the state a backend's breaker is in, 0 for the others.",
+    "1 for the state a backend's breaker is in, 0 for the others; of several workers, the worst.",
     ("model", "backend", "state"),
+    together="worst",
+    worst_first=("open", "half_open", "closed"),
 )
 BREAKER_CHANGES = Metric(
     "infctl_backend_breaker_changes",
@@ -154,8 +162,16 @@ RELOADS = Metric(
     "infctl_config_reloads", "counter", "Reloads of gateway.yaml and .env: applied or refused.", ("outcome",)
 )
 LOST_LINES = Metric("infctl_log_lines_lost", "counter", "Log lines dropped because stdout was not read.")
-STARTED = Metric("infctl_start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.")
-BUILD = Metric("infctl_build_info", "gauge", "Always 1; the version is a label.", ("version",))
+WORKERS = Metric("infctl_workers", "gauge", "Processes of this gateway that serve.")
+WORKER_RESTARTS = Metric(
+    "infctl_worker_restarts", "counter", "Workers that ended unasked and were started again.", ("worker",)
+)
+STARTED = Metric(
+    "infctl_start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", together="min"
+)
+BUILD = Metric(
+    "infctl_build_info", "gauge", "Always 1; the version is a label.", ("version",), together="max"
+)
 
 METRICS: Final = (
     REQUESTS,
@@ -183,12 +199,16 @@ METRICS: Final = (
     LAG,
     RELOADS,
     LOST_LINES,
+    WORKERS,
+    WORKER_RESTARTS,
     STARTED,
     BUILD,
 )
 
 Labels = tuple[str, ...]
 Sample = tuple[Metric, Labels, float]
+Snapshot = dict[Metric, dict[Labels, tuple[float, ...]]]
+"""All numbers of a moment. A counter or gauge is one number, a histogram its counts and then its sum."""
 
 
 class Counter:
@@ -278,44 +298,61 @@ class Metrics:
         """Gauges that are read at the scrape."""
         self._now.append(source)
 
-    def collect(self) -> Iterator[Any]:
-        """prometheus_client's metric families: what its Collector protocol asks for."""
-        from prometheus_client import core  # noqa: PLC0415 - 6 MB that an unscraped gateway does not need
-
+    def snapshot(self) -> Snapshot:
+        found: Snapshot = {metric: {} for metric in METRICS}
         for metric, counters in self._counters.items():
-            family = core.CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, counter in tuple(counters.items()):
-                family.add_metric(labels, counter.value)
-            yield family
+            found[metric] = {labels: (counter.value,) for labels, counter in counters.items()}
         for metric, histograms in self._histograms.items():
-            histogram_family = core.HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, histogram in tuple(histograms.items()):
-                histogram_family.add_metric(labels, list(_cumulative(histogram)), histogram.sum)
-            yield histogram_family
-        gauges = {
-            metric: core.GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for metric in METRICS
-            if metric.kind == "gauge"
-        }
+            found[metric] = {labels: (*each.counts, each.sum) for labels, each in histograms.items()}
         for source in self._now:
             for metric, labels, value in source():
-                gauges[metric].add_metric(labels, value)
-        yield from gauges.values()
+                found[metric][labels] = (value,)
+        return found
+
+    def served(self) -> float:
+        """Requests in all: has anything happened?"""
+        return sum(counter.value for counter in self._counters[REQUESTS].values())
 
 
-def render(metrics: Metrics, accept: str) -> tuple[str, bytes]:
+class Exposition:
+    """A snapshot, as prometheus_client's Collector protocol asks for it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client import core  # noqa: PLC0415 - 6 MB that an unscraped gateway does not need
+
+        makers: dict[str, Any] = {
+            "counter": core.CounterMetricFamily,
+            "histogram": core.HistogramMetricFamily,
+            "gauge": core.GaugeMetricFamily,
+        }
+        for kind, make in makers.items():
+            for metric, series in self._snapshot.items():
+                if metric.kind == kind:
+                    family = make(metric.name, metric.help, labels=metric.labels)
+                    for labels, values in series.items():
+                        if kind == "histogram":
+                            family.add_metric(labels, list(_cumulative(metric, values)), values[-1])
+                        else:
+                            family.add_metric(labels, values[0])
+                    yield family
+
+
+def render(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
     """The content type and the text for one scrape, as the scraper's Accept header asks."""
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(metrics)
+    registry.register(Exposition(snapshot))
     encode, content_type = choose_encoder(accept)
     return content_type, encode(registry)
 
 
-def _cumulative(histogram: Histogram) -> Iterator[tuple[str, float]]:
-    total = 0
-    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+def _cumulative(metric: Metric, values: tuple[float, ...]) -> Iterator[tuple[str, float]]:
+    total = 0.0
+    for bound, count in zip((*map(str, metric.buckets), "+Inf"), values[:-1], strict=True):
         total += count
         yield bound, total

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from gateway import metrics
 from gateway.config import ConfigError
-from gateway.live import Live, Reloaded, Settings, read_settings
+from gateway.live import Live, Reloaded
 from gateway.net.server import Server
 from gateway.policy.balancer import Backend
+from gateway.settings import Settings, read_settings
+from gateway.workers.link import Link
 
-FIXED = ("listen",)
+FIXED = ("listen", "workers")
 """Fields that only a restart changes."""
 
 
@@ -32,20 +34,30 @@ def reload(live: Live, server: Server, path: Path, environ: Mapping[str, str], n
     except ConfigError as error:
         live.metrics.count(metrics.RELOADS, ("refused",))
         live.journal.event("error", "reload_refused", file=error.file, problems=list(error.problems))
-        live.warnings[:] = [
-            *standing_warnings(live.settings),
-            f"the last reload was refused, the configuration before it is in force: {error}",
-        ]
+        refuse(live, str(error))
         return Reloaded(problems=error.problems)
+    live.metrics.count(metrics.RELOADS, ("applied",))
+    return take_over(live, server, settings, path.name, now)
+
+
+def refuse(live: Live, why: str) -> None:
+    """The configuration before stays in force, and that is said."""
+    live.warnings[:] = [
+        *standing_warnings(live.settings, live.link),
+        f"the last reload was refused, the configuration before it is in force: {why}",
+    ]
+
+
+def take_over(live: Live, server: Server, settings: Settings, file: str, now: float) -> Reloaded:
+    """All of it, between two steps of the loop."""
     unchanged = [
-        f"`{name}` changed in {path.name}; it takes a restart to change it"
+        f"`{name}` changed in {file}; it takes a restart to change it"
         for name in FIXED
         if getattr(settings.config, name) != getattr(live.settings.config, name)
     ]
     gone = apply(live, settings, now)
     server.reconfigure(settings.config.http, settings.config.timeouts)
-    live.warnings[:] = [*standing_warnings(settings), *unchanged]
-    live.metrics.count(metrics.RELOADS, ("applied",))
+    live.warnings[:] = [*standing_warnings(settings, live.link), *unchanged]
     live.journal.event(
         "info",
         "reloaded",
@@ -85,9 +97,9 @@ async def forget_idle(live: Live) -> None:
                 await live.client.forget(backend)
 
 
-def standing_warnings(settings: Settings) -> list[str]:
+def standing_warnings(settings: Settings, link: Link | None = None) -> list[str]:
     """What is allowed, and still worth knowing."""
-    keys, found = settings.config.keys, []
+    keys, found = settings.config.keys, [] if link is None else list(link.warnings)
     if keys.shared_env is None:
         found.append("no key is asked for: keys.shared_env is null")
     elif settings.gate.shared_is_admin:

@@ -40,6 +40,7 @@ FOLDERS = {
     "gateway/net": "sockets",
     "gateway/policy": "decisions, without I/O or a clock",
     "gateway/store": "where counts, keys and settings survive",
+    "gateway/workers": "several processes of one gateway",
     "gateway/control": "health, metrics, admin, docs",
     "gateway/image/app": "what the gateway's image carries beside the gateway",
     "bench/gateway": "the gateway beside nginx, vllm-router, smg and litellm",

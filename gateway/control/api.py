@@ -6,7 +6,6 @@ Keys were checked by plane.py before a request comes in.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Request
@@ -16,10 +15,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.catalog import SHOWN_CHARS
-from gateway.control import documents, schemas
+from gateway.control import everywhere, schemas
 from gateway.live import Live
 from gateway.net import asgi
-from gateway.policy.balancer import Backend
 from gateway.routes import ROUTES, Route
 from gateway.version import version
 
@@ -28,9 +26,6 @@ _POLICY = (
     b" img-src 'self' data:; frame-ancestors 'none'"
 )
 """For /docs: its page starts itself with an inline script; everything comes from here."""
-PROBE_STARTS_S = 1.0
-"""The probes' own pace, and a probe that is under way."""
-POLL_S = 0.01
 _OPEN = {"health", "live", "ready", "metrics", "docs"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.Error, "description": text}
@@ -80,26 +75,21 @@ def _add_admin(app: FastAPI, live: Live) -> None:
 
     @app.get("/admin/backends", summary="The backends and their counts", **guarded)
     async def backends() -> schemas.Backends:
-        return schemas.Backends.model_validate(documents.backends(live, _now()))
+        return schemas.Backends.model_validate({"backends": (await everywhere.detailed(live))["backends"]})
 
     async def set_drained(backend_id: str, *, drained: bool) -> schemas.Backend:
-        backend = live.balancer.get(backend_id)
-        if backend is None:
+        if live.balancer.get(backend_id) is None:
             known = ", ".join(each.id for each in live.balancer.backends())
             message = f"There is no backend {backend_id[:SHOWN_CHARS]!r}. There are: {known}."
             raise HTTPException(404, {"message": message, "code": "not_found", "param": "id"})
-        if backend.drained != drained:
-            if not drained:
-                await _look_anew(live, backend)
-            backend.drained = drained
-            live.admission.pump(backend.model)
-            live.journal.event(
-                "info",
-                "backend_drained" if drained else "backend_undrained",
-                backend=backend.id,
-                model=backend.model,
-            )
-        return schemas.Backend.model_validate(documents.backend(backend, _now()))
+        try:
+            found = await everywhere.set_drained(live, backend_id, drained=drained)
+        except everywhere.NotAgreedError as error:
+            message = f"{error}. Ask again."
+            raise HTTPException(
+                503, {"message": message, "type": "overloaded", "code": "not_agreed"}
+            ) from None
+        return schemas.Backend.model_validate(found)
 
     @app.post("/admin/backends/{id:path}/drain", summary="Send a backend no new requests", **guarded)
     async def drain(backend_id: Annotated[str, Path(alias="id")]) -> schemas.Backend:
@@ -119,22 +109,11 @@ def _add_admin(app: FastAPI, live: Live) -> None:
         **guarded | {"responses": guarded["responses"] | unusable},
     )
     async def reload() -> schemas.Reloaded:
-        done = live.reload()
+        done = await everywhere.reload(live)
         if done.problems:
             message = f"The configuration cannot be used, the one before it stays: {'; '.join(done.problems)}"
             raise HTTPException(422, {"message": message, "code": "invalid_configuration"})
         return schemas.Reloaded(reloaded=True, gone=list(done.gone), warnings=live.warnings)
-
-
-async def _look_anew(live: Live, backend: Backend) -> None:
-    """What is known of it is from before it was drained; since then it may be another server, or none."""
-    live.client.drop_idle(backend)
-    backend.breaker.reset()
-    health = backend.health
-    before, health.next_probe = health.probed_at, _now()
-    deadline = _now() + live.settings.config.probes.timeout_s + PROBE_STARTS_S
-    while health.probed_at == before and _now() < deadline:  # noqa: ASYNC110 - rare: no event a probe for it
-        await asyncio.sleep(POLL_S)
 
 
 def _document(app: FastAPI, route: Route) -> None:
@@ -216,7 +195,3 @@ async def _openai_shape(_: Request, error: Exception) -> JSONResponse:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
     whole = {"type": "invalid_request_error", "param": None, "code": code} | detail
     return JSONResponse({"error": whole}, error.status_code, error.headers)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -12,7 +12,7 @@ import orjson
 
 from gateway import metrics
 from gateway.catalog import SHOWN_CHARS
-from gateway.control import documents
+from gateway.control import documents, everywhere
 from gateway.live import Live
 from gateway.net import asgi
 from gateway.net.server import Exchange
@@ -51,14 +51,14 @@ class Plane:
             gate.caller(authorization, address)
         except Refusal:
             gate.admin(authorization, address)
-        _send(exchange, documents.detailed(self._live, asyncio.get_running_loop().time()))
+        _send(exchange, await everywhere.detailed(self._live))
 
     async def _metrics(self, exchange: Exchange, _: Route) -> None:
         gate, authorization, address = self._who(exchange)
         if not gate.reads_metrics(address):
             gate.admin(authorization, address)
         accept = (exchange.head.get(b"accept") or b"").decode("latin-1")
-        content_type, text = metrics.render(self._live.metrics, accept)
+        content_type, text = metrics.render(await everywhere.numbers(self._live), accept)
         exchange.respond(200, f"content-type: {content_type}\r\n".encode(), text)
 
     async def _models(self, exchange: Exchange, route: Route) -> None:

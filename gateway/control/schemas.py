@@ -147,6 +147,12 @@ class Breaker(BaseModel):
     retry_in_s: float | None = Field(description="Seconds until it is tried again, while open")
 
 
+class BackendAtWorker(BaseModel):
+    worker: int
+    state: Literal["ready", "loading", "down", "drained", "draining"]
+    breaker: Literal["closed", "open", "half_open"]
+
+
 class Backend(BaseModel):
     id: str
     model: str
@@ -160,6 +166,9 @@ class Backend(BaseModel):
     last_probe_s_ago: float | None
     expected_in_s: float | None = Field(description="Seconds until it may take requests; null: it does")
     why: str
+    workers: list[BackendAtWorker] | None = Field(
+        default=None, description="Where the gateway's workers see it differently: the worst is shown above"
+    )
 
 
 class Backends(BaseModel):
@@ -183,6 +192,18 @@ class ModelHealth(BaseModel):
     waiting: int = Field(description="Calls that wait for a place at one of its backends")
 
 
+class Worker(BaseModel):
+    worker: int
+    pid: int | None = Field(description="null: it is not running")
+    state: Literal["starting", "serving", "stopping", "waiting"] = Field(
+        description="waiting: it ended soon after its start, more than once; the next start comes later"
+    )
+    up_s: float | None
+    restarts: int = Field(description="How often it ended unasked and was started again")
+    last_end: str = Field(description="How it ended the last time; empty: it never did")
+    start_in_s: float | None = Field(description="Seconds until it is started again; null: it runs")
+
+
 class Detailed(Backends):
     status: Literal["ok", "degraded", "down"]
     version: str
@@ -190,6 +211,7 @@ class Detailed(Backends):
     draining: bool
     warnings: list[str]
     models: list[ModelHealth]
+    workers: list[Worker] | None = Field(default=None, description="Where the gateway has several")
 
 
 CALLS: dict[str, type[BaseModel]] = {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from gateway.config import HttpLimits, Timeouts
+from gateway.net.addresses import BACKLOG, cannot_listen
 from gateway.net.connection import Connection
 from gateway.net.exchange import Exchange, Handler
 from gateway.net.sweep import sweep_of
@@ -22,7 +23,6 @@ __all__ = ["Exchange", "Handler", "Refused", "Server"]
 OnRefused = Callable[[str, Refused, str], None]
 OnError = Callable[[Exchange, Exception], None]
 
-BACKLOG: Final = 4096
 QUIET_S: Final = 1.0
 """While draining, so long without a request means that nothing is left."""
 CUT_S: Final = 1.0
@@ -56,7 +56,7 @@ class Server:
         self.date = framing.date_line(time.time())
         self.loop: asyncio.AbstractEventLoop
         self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._last_seen = 0.0
 
     @property
@@ -67,33 +67,42 @@ class Server:
         """Raises OSError that says what could not be listened on, and why. Port 0: any free one: `port`."""
         self.loop = asyncio.get_running_loop()
         try:
-            self._server = await self.loop.create_server(
-                lambda: Connection(self), host, port, backlog=BACKLOG
-            )
+            server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {host}:{port}: {_why(error)}") from None
-        self.port = self._server.sockets[0].getsockname()[1]
+            raise cannot_listen(host, port, error) from None
+        self._servers.append(server)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def take_over(self, listeners: Iterable[socket.socket]) -> None:
+        """Listens on sockets that listen already: somebody else holds the port."""
+        self.loop = asyncio.get_running_loop()
+        for listener in listeners:
+            server = await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+            self._servers.append(server)
+            self.port = listener.getsockname()[1]
 
     def reconfigure(self, http: HttpLimits, timeouts: Timeouts) -> None:
         """Limits hold for new connections, time-outs for new requests."""
         self.http = http
         self.timeouts = timeouts
 
-    async def drain(self, limit_s: float) -> int:
+    async def drain(self, limit_s: float, together: Callable[[bool], bool] | None = None) -> int:
         """Serves on until nothing is left or the limit is reached, then stops. Returns how many were cut.
 
         New requests are served and told `connection: close`; idle connections stay until QUIET_S passed
         without a request, because closing one crosses with the request its client may just be sending.
+        `together`: is told whether nothing is left here, and says whether nothing is left anywhere else.
         """
         self.draining = True
         self._last_seen = started = self.loop.time()
         quiet_s = min(QUIET_S, limit_s / 4)
         while (now := self.loop.time()) - started < limit_s and not self.hurried:
-            if not self.active and now - self._last_seen >= quiet_s:
+            quiet = not self.active and now - self._last_seen >= quiet_s
+            if (together is None or together(quiet)) and quiet:
                 break
             await asyncio.sleep(POLL_S)
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         cut = self.active
         await self._cut()
         for connection in tuple(self._connections):
@@ -102,9 +111,9 @@ class Server:
         for connection in tuple(self._connections):
             connection.abort()
         await self._until(lambda: not self._connections, CUT_S)
-        if self._server is not None:
-            await self._server.wait_closed()
-            self._server = None
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
         sweep_of(self.loop).discard(self)
         return cut
 
@@ -164,11 +173,3 @@ def _ignore(peer: str, refused: Refused, request_id: str) -> None:
 def _print_error(exchange: Exchange, error: Exception) -> None:
     print(f"{exchange.id}: the handler failed", file=sys.stderr)  # noqa: T201 - only where no log was given
     traceback.print_exception(error)
-
-
-def _why(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "the address is in use by another program"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 need more rights"
-    return error.strerror or str(error)

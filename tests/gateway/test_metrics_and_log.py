@@ -17,7 +17,7 @@ from tests.examples import examples
 
 
 def text_of(numbers: Metrics) -> str:
-    return render(numbers, "")[1].decode()
+    return render(numbers.snapshot(), "")[1].decode()
 
 
 def test_tenants_are_bounded_and_the_known_keep_their_name():

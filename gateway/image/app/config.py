@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, ConfigError, load
-from gateway.live import read_settings
+from gateway.settings import read_settings
 
 FILE = "/etc/infctl/gateway.yaml"
 """Where GATEWAY_CONFIG names no other."""

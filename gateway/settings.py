@@ -1,0 +1,72 @@
+"""gateway.yaml and the keys it names, read together and found good together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway import config as configuration
+from gateway import environment
+from gateway.catalog import Catalog
+from gateway.config import Config, ConfigError
+from gateway.identify import Gate
+from gateway.salt import Salts
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the files say: what several processes have to read alike is read once and handed on."""
+
+    file: str
+    config: Config
+    env: Mapping[str, str]
+    """Of the .env file and of `secret_files`; the process's environment is not in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is in force. Never changed: a reload makes new ones."""
+
+    config: Config
+    gate: Gate
+    catalog: Catalog
+    salts: Salts
+
+
+def read_sources(path: Path) -> Sources:
+    """Raises ConfigError. The .env file may be missing."""
+    config = configuration.load(path)
+    env: dict[str, str] = {}
+    if config.env_file is not None:
+        try:
+            env = configuration.read_env((path.parent / config.env_file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            pass
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(str(path), (f"env_file: {config.env_file}: {error}",)) from None
+    for name, file in config.secret_files.items():
+        try:
+            env[name] = (path.parent / file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(str(path), (f"secret_files: {name}: {file}: {error}",)) from None
+    return Sources(str(path), config, env)
+
+
+def settings_of(
+    sources: Sources, environ: Mapping[str, str], fitted: Callable[[Config], Config] | None = None
+) -> Settings:
+    """Raises ConfigError. The process's environment wins over what the files say.
+
+    `fitted`: a last change, to what is found good.
+    """
+    env = {**sources.env, **{name: value for name, value in environ.items() if value}}
+    config = environment.apply(sources.config, env, sources.file)
+    if fitted is not None:
+        config = fitted(config)
+    return Settings(config, Gate(config, env, sources.file), Catalog(config), Salts(config, env))
+
+
+def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Raises ConfigError."""
+    return settings_of(read_sources(path), environ)
