@@ -32,7 +32,6 @@ _WHEN: dict[str, tuple[Callable[[Profile, Any], bool], str]] = {
         lambda profile, value: value > 1 and profile.runtime == "process",
         "one gateway is started: runtime is process",
     ),
-    "gateway/workers": (lambda _, value: value > 1, "the gateway is one process"),
     "edge/http3": (
         lambda profile, value: value is True and profile.runtime == "process",
         "HTTP/1.1 and HTTP/2 are served",

@@ -52,6 +52,7 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
             for name, model in profile.models.items()
         ),
         listen=config.Listen(host=host, port=port),
+        workers=gateway.workers,
         keys=config.Keys(
             shared_env=names.variable(gateway.keys.shared.name) if gateway.keys.shared else None,
             admin_env=names.variable(gateway.keys.admin.name),

@@ -258,7 +258,7 @@ def _preparations(profile: Profile, host: Host) -> tuple[Preparation, ...]:
 
 
 def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str]) -> Service:
-    listen = names.gateway_listen
+    listen, workers = names.gateway_listen, profile.gateway.workers
     asked = [
         key
         for key in (profile.gateway.keys.shared, profile.gateway.keys.admin, profile.gateway.keys.backend)
@@ -272,6 +272,8 @@ def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str
         env=(
             # A new address needs a new process; the file alone would only be reloaded.
             ("GATEWAY_LISTEN", authority(*listen)),
+            # The same for the number of its workers, where there are several.
+            *((("GATEWAY_WORKERS", str(workers)),) if workers > 1 else ()),
             # Large bodies go back to the system when they are done with, instead of staying in glibc's heap.
             ("MALLOC_MMAP_THRESHOLD_", str(64 * 1024)),
         ),

@@ -49,7 +49,8 @@ def test_names_follow_the_conventions():
         assert metric.name.startswith("infctl_")
         assert not metric.name.endswith("_total")
         assert metric.help.endswith(".")
-        assert set(metric.labels) <= {"tenant", "model", "backend", "outcome", "reason", "state", "version"}
+        known = {"tenant", "model", "backend", "outcome", "reason", "state", "version", "worker"}
+        assert set(metric.labels) <= known
 
 
 def test_odd_label_values_are_escaped():

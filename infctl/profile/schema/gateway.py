@@ -324,7 +324,7 @@ class Gateway(Section):
     replicas: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Gateways behind nginx."""
     workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
-    """Processes of one gateway."""
+    """Processes of one gateway, each as fast as one core."""
     keys: Keys = defaults(Keys)
     """Who may call."""
     limits: Limits = defaults(Limits)

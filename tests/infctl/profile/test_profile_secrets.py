@@ -128,11 +128,11 @@ def test_what_is_set_and_not_enforced_is_told_once_a_section(desk):
     loaded = desk.load(
         KEYS,
         "runtime: process\ngateway:\n  limits: {burst: 9, in_flight: 2}\n  audit: {enabled: false}\n"
-        "  workers: 2\n",
+        "edge: {http3: true}\n",
     )
     assert [str(problem) for problem in unenforced(loaded)] == [
         "over1.yaml:3:11  gateway/limits: not enforced by this version: no tenant is held back",
-        "over1.yaml:5:12  gateway/workers: not enforced by this version: the gateway is one process",
+        "over1.yaml:5:15  edge/http3: not enforced by this version: HTTP/1.1 and HTTP/2 are served",
     ]
 
 

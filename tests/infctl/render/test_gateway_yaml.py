@@ -41,6 +41,17 @@ def test_keys_are_looked_for_where_the_profile_says() -> None:
     assert made.env_file == "/run/infctl/.env"
 
 
+def test_the_workers_of_a_profile_are_the_gateways_and_another_number_takes_a_new_process() -> None:
+    assert config(gateway={"workers": 3}).workers == 3
+    models = {"chat": {"source": "a/b", "task": "chat"}}
+    environments = []
+    for gateway_section in ({}, {"workers": 3}):
+        profile = Profile.model_validate({"name": "p", "models": models, "gateway": gateway_section})
+        stack = build(profile, place(profile, (Gpu(0),)), LAYOUT, Host())
+        environments.append(dict(stack.service("gateway").env).get("GATEWAY_WORKERS"))
+    assert environments == [None, "3"]
+
+
 def test_a_process_gets_its_keys_from_infctl_under_their_own_names() -> None:
     made = config(
         runtime="process",
