@@ -19,6 +19,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**50)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
 EnvName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -95,20 +96,20 @@ class Timeouts(_Frozen, frozen=True):
 class HttpLimits(_Frozen, frozen=True):
     """What a client may send."""
 
-    line_bytes: int = 16 * 1024
-    header_bytes: int = 64 * 1024
-    header_count: int = 100
-    body_bytes: int = 8 * 1024 * 1024
-    connections: int = 10_000
+    line_bytes: Bytes = 16 * 1024
+    header_bytes: Bytes = 64 * 1024
+    header_count: Count = 100
+    body_bytes: Bytes = 8 * 1024 * 1024
+    connections: Count = 10_000
     compression: bool = True
     """gzip for clients that ask, never on streams."""
 
 
 class Upstream(_Frozen, frozen=True):
-    connections: int = 3000
-    """To all backends together, at once."""
-    keep_alive: int = 800
-    """Idle ones kept, of all backends together."""
+    connections: Count = 3000
+    """To all backends together, at once (POOL_MAX_CONNECTIONS)."""
+    keep_alive: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 800
+    """Idle ones kept, of all backends together (POOL_MAX_KEEPALIVE)."""
     idle_s: Seconds = 4.0
     """Below the server's own (vLLM closes after 5 s): a reused connection is never one being closed."""
 
@@ -178,9 +179,12 @@ class Cache(_Frozen, frozen=True):
     """Answers that depend on nothing but the call are kept."""
 
     enabled: bool = True
+    """CACHE_ENABLED."""
     ttl_s: Seconds = 60.0
+    """CACHE_TTL_SECS."""
     entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
-    memory_bytes: Annotated[int, msgspec.Meta(ge=1)] = 256 * 1024 * 1024
+    """CACHE_MAX_ENTRIES."""
+    memory_bytes: Bytes = 256 * 1024 * 1024
     scope: Literal["tenant", "shared"] = "tenant"
     """shared: one tenant's answer may serve another."""
 

@@ -16,8 +16,15 @@ VARIABLES: Final = {
     "QUEUE_TIMEOUT_SECS": ("queue", "timeout_s"),
     "CIRCUIT_FAILURE_THRESHOLD": ("breaker", "failures"),
     "CIRCUIT_RECOVERY_TIMEOUT": ("breaker", "recovery_s"),
+    "CACHE_ENABLED": ("cache", "enabled"),
+    "CACHE_TTL_SECS": ("cache", "ttl_s"),
+    "CACHE_MAX_ENTRIES": ("cache", "entries"),
+    "POOL_MAX_CONNECTIONS": ("upstream", "connections"),
+    "POOL_MAX_KEEPALIVE": ("upstream", "keep_alive"),
 }
-"""Variable -> section and field. Times are bare seconds."""
+"""Variable -> section and field. Times are bare seconds; yes and no are true and false."""
+
+_WORDS: Final = {"true": True, "false": False}
 
 
 def apply(config: Config, env: Mapping[str, str], file: str) -> Config:
@@ -31,7 +38,7 @@ def apply(config: Config, env: Mapping[str, str], file: str) -> Config:
         data = data or msgspec.to_builtins(config)
         before = data[section][field]
         try:
-            data[section][field] = float(text) if "." in text else int(text)
+            data[section][field] = _value(text)
             configuration.parse(data, file)
         except (ValueError, ConfigError):
             data[section][field] = before
@@ -39,3 +46,11 @@ def apply(config: Config, env: Mapping[str, str], file: str) -> Config:
     if problems:
         raise ConfigError(file, tuple(problems))
     return config if data is None else configuration.parse(data, file)
+
+
+def _value(text: str) -> bool | float:
+    """Raises ValueError."""
+    word = _WORDS.get(text.lower())
+    if word is not None:
+        return word
+    return float(text) if "." in text else int(text)

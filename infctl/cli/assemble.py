@@ -66,7 +66,7 @@ def assemble(
     stack = build(profile, plan, layout, here, secrets=secrets, digests=digests, where=loaded.where)
     http3 = serves_http3(profile, here)
     said = documented(loaded)
-    rendered = render(stack, profile, layout, http3=http3, variables=said, where=loaded.where)
+    rendered = render(stack, profile, plan, layout, http3=http3, variables=said, where=loaded.where)
     told = tuple(f"{problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in warnings)
     told += _out_of_reach(loaded, layout)
     stamped = files.stamped(stack, rendered, layout.rendered)

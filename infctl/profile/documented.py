@@ -54,6 +54,11 @@ _MEANINGS: dict[str, str] = {
     "STREAM_IDLE_TIMEOUT_SECS": "seconds between two pieces of an answer",
     "CIRCUIT_FAILURE_THRESHOLD": "failures of an engine in a row, then it gets a pause",
     "CIRCUIT_RECOVERY_TIMEOUT": "seconds of that pause",
+    "CACHE_ENABLED": "true or false: answers that depend on nothing but the call are kept",
+    "CACHE_TTL_SECS": "seconds an answer is kept",
+    "CACHE_MAX_ENTRIES": "answers kept at most",
+    "POOL_MAX_CONNECTIONS": "connections to all engines together, at once",
+    "POOL_MAX_KEEPALIVE": "idle ones of them that are kept",
 }
 
 
@@ -88,7 +93,8 @@ def _limits(profile: Profile) -> Iterator[Documented]:
         value: Any = profile
         for step in path.split("/"):
             value = getattr(value, step)
-        yield Documented(variable, _MEANINGS[variable], f"{value:.15g}", section=_LIMITS)
+        text = str(value).lower() if isinstance(value, bool) else f"{value:.15g}"
+        yield Documented(variable, _MEANINGS[variable], text, section=_LIMITS)
 
 
 def _own(loaded: LoadedProfile) -> Iterator[Documented]:

@@ -30,6 +30,11 @@ VARIABLES: dict[str, str] = {
     "STREAM_IDLE_TIMEOUT_SECS": "gateway/timeouts/stream_idle",
     "CIRCUIT_FAILURE_THRESHOLD": "gateway/breaker/failures",
     "CIRCUIT_RECOVERY_TIMEOUT": "gateway/breaker/recovery",
+    "CACHE_ENABLED": "gateway/cache/enabled",
+    "CACHE_TTL_SECS": "gateway/cache/ttl",
+    "CACHE_MAX_ENTRIES": "gateway/cache/entries",
+    "POOL_MAX_CONNECTIONS": "gateway/upstream/connections",
+    "POOL_MAX_KEEPALIVE": "gateway/upstream/keep_alive",
 }
 """Variable -> field. The ones that end in SECS, and CIRCUIT_RECOVERY_TIMEOUT, are bare seconds."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from infctl.errors import Where, nowhere
+from infctl.plan import Plan
 from infctl.profile.documented import Documented
 from infctl.profile.schema import Profile
 from infctl.render import (
@@ -34,6 +35,7 @@ __all__ = ["RenderedFile", "render"]
 def render(
     stack: Stack,
     profile: Profile,
+    plan: Plan,
     layout: Layout,
     *,
     http3: bool = False,
@@ -46,7 +48,7 @@ def render(
     (`infctl.profile.documented`). Raises ProfileError with the place in the
     profile of a value that cannot go where it is meant to.
     """
-    files = [gateway.render(stack, profile, layout)]
+    files = [gateway.render(stack, profile, plan, layout)]
     if profile.edge.enabled:
         files += nginx.render(profile, layout, http3=http3, where=where)
     if stack.runtime == "process":

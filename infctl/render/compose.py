@@ -66,13 +66,12 @@ def render(project: Project, platform: str, *about: str) -> RenderedFile:
 
 
 def _common(containers: Iterable[Container]) -> dict[str, Any]:
-    """What most of them say of the same things: said once."""
-    found: dict[str, Any] = {}
-    every = [dict(_denied(one)) for one in containers]
-    for key in every[0]:
-        values = [one[key] for one in every]
-        found[key] = max(values, key=values.count)
-    return found
+    """What most of them say of the same things: said once. Empty where there are none."""
+    said: dict[str, list[Any]] = {}
+    for one in containers:
+        for key, value in _denied(one):
+            said.setdefault(key, []).append(value)
+    return {key: max(values, key=values.count) for key, values in said.items()}
 
 
 def _service(container: Container, project: Project, common: dict[str, Any]) -> Entry:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import config
-from infctl.profile.schema import Profile
+from infctl.plan import Plan, Replica, service_names
+from infctl.plan.expected import at_once, loading_s
+from infctl.profile.schema import Model, Profile
 from infctl.render.files import RenderedFile, header
 from infctl.stack import Layout, Service, Stack
 from infctl.stack.names import CONTAINER_PORT, Names
-
-_SEQS = "--max-num-seqs"
-"""How many requests an engine computes at once; where the plan or the profile says it, the rest wait here."""
 
 # Docker takes the networks it makes itself from these, unless networks.subnet says otherwise. On them only
 # nginx and the host's own loopback port reach the gateway.
 _DOCKER_POOLS = ("172.16.0.0/12", "192.168.0.0/16")
 
 
-def render(stack: Stack, profile: Profile, layout: Layout) -> RenderedFile:
+def render(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> RenderedFile:
     lines = header(
         profile.name,
         "The gateway reads it at start and again on SIGHUP; an invalid one is refused whole.",
@@ -26,12 +25,13 @@ def render(stack: Stack, profile: Profile, layout: Layout) -> RenderedFile:
     )
     comment = "".join(f"# {line}\n" for line in lines)
     path = Names(profile, layout).gateway_file.relative_to(layout.rendered).as_posix()
-    text = comment + config.dump(to_config(stack, profile, layout))
+    text = comment + config.dump(to_config(stack, profile, plan, layout))
     return RenderedFile(path, text, note="read by the gateway")
 
 
-def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
+def to_config(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> config.Config:
     names = Names(profile, layout)
+    replicas = {replica.service: replica for replica in plan.replicas}
     gateway = profile.gateway
     http = gateway.http
     host, port = names.gateway_listen
@@ -45,7 +45,11 @@ def to_config(stack: Stack, profile: Profile, layout: Layout) -> config.Config:
                 name=name,
                 served_name=model.served_name or name,
                 tasks=model.task,
-                backends=tuple(_backend(s, names) for s in stack.services if name in s.models),
+                backends=tuple(
+                    _backend(service, names, replicas[service.name], _weight(name, model, service.name))
+                    for service in stack.services
+                    if name in service.models
+                ),
                 aliases=model.alias,
                 max_model_len=model.max_model_len,
             )
@@ -99,6 +103,7 @@ def _policies(profile: Profile) -> dict[str, Any]:
     """How the gateway chooses, waits, tries again and keeps answers."""
     gateway = profile.gateway
     breaker, retries, cache = gateway.breaker, gateway.retries, gateway.cache
+    balancing = gateway.balancing
     return {
         "breaker": config.Breaker(
             enabled=breaker.enabled,
@@ -125,7 +130,9 @@ def _policies(profile: Profile) -> dict[str, Any]:
             weights={name: tenant.weight for name, tenant in gateway.tenants.items() if tenant.weight != 1},
         ),
         "balancing": config.Balancing(
-            policy=gateway.balancing.policy, prefix_bound=gateway.balancing.prefix_bound
+            policy=balancing.policy,
+            prefix_bound=balancing.prefix_bound,
+            session_header=balancing.session_header and balancing.session_header.lower(),
         ),
         "cache": config.Cache(
             enabled=cache.enabled,
@@ -145,12 +152,19 @@ def _secret_files(profile: Profile, names: Names) -> dict[str, str]:
     return {name: file[1] for name, file in found.items() if file is not None}
 
 
-def _backend(service: Service, names: Names) -> config.Backend:
+def _weight(name: str, model: Model, service: str) -> float:
+    """A replica's share of its model's calls, beside the others'."""
+    return model.weights[service_names(name, model).index(service)] if model.weights else 1.0
+
+
+def _backend(service: Service, names: Names, replica: Replica, share: float) -> config.Backend:
+    model = names.profile.models[replica.model]
     port = service.listen[0][1] if service.listen else CONTAINER_PORT
     host = names.engine(service.name)
-    at_once = service.argv[service.argv.index(_SEQS) + 1] if _SEQS in service.argv[:-1] else None
     return config.Backend(
         id=f"vllm-{service.name}",
         url=f"http://{host}:{port}",
-        concurrency=int(at_once) if at_once is not None else None,
+        concurrency=model.concurrency or at_once(replica, model),
+        weight=share,
+        loading_s=model.loading or loading_s(replica),
     )

@@ -125,6 +125,7 @@ def _rendered(loaded: LoadedProfile, folder: Path) -> Rendered:
     files = render(
         stack,
         profile,
+        made,
         layout,
         http3=serves_http3(profile, HOST),
         variables=documented(loaded),

@@ -137,10 +137,11 @@ def prepared(tmp: Path, ports: list[int], extra: dict[str, object]) -> tuple[str
         }
     )
     layout = Layout(tmp, tmp)
-    stack = build(profile, place(profile, ()), layout, look())
+    plan = place(profile, ())
+    stack = build(profile, plan, layout, look())
     layout.rendered.mkdir()
     layout.state.mkdir()
-    for file in render(stack, profile, layout):
+    for file in render(stack, profile, plan, layout):
         (layout.rendered / file.path).write_text(file.text)
     tls.self_signed(layout.rendered / "tls", tls.names_of(profile.edge.server_name), now=datetime.now(UTC))
     return stack.service(EDGE).argv

@@ -95,6 +95,7 @@ FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
 }
 ELSEWHERE = {
     "source", "task", "alias", "served_name", "replicas", "gpu", "env", "start_timeout", "stop_timeout",
+    "weights", "concurrency", "loading",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from infctl.profile.check.finding import Finding
+from infctl.profile.check.names import services
 from infctl.profile.schema import Model, Profile, Source
 
 _GPU_ONLY = (
@@ -24,6 +25,7 @@ def check(profile: Profile) -> Iterator[Finding]:
         yield from _source(path, model.source)
         yield from _placement(path, model, profile)
         yield from _memory(path, model)
+        yield from _calls(path, model, len(services(name, model)))
 
 
 def warn(profile: Profile) -> Iterator[Finding]:
@@ -34,6 +36,16 @@ def warn(profile: Profile) -> Iterator[Finding]:
             yield Finding(
                 f"models/{name}/gpu", message, "the same name on another model puts both on one GPU"
             )
+        if model.weights and profile.gateway.balancing.policy != "weighted":
+            policy = profile.gateway.balancing.policy
+            hint = "gateway: {balancing: {policy: weighted}}"
+            yield Finding(f"models/{name}/weights", f"nothing looks at them: the policy is {policy}", hint)
+        if model.concurrency and model.max_num_seqs and model.concurrency > model.max_num_seqs:
+            message = (
+                f"an engine computes {model.max_num_seqs} at once (max_num_seqs); the others wait inside it"
+            )
+            hint = "no more than max_num_seqs: those who wait in the gateway are served fairly"
+            yield Finding(f"models/{name}/concurrency", message, hint)
 
 
 def _cards(profile: Profile) -> Iterator[Finding]:
@@ -95,3 +107,14 @@ def _memory(path: str, model: Model) -> Iterator[Finding]:
         hint = f"at least {length}, or enable_chunked_prefill: true"
         message = f"{batched} tokens a step cannot take a prompt of {length} in one piece"
         yield Finding(f"{path}/max_num_batched_tokens", message, hint)
+
+
+def _calls(path: str, model: Model, replicas: int) -> Iterator[Finding]:
+    """What the gateway is told of its replicas."""
+    if model.weights and len(model.weights) != replicas:
+        many = f"{len(model.weights)} weight{'s' * (len(model.weights) != 1)}"
+        there = f"{replicas} replica{'s' * (replicas != 1)}"
+        yield Finding(f"{path}/weights", f"{many} for {there}", "one a replica, in order: [2, 1]")
+    if model.loading is not None and model.loading > model.start_timeout:
+        hint = "lower it, or raise start_timeout"
+        yield Finding(f"{path}/loading", "a start that takes so long has failed before (start_timeout)", hint)

@@ -104,6 +104,7 @@ Fraction = Annotated[
 
 Flag = Annotated[bool, Field(strict=True)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65_535)]
+Weight = Annotated[float, Field(gt=0, le=1000, strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 

@@ -12,6 +12,7 @@ from infctl.profile.schema.base import (
     FilePath,
     Flag,
     Fraction,
+    HeaderName,
     Host,
     Image,
     ModelName,
@@ -25,11 +26,11 @@ from infctl.profile.schema.base import (
     Section,
     Size,
     TenantName,
+    Weight,
     defaults,
 )
 
 Many = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
-Weight = Annotated[float, Field(gt=0, le=1000, strict=True)]
 
 
 class Listen(Section):
@@ -146,9 +147,11 @@ class Balancing(Section):
     """Which replica gets a request."""
 
     policy: Literal["least_in_flight", "power_of_two", "prefix_hash", "weighted"] = "least_in_flight"
-    """prefix_hash sends prompts that begin alike to the same replica."""
+    """prefix_hash sends prompts that begin alike to the same replica; weighted goes by models' weights."""
     prefix_bound: Annotated[float, Field(ge=1, le=10, strict=True)] = 1.25
-    """prefix_hash: a replica busier than this many times the mean is passed over."""
+    """prefix_hash, sessions: a replica busier than this many times the mean is passed over."""
+    session_header: HeaderName | None = None
+    """Calls with the same value in this header go to the same replica, whatever the policy."""
 
 
 class Breaker(Section):
@@ -197,11 +200,11 @@ class Cache(Section):
     """Answers that depend on nothing but the call are kept."""
 
     enabled: Flag = True
-    """Kept, or not."""
+    """Kept, or not (CACHE_ENABLED)."""
     ttl: Duration = 60.0
-    """How long an answer is kept."""
+    """How long an answer is kept (CACHE_TTL_SECS)."""
     entries: Count = 10_000
-    """Answers kept at most."""
+    """Answers kept at most (CACHE_MAX_ENTRIES)."""
     memory: Size = 256 * 2**20
     """In all."""
     scope: Literal["tenant", "shared"] = "tenant"
@@ -249,9 +252,9 @@ class Upstream(Section):
     """Connections to the engines."""
 
     connections: Many = 3000
-    """In all, at once."""
+    """In all, at once (POOL_MAX_CONNECTIONS)."""
     keep_alive: Many = 800
-    """Idle ones kept."""
+    """Idle ones kept (POOL_MAX_KEEPALIVE)."""
     idle: Duration = 4.0
     """How long an idle one is kept; below vLLM's own 5 s, so that none is reused while it closes."""
 

@@ -32,6 +32,7 @@ from infctl.profile.schema.base import (
     ServedName,
     ShareName,
     Size,
+    Weight,
     Word,
     defaults,
     misfit,
@@ -115,6 +116,12 @@ class Model(Section):
     """Copies. Written, the services are chat0, chat1 ...; left out, there is one, called as the model."""
     gpu: Placement = defaults(Placement)
     """auto, an index, {uuid: ...} or {share: name}."""
+    weights: tuple[Weight, ...] = ()
+    """One a replica: its share of the calls under `balancing: {policy: weighted}`; left out: equal shares."""
+    concurrency: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
+    """Calls at one replica at once, more wait in the gateway; left out: as many as it computes at once."""
+    loading: Duration | None = None
+    """How long a start takes, told to clients that come too early; left out: as the plan expects."""
 
     max_model_len: Count | None = None
     """Tokens, prompt and answer together; left out: what the model takes, or less if that does not fit."""

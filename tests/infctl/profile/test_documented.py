@@ -47,6 +47,10 @@ def test_the_reference_platforms_variables_carry_the_profiles_own_values(
     assert said(RPS_BURST="99")["RPS_BURST"].default == "7", "whatever .env says by now"
 
 
+def test_a_switch_is_said_as_it_is_written(said: Callable[..., dict[str, Documented]]) -> None:
+    assert (said()["CACHE_ENABLED"].default, said()["POOL_MAX_KEEPALIVE"].default) == ("true", "800")
+
+
 def test_what_must_be_set_is_told_from_what_may(said: Callable[..., dict[str, Documented]]) -> None:
     required = {name for name, one in said().items() if one.required}
     assert required == {"GATEWAY_API_KEY", "TEAMS"}

@@ -107,10 +107,11 @@ def test_the_reference_platforms_variables_win_over_the_profile(desk, smallest):
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_each_variable_reaches_its_field(desk, smallest, variable):
-    value = desk.load(smallest, env={variable: "179"}).profile
+    text, expected = ("false", False) if variable.endswith("_ENABLED") else ("179", 179)
+    value = desk.load(smallest, env={variable: text}).profile
     for step in VARIABLES[variable].split("/"):
         value = getattr(value, step)
-    assert value == 179
+    assert value == expected
 
 
 def test_a_wrong_variable_is_told_by_name(desk, smallest):
@@ -169,6 +170,18 @@ def test_processes_have_no_monitoring_and_one_gateway(desk):
         unenforced(desk.load(KEYS, "runtime: process\nmonitoring: {enabled: false, slo: {ttft_p95: 1s}}"))
         == ()
     )
+
+
+def test_what_the_gateway_would_not_look_at_is_told(desk):
+    text = "models:\n  chat:\n    replicas: 2\n    weights: [2, 1]\n    max_num_seqs: 8\n    concurrency: 9\n"
+    told = [f"{p.where} {p.path}: {p.message}" for p in desk.load(KEYS, text).warnings]
+    assert told == [
+        "over1.yaml:4:14 models/chat/weights: nothing looks at them: the policy is least_in_flight",
+        "over1.yaml:6:18 models/chat/concurrency: an engine computes 8 at once (max_num_seqs); the others"
+        " wait inside it",
+    ]
+    weighted = "gateway: {balancing: {policy: weighted}}\n"
+    assert [p.path for p in desk.load(KEYS, text + weighted).warnings] == ["models/chat/concurrency"]
 
 
 def test_warnings_are_located(desk):

@@ -57,7 +57,7 @@ def render_profile(*profiles: Path) -> Rendered:
     stack = build(loaded.profile, made, layout, HOST, secrets=SECRETS, where=loaded.where)
     http3 = serves_http3(loaded.profile, HOST)
     said = documented(loaded)
-    files = render(stack, loaded.profile, layout, http3=http3, variables=said, where=loaded.where)
+    files = render(stack, loaded.profile, made, layout, http3=http3, variables=said, where=loaded.where)
     return Rendered(loaded, stack, files)
 
 

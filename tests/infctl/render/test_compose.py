@@ -122,6 +122,19 @@ def test_a_field_reaches_the_file(name: str) -> None:
     assert own == expected
 
 
+@pytest.mark.parametrize("limits", [(None, None), (None, None, 7), (7, 7, None), (None, 7), (7, 8, None)])
+def test_each_container_keeps_its_own_limit_of_processes(limits: tuple[int | None, ...]) -> None:
+    """Also where no container has one: what is said once for all says so."""
+    made = [replace(PLAIN, service=f"s{n}", pids_limit=limit) for n, limit in enumerate(limits)]
+    found = yaml.safe_load(text(*made))["services"]
+    wanted = [-1 if limit is None else limit for limit in limits]
+    assert [found[one.service]["pids_limit"] for one in made] == wanted
+
+
+def test_a_project_without_containers_is_a_file_too() -> None:
+    assert yaml.safe_load(text())["services"] in (None, {}, [])
+
+
 def test_labels_say_what_it_was_made_from() -> None:
     one = replace(PLAIN, labels=(("io.infctl.role", "engine"),))
     assert service(one)["labels"] == {"io.infctl.role": "engine", "io.infctl.spec-hash": spec_hash(one)}

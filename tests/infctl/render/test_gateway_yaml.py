@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Config
+import pytest
+
+from gateway.config import Backend, Config
+from infctl.errors import nowhere
 from infctl.gpus import Gpu
 from infctl.host import Host
-from infctl.plan import place
+from infctl.models.source import for_profile
+from infctl.plan import place, plan
 from infctl.profile.schema import Profile
 from infctl.render import gateway
 from infctl.stack import Layout
@@ -21,8 +26,8 @@ LOOPBACK = ("127.0.0.1/32", "::1/128")
 def config(**rest: Any) -> Config:
     models = {"chat": {"source": "a/b", "task": "chat"}}
     profile = Profile.model_validate({"name": "p", "models": models} | rest)
-    stack = build(profile, place(profile, (Gpu(0),)), LAYOUT, Host())
-    return gateway.to_config(stack, profile, LAYOUT)
+    plan = place(profile, (Gpu(0), Gpu(1)))
+    return gateway.to_config(build(profile, plan, LAYOUT, Host()), profile, plan, LAYOUT)
 
 
 def test_nginx_is_believed_and_nobody_where_there_is_no_nginx() -> None:
@@ -59,3 +64,79 @@ def test_a_process_gets_its_keys_from_infctl_under_their_own_names() -> None:
     )
     assert made.secret_files == {}
     assert made.keys.backend_env == "BACKEND_API_KEY"
+
+
+# --- models and backends -----------------------------------------------------------------------------------
+
+
+def backends(**rest: Any) -> dict[str, Backend]:
+    """Of a model whose bytes are known, on two L4."""
+    source = {"hub": "Qwen/Qwen2.5-7B-Instruct"}
+    embed = {"source": "BAAI/bge-reranker-v2-m3", "task": "rerank"}
+    models = {"chat": {"source": source, "task": "chat", "replicas": 2} | rest, "rerank": embed}
+    profile = Profile.model_validate({"name": "p", "models": models})
+    cards = tuple(Gpu(n, "L4", memory_bytes=int(22.05 * 2**30)) for n in range(3))
+    made = plan(profile, cards, facts(profile, Path("/nonexistent")))
+    found = gateway.to_config(build(profile, made, LAYOUT, Host()), profile, made, LAYOUT)
+    return {backend.id: backend for model in found.models for backend in model.backends}
+
+
+def facts(profile: Profile, folder: Path) -> Any:
+    env = {"HOME": str(folder), "HF_HOME": str(folder)}
+    return for_profile(profile, folder=folder, env=env, where=nowhere, offline=True).facts
+
+
+def test_calls_wait_in_the_gateway_once_an_engine_computes_as_many_as_it_can() -> None:
+    """VLLM's own number for the card where nobody writes one; a written one; fewer, where that is asked."""
+    assert {one.concurrency for one in backends().values()} == {256}
+    found = backends(max_num_seqs=48)
+    assert (found["vllm-chat0"].concurrency, found["vllm-rerank"].concurrency) == (48, 256)
+    assert backends(max_num_seqs=48, concurrency=12)["vllm-chat1"].concurrency == 12
+
+
+def test_no_more_wait_inside_an_engine_than_its_kv_cache_has_blocks() -> None:
+    """448 KiB hold one block of 16 tokens twice: 20 of them."""
+    found = backends(kv_cache_memory=20 * 16 * 56 * 1024, max_model_len=128, max_num_seqs=64)
+    assert found["vllm-chat0"].concurrency == 20
+
+
+def test_where_nobody_knows_nothing_waits() -> None:
+    (chat,) = config().models
+    assert (chat.backends[0].concurrency, chat.backends[0].loading_s) == (None, None)
+    models = {"chat": {"source": "a/b", "task": "chat", "max_num_seqs": 9}}
+    (chat,) = config(models=models).models
+    assert chat.backends[0].concurrency == 9
+
+
+def test_a_client_that_comes_too_early_is_told_what_the_plan_expects() -> None:
+    """14.2 GiB from a disk, compiled: more than a small encoder takes. A written time stands."""
+    found = backends()
+    assert found["vllm-chat0"].loading_s == 70
+    assert found["vllm-rerank"].loading_s is not None
+    assert found["vllm-rerank"].loading_s < 70
+    assert backends(enforce_eager=True)["vllm-chat0"].loading_s == 40
+    assert backends(loading=90.0)["vllm-chat0"].loading_s == 90
+
+
+@pytest.mark.parametrize(("written", "shares"), [((), [1.0, 1.0, 1.0]), ((2.0, 1.0), [2.0, 1.0, 1.0])])
+def test_each_replica_has_its_own_weight(written: tuple[float, ...], shares: list[float]) -> None:
+    assert [one.weight for one in backends(weights=written).values()] == shares
+
+
+def test_a_weight_belongs_to_its_replica_in_whatever_order_engines_start() -> None:
+    models = {
+        "chat": {"source": "a/b", "task": "chat", "replicas": 12, "weights": [*map(float, range(1, 13))]}
+    }
+    profile = Profile.model_validate({"name": "p", "gpus": "cpu", "models": models})
+    made = place(profile, ())
+    stack = build(profile, made, LAYOUT, Host())
+    turned = replace(stack, services=tuple(reversed(stack.services)))
+    (chat,) = gateway.to_config(turned, profile, made, LAYOUT).models
+    assert {one.id: one.weight for one in chat.backends} == {f"vllm-chat{n}": n + 1.0 for n in range(12)}
+
+
+def test_sessions_stay_by_the_header_the_profile_names() -> None:
+    """Header names are compared in lower case."""
+    made = config(gateway={"balancing": {"session_header": "X-Session-ID", "policy": "weighted"}})
+    assert (made.balancing.session_header, made.balancing.policy) == ("x-session-id", "weighted")
+    assert config().balancing.session_header is None

@@ -24,8 +24,8 @@ def files(**rest: Any) -> dict[str, Any]:
     data = {"name": "p", "models": {"chat": {"source": "a/b", "task": "chat", "replicas": 2}}}
     profile = Profile.model_validate(data | rest)
     cards = tuple(Gpu(n, "L4") for n in range(2)) if profile.gpus.kind != "cpu" else ()
-    stack = build(profile, place(profile, cards), LAYOUT, Host())
-    rendered = render(stack, profile, LAYOUT)
+    plan = place(profile, cards)
+    rendered = render(build(profile, plan, LAYOUT, Host()), profile, plan, LAYOUT)
     return {f.path: yaml.safe_load(f.text) for f in rendered if f.path.startswith(("prometheus", "grafana"))}
 
 

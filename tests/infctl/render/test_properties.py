@@ -148,11 +148,10 @@ def rendered(loaded: LoadedProfile) -> tuple[RenderedFile, ...]:
     profile = loaded.profile
     cards = (Gpu(0, "L4", "GPU-00000000"),) if profile.gpus.kind == "detect" else for_profile(profile.gpus)
     layout = replace(LAYOUT, beside=profile.runtime == "docker")
-    stack = build(
-        profile, place(profile, cards, loaded.where), layout, HOST, secrets=SECRETS, where=loaded.where
-    )
+    plan = place(profile, cards, loaded.where)
+    stack = build(profile, plan, layout, HOST, secrets=SECRETS, where=loaded.where)
     http3 = serves_http3(profile, HOST)
-    return render(stack, profile, layout, http3=http3, where=loaded.where)
+    return render(stack, profile, plan, layout, http3=http3, where=loaded.where)
 
 
 @pytest.fixture(scope="module")
