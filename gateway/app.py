@@ -27,6 +27,7 @@ from gateway.orders import Orders
 from gateway.policy.balancer import Balancer
 from gateway.policy.breaker import STATES as BREAKER_STATES
 from gateway.policy.hedge import Hedges
+from gateway.policy.outlier import Outliers
 from gateway.policy.retry import Retries
 from gateway.serve import Serve
 from gateway.settings import Settings
@@ -136,6 +137,7 @@ def _assemble(
         admission=Admission(balancer, config.queue, numbers),
         retries=Retries(config.retries),
         hedges=Hedges(config.hedging),
+        outliers=Outliers(config.outliers),
         caching=Caching(config.cache, numbers),
         client=Client(config.upstream, config.timeouts),
         metrics=numbers,

@@ -125,6 +125,26 @@ class Breaker(_Frozen, frozen=True):
     recovery_max_s: Seconds = 300.0
 
 
+class Outliers(_Frozen, frozen=True):
+    """A backend that does worse than the others of its model gets no requests for a while: its breaker opens.
+
+    Never the last one, and never more than half of them.
+    """
+
+    enabled: bool = False
+    interval_s: Seconds = 10.0
+    """Between two looks at what has been since the last one."""
+    requests: Annotated[int, msgspec.Meta(ge=5, le=100_000)] = 20
+    """Ended calls at a backend in that time; of fewer nothing is said."""
+    failures: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.2
+    """The share of its calls that failed; it has to be twice that of the others, too."""
+    slower: Annotated[float, msgspec.Meta(ge=1.5, le=1000)] = 4.0
+    """Its calls last longer than so many times the median of the others'."""
+    eject_s: Seconds = 30.0
+    """The first pause; each time it stands out again it is twice as long."""
+    eject_max_s: Seconds = 300.0
+
+
 class Retries(_Frozen, frozen=True):
     """Another backend is tried while nothing has reached the client."""
 
@@ -229,6 +249,7 @@ class Config(_Frozen, frozen=True):
     http: HttpLimits = HttpLimits()
     upstream: Upstream = Upstream()
     breaker: Breaker = Breaker()
+    outliers: Outliers = Outliers()
     retries: Retries = Retries()
     hedging: Hedging = Hedging()
     queue: Queue = Queue()

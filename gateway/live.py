@@ -15,6 +15,7 @@ from gateway.log import Journal
 from gateway.metrics import Metrics
 from gateway.policy.balancer import Backend, Balancer
 from gateway.policy.hedge import Hedges
+from gateway.policy.outlier import Outliers
 from gateway.policy.retry import Retries
 from gateway.settings import Settings
 from gateway.workers.link import Link
@@ -36,6 +37,7 @@ class Live:
     admission: Admission
     retries: Retries
     hedges: Hedges
+    outliers: Outliers
     caching: Caching
     client: Client
     metrics: Metrics

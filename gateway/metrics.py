@@ -103,6 +103,12 @@ BREAKER_CHANGES = Metric(
     "How often a backend's breaker came into a state.",
     ("model", "backend", "state"),
 )
+EJECTIONS = Metric(
+    "infctl_backend_ejections",
+    "counter",
+    "Backends that did worse than their like: passed over (ejected), or kept as too few would be left.",
+    ("model", "backend", "reason", "outcome"),
+)
 RETRIES = Metric(
     "infctl_retries",
     "counter",
@@ -184,6 +190,7 @@ METRICS: Final = (
     BACKEND_STATE,
     BREAKER_STATE,
     BREAKER_CHANGES,
+    EJECTIONS,
     RETRIES,
     RETRIES_REFUSED,
     HEDGES,

@@ -2,6 +2,7 @@
 
 A real completion (trial.py) is due where the configuration asks for them, where the last one failed, and
 where a breaker has been open long enough: so no user's request has to be the one that tries.
+Between the questions it looks whether one of the backends does worse than its like (policy/outlier.py).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ async def run(live: Live) -> None:
                             "error", "probe_failed", backend=backend.id, why=repr(task.exception())
                         )
                         backend.health.next_probe = now + live.settings.config.probes.interval_s
+            compare(live, now)
             due = math.inf
             for backend in live.balancer.backends():
                 if backend in running:
@@ -59,6 +61,29 @@ async def run(live: Live) -> None:
         for task in running.values():
             task.cancel()
         await asyncio.gather(*running.values(), return_exceptions=True)
+
+
+def compare(live: Live, now: float) -> None:
+    """Passes over who stands out among the backends of its model, where that is asked for."""
+    if not live.outliers.rules.enabled:
+        return
+    groups = [live.balancer.of(model.name) for model in live.settings.config.models]
+    for verdict in live.outliers.look(groups, now):
+        backend, ejected = verdict.backend, verdict.pause_s is not None
+        outcome = "ejected" if ejected else "kept"
+        live.metrics.count(metrics.EJECTIONS, (backend.model, backend.id, verdict.why, outcome))
+        live.journal.event(
+            "warning",
+            f"backend_{outcome}",
+            backend=backend.id,
+            model=backend.model,
+            why=verdict.why,
+            value=round(verdict.value, 3),
+            others=round(verdict.others, 3),
+            pause_s=verdict.pause_s,
+        )
+        if verdict.pause_s is not None and backend.breaker.eject(verdict.pause_s, now):
+            breaker_changed(live, backend)
 
 
 async def probe(live: Live, backend: Backend) -> None:

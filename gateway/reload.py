@@ -80,6 +80,7 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     live.client.configure(config.upstream, config.timeouts, settings.gate.backend_line)
     live.retries.rules = config.retries
     live.hedges.configure(config.hedging)
+    live.outliers.rules = config.outliers
     gone = live.balancer.configure(config, now)
     live.leaving.update(gone)
     live.admission.rules = config.queue

@@ -1,14 +1,15 @@
 """Does a backend that fails get requests? One table, time is an argument.
 
-    state       success   failure                neutral     its pause is over
-    closed      closed    closed, the nth opens  closed      -
-    open        closed    open                   open        half_open
-    half_open   closed    open, twice as long    half_open   -
+    state       success   failure                neutral     its pause is over   ejected
+    closed      closed    closed, the nth opens  closed      -                   open
+    open        closed    open                   open        half_open           -
+    half_open   closed    open, twice as long    half_open   -                   -
 
 Rule 1: a permit holds for the state it was given in: what was under way when the state changed says nothing.
 Rule 2: half_open gives one permit at a time; whatever becomes of it, its end frees the place.
 Rule 3: a 4xx is a success, 429 and 503 are neutral (the backend is busy), and so is a client that went away.
-Rule 4: the balancer may send past an open breaker when nobody else is left: only a success then counts.
+Rule 4: ejected is who stands out among its like (outlier.py), for as long as is said there.
+Rule 5: the balancer may send past an open breaker when nobody else is left: only a success then counts.
 """
 
 from __future__ import annotations
@@ -91,18 +92,29 @@ class Breaker:
         after = TABLE[before, fact]
         if after == "open" and before != "open":
             longer = self.pause_s * 2 if before == "half_open" else self.rules.recovery_s
-            self.pause_s = min(longer, max(self.rules.recovery_max_s, self.rules.recovery_s))
-            self.retry_at = now + self.pause_s
-            self.opened += 1
+            self._open(min(longer, max(self.rules.recovery_max_s, self.rules.recovery_s)), now)
         if after != before:
             self._enter(after)
         return after != before
+
+    def eject(self, pause_s: float, now: float) -> bool:
+        """True: new state."""
+        if self.state != "closed":
+            return False
+        self._open(pause_s, now)
+        self._enter("open")
+        return True
 
     def reset(self) -> None:
         """The backend began a new life: what the old one did is no measure."""
         if self.state != "closed":
             self._enter("closed")
         self.failures = 0
+
+    def _open(self, pause_s: float, now: float) -> None:
+        self.pause_s = pause_s
+        self.retry_at = now + pause_s
+        self.opened += 1
 
     def _enter(self, state: State) -> None:
         self.state = state

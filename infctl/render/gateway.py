@@ -103,13 +103,22 @@ def _policies(profile: Profile) -> dict[str, Any]:
     """How the gateway chooses, waits, tries again and keeps answers."""
     gateway = profile.gateway
     breaker, retries, cache = gateway.breaker, gateway.retries, gateway.cache
-    balancing = gateway.balancing
+    balancing, outliers = gateway.balancing, gateway.outliers
     return {
         "breaker": config.Breaker(
             enabled=breaker.enabled,
             failures=breaker.failures,
             recovery_s=breaker.recovery,
             recovery_max_s=breaker.recovery_max,
+        ),
+        "outliers": config.Outliers(
+            enabled=outliers.enabled,
+            interval_s=outliers.interval,
+            requests=outliers.requests,
+            failures=outliers.failures,
+            slower=outliers.slower,
+            eject_s=outliers.eject,
+            eject_max_s=outliers.eject_max,
         ),
         "retries": config.Retries(
             attempts=retries.attempts,

@@ -167,6 +167,28 @@ class Breaker(Section):
     """The pause doubles with each failed try, up to this."""
 
 
+class Outliers(Section):
+    """A replica that does worse than the others of its model gets no requests for a while.
+
+    Never the last one, and never more than half of them.
+    """
+
+    enabled: Flag = False
+    """Compared, or not."""
+    interval: Duration = 10.0
+    """Between two looks at what has been since the last one."""
+    requests: Annotated[int, Field(ge=5, le=100_000, strict=True)] = 20
+    """Ended requests at a replica in that time; of fewer nothing is said."""
+    failures: Fraction = 0.2
+    """The share of its requests that failed; it has to be twice that of the others, too."""
+    slower: Annotated[float, Field(ge=1.5, le=1000, strict=True)] = 4.0
+    """Its requests last longer than so many times the median of the others'."""
+    eject: Duration = 30.0
+    """The first pause; each time it stands out again it is twice as long."""
+    eject_max: Duration = 300.0
+    """The longest pause."""
+
+
 class Retries(Section):
     """Another replica is tried when nothing has reached the client yet."""
 
@@ -342,6 +364,8 @@ class Gateway(Section):
     """Which replica gets a request."""
     breaker: Breaker = defaults(Breaker)
     """Engines that fail get a pause."""
+    outliers: Outliers = defaults(Outliers)
+    """Replicas that do worse than the others get one, too."""
     retries: Retries = defaults(Retries)
     """Trying another replica."""
     hedging: Hedging = defaults(Hedging)
