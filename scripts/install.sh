@@ -17,7 +17,7 @@ case "$1" in
         .venv/bin/python -m compileall -q infctl gateway
         ;;
     dev)
-        say "tests and checks (about 60 MB)"
+        say "tests and checks (about 75 MB)"
         # crossplane is published as source alone; it is pure Python.
         $locked -r requirements/dev.txt
         ;;
