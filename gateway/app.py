@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway import metrics, probes, reload
+from gateway import memory, metrics, probes, reload
 from gateway.admission import Admission
 from gateway.caching import Caching
 from gateway.client import Client
@@ -189,9 +189,10 @@ async def _look_around(live: Live) -> None:
 
 
 async def _housekeeping(live: Live) -> None:
-    """Flushes the log, measures the loop's lag, closes pools that nobody needs."""
+    """Flushes the log, measures the loop's lag, gives up pools and memory that nobody needs."""
     loop = asyncio.get_running_loop()
-    flushed = pushed = loop.time()
+    flushed = pushed = trimmed = loop.time()
+    trim = memory.trimmer()
     lost, known = 0, 0.0
     while True:
         wanted = loop.time() + LAG_S
@@ -204,6 +205,9 @@ async def _housekeeping(live: Live) -> None:
             if live.journal.lost > lost:
                 live.metrics.count(metrics.LOST_LINES, by=live.journal.lost - lost)
                 lost = live.journal.lost
+        if now - trimmed >= memory.TRIM_S:
+            trimmed = now
+            trim()
         if live.leaving:
             await reload.forget_idle(live)
         if live.link is not None and now - pushed >= PUSH_S:

@@ -18,7 +18,8 @@ import orjson
 from gateway.config import Log
 
 FLUSH_S: Final = 0.5
-FLUSH_LINES: Final = 256
+FLUSH_BYTES: Final = 32 * 1024
+"""Smaller than what malloc asks the kernel for: larger blocks grew the heap of a busy gateway by 15 MB."""
 PENDING_BYTES: Final = 16 * 1024 * 1024
 """Waiting for stdout."""
 CLOSE_S: Final = 2.0
@@ -44,6 +45,7 @@ class Journal:
         self._lock = lock
         self._who: dict[str, Any] = {} if worker is None else {"worker": worker}
         self._lines: list[bytes] = []
+        self._size = 0
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._pending = 0
         self._thread: threading.Thread | None = None
@@ -68,8 +70,10 @@ class Journal:
         self.write(facts)
 
     def write(self, facts: dict[str, Any]) -> None:
-        self._lines.append(orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE))
-        if len(self._lines) >= FLUSH_LINES:
+        line = orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= FLUSH_BYTES:
             self.flush()
 
     def now(self) -> str:
@@ -88,7 +92,7 @@ class Journal:
         """Hands what was gathered to the writing thread."""
         if not self._lines:
             return
-        lines, self._lines = self._lines, []
+        lines, self._lines, self._size = self._lines, [], 0
         block = b"".join(lines)
         if self._pending + len(block) > PENDING_BYTES:
             self.lost += len(lines)

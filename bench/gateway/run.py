@@ -34,6 +34,8 @@ QUIET_LOAD, QUIET_OTHERS, QUIET_STOLEN = 1.0, 0.1, 0.02
 """Above these the figures are marked: the load average before; cores others used; cores the host took."""
 HOPELESS_MS = 1000.0
 SETTLE_S = 2.0
+AFTER_S = 12.0
+"""Of rest before memory is read again."""
 
 
 def say(what: str) -> None:
@@ -146,7 +148,7 @@ def memory_after(
             say(f"{target.name}: {args.requests - served:,} more requests")
             while served < args.requests:
                 served += int(trials.plain(bench, target, 64, 0, 30.0).found["requests"])
-        time.sleep(SETTLE_S)
+        time.sleep(AFTER_S)
         rows[target.name].memory |= {"pss_after_mb": process.pss_mb(*target.pids), "requests_before": served}
 
 
