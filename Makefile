@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-soak
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -38,6 +38,9 @@ help:
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
 	@echo "make proof-rolling     100 replaces of an engine, 20 of the gateway, 4 of vLLM: no request lost"
 	@echo "make proof-abort       1,000 clients leave in each phase of a request, plain and streaming: seen within 1 s"
+	@echo "make proof-fuzz        a million random changes of valid requests: no crash, no hang, no 5xx, memory flat"
+	@echo "make proof-restarts    100 restarts of the gateway and 100 of a backend, as processes: no request lost"
+	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
 	@echo "make proofs            all of these, one after the other"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
@@ -111,6 +114,17 @@ proof-rolling: setup-dev setup-local
 
 proof-abort: setup-dev
 	@$(BIN)/python -m tests.hazards.proof_abort $(ARGS)
+
+# ARGS="--seed 1 --block 4711": one connection of it again.
+proof-fuzz: setup-dev
+	@$(BIN)/python -m tests.proofs.fuzz $(ARGS)
+
+proof-restarts: setup-dev
+	@$(BIN)/python -m tests.proofs.restarts $(ARGS)
+
+SECONDS ?= 3600
+proof-soak: setup-dev
+	@$(BIN)/python -m tests.proofs.soak --seconds $(SECONDS) $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base
