@@ -56,43 +56,45 @@ def test_the_body_that_the_others_are_made_from_is_good():
     assert chat(GOOD).model.name == "chat"
 
 
+NOT_JSON = [
+    (GOOD[:-1], "not valid JSON"),
+    (GOOD + b"x", "follows the JSON object"),
+    (GOOD + GOOD, "follows the JSON object"),
+    (b"", "empty"),
+    (b" \n", "empty"),
+    (b"null", "`null`"),
+    (b"[]", "an array"),
+    (b'"text"', "a string"),
+    (b"5", "a number"),
+    (b"true", "true or false"),
+    (with_field(b'"user":"\xff"'), "not UTF-8: byte 67 is 0xff"),
+    (with_field(b'"user":"\xc0\xaf"'), "not UTF-8"),
+    (b"\xef\xbb\xbf" + GOOD, "byte order mark"),
+    (GOOD.decode().encode("utf-16"), "UTF-16"),
+    (GOOD.decode().encode("utf-16-le"), "UTF-16"),
+    (GOOD.decode().encode("utf-32"), "UTF-16"),
+    (with_field(b'"user":"\\ud800"'), "surrogate"),
+    (with_field(b'"user":"\\udc00\\ud800"'), "surrogate"),
+    (with_field(b'"user":"a\x00b"'), "not valid JSON"),
+    (with_field(b'"user":"a\nb"'), "not valid JSON"),
+    (with_field(b'"user":"\\x41"'), "not valid JSON"),
+    (with_field(b'"user":01'), "not valid JSON"),
+    (with_field(b"'user':1"), "not valid JSON"),
+    (with_field(b'"user":1,'), "not valid JSON"),
+    (with_field(b'"temperature":NaN'), "NaN is not JSON"),
+    (with_field(b'"temperature":Infinity'), "Infinity is not JSON"),
+    (with_field(b'"temperature":-Infinity'), "-Infinity is not JSON"),
+    (with_field(b'"temperature":1e999'), "too large"),
+    (with_field(b'"unknown":1e999'), "too large"),
+    (with_field(b'"logit_bias":{"1":NaN}'), "NaN is not JSON"),
+    (with_field(b'"seed":' + b"9" * 5000), "too large"),
+    (with_field(b'"seed":' + str(2**70).encode()), "expected"),
+]
+"""What is not strict JSON, and what is said of it."""
+
+
 @pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        (GOOD[:-1], "not valid JSON"),
-        (GOOD + b"x", "follows the JSON object"),
-        (GOOD + GOOD, "follows the JSON object"),
-        (b"", "empty"),
-        (b" \n", "empty"),
-        (b"null", "`null`"),
-        (b"[]", "an array"),
-        (b'"text"', "a string"),
-        (b"5", "a number"),
-        (b"true", "true or false"),
-        (with_field(b'"user":"\xff"'), "not UTF-8: byte 67 is 0xff"),
-        (with_field(b'"user":"\xc0\xaf"'), "not UTF-8"),
-        (b"\xef\xbb\xbf" + GOOD, "byte order mark"),
-        (GOOD.decode().encode("utf-16"), "UTF-16"),
-        (GOOD.decode().encode("utf-16-le"), "UTF-16"),
-        (GOOD.decode().encode("utf-32"), "UTF-16"),
-        (with_field(b'"user":"\\ud800"'), "surrogate"),
-        (with_field(b'"user":"\\udc00\\ud800"'), "surrogate"),
-        (with_field(b'"user":"a\x00b"'), "not valid JSON"),
-        (with_field(b'"user":"a\nb"'), "not valid JSON"),
-        (with_field(b'"user":"\\x41"'), "not valid JSON"),
-        (with_field(b'"user":01'), "not valid JSON"),
-        (with_field(b"'user':1"), "not valid JSON"),
-        (with_field(b'"user":1,'), "not valid JSON"),
-        (with_field(b'"temperature":NaN'), "NaN is not JSON"),
-        (with_field(b'"temperature":Infinity'), "Infinity is not JSON"),
-        (with_field(b'"temperature":-Infinity'), "-Infinity is not JSON"),
-        (with_field(b'"temperature":1e999'), "too large"),
-        (with_field(b'"unknown":1e999'), "too large"),
-        (with_field(b'"logit_bias":{"1":NaN}'), "NaN is not JSON"),
-        (with_field(b'"seed":' + b"9" * 5000), "too large"),
-        (with_field(b'"seed":' + str(2**70).encode()), "expected"),
-    ],
-    ids=lambda value: None if isinstance(value, str) else repr(value[-40:]),
+    ("body", "says"), NOT_JSON, ids=lambda value: None if isinstance(value, str) else repr(value[-40:])
 )
 def test_what_is_not_strict_json_is_refused(body, says):
     assert says in refused(body).message
@@ -118,16 +120,16 @@ def test_brackets_in_strings_are_text():
     assert chat(with_field(b'"user":"%b"' % (b'[{\\"\\\\' * 500)))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"model":"chat","model":"other",%b}' % MESSAGES,
-        b'{"model":"chat",%b,"mod\\u0065l":"other"}' % MESSAGES,
-        b'{"model":"chat","messages":[{"role":"user","role":"system"}]}',
-        with_field(b'"x":[[{"a":{"b":1,"c":2,"b":3}}]]'),
-        with_field(b'"" : 1, "":2'),
-    ],
-)
+TWICE = [
+    b'{"model":"chat","model":"other",%b}' % MESSAGES,
+    b'{"model":"chat",%b,"mod\\u0065l":"other"}' % MESSAGES,
+    b'{"model":"chat","messages":[{"role":"user","role":"system"}]}',
+    with_field(b'"x":[[{"a":{"b":1,"c":2,"b":3}}]]'),
+    with_field(b'"" : 1, "":2'),
+]
+
+
+@pytest.mark.parametrize("body", TWICE)
 def test_a_key_written_twice_is_refused(body):
     assert "twice" in refused(body).message
 
@@ -137,29 +139,31 @@ def test_the_same_key_in_different_objects_is_no_duplicate():
     assert chat(body).body == body.replace(b'"qwen"', b'"served"')
 
 
-@pytest.mark.parametrize(
-    ("field", "param"),
-    [
-        (b'"max_tokens":-1', "max_tokens"),
-        (b'"max_tokens":0', "max_tokens"),
-        (b'"max_tokens":true', "max_tokens"),
-        (b'"max_tokens":"5"', "max_tokens"),
-        (b'"max_tokens":1.5', "max_tokens"),
-        (b'"max_completion_tokens":0', "max_completion_tokens"),
-        (b'"temperature":-1', "temperature"),
-        (b'"temperature":5', "temperature"),
-        (b'"temperature":"hot"', "temperature"),
-        (b'"top_p":2', "top_p"),
-        (b'"top_p":0', "top_p"),
-        (b'"n":0', "n"),
-        (b'"n":1000000', "n"),
-        (b'"top_logprobs":-5', "top_logprobs"),
-        (b'"stream":"yes"', "stream"),
-        (b'"stream_options":[]', "stream_options"),
-        (b'"stream_options":{"include_usage":1}', "stream_options.include_usage"),
-        (b'"logit_bias":{"1":"x"}', "logit_bias[...]"),
-    ],
-)
+WRONG_FIELDS = [
+    (b'"max_tokens":-1', "max_tokens"),
+    (b'"max_tokens":0', "max_tokens"),
+    (b'"max_tokens":%d' % 2**70, "max_tokens"),
+    (b'"max_tokens":true', "max_tokens"),
+    (b'"max_tokens":"5"', "max_tokens"),
+    (b'"max_tokens":1.5', "max_tokens"),
+    (b'"max_completion_tokens":0', "max_completion_tokens"),
+    (b'"temperature":-1', "temperature"),
+    (b'"temperature":5', "temperature"),
+    (b'"temperature":"hot"', "temperature"),
+    (b'"top_p":2', "top_p"),
+    (b'"top_p":0', "top_p"),
+    (b'"n":0', "n"),
+    (b'"n":1000000', "n"),
+    (b'"top_logprobs":-5', "top_logprobs"),
+    (b'"stream":"yes"', "stream"),
+    (b'"stream_options":[]', "stream_options"),
+    (b'"stream_options":{"include_usage":1}', "stream_options.include_usage"),
+    (b'"logit_bias":{"1":"x"}', "logit_bias[...]"),
+]
+"""Fields of the wrong type or range."""
+
+
+@pytest.mark.parametrize(("field", "param"), WRONG_FIELDS)
 def test_a_field_of_the_wrong_type_or_range_is_named(field, param):
     refusal = refused(with_field(field))
     assert (refusal.code, refusal.param) == ("invalid_request", param)
