@@ -113,8 +113,6 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     """Alive, this one included."""
     revived: bool = False
     """It had been taken for dead: rates and slots it held are somebody else's by now."""
-    closed: str = ""
-    """Why no quota is granted, though the store answers."""
 
 
 class StoreDown(Exception):  # noqa: N818 - a state, not a slip

@@ -60,8 +60,6 @@ class Ledger(Generic[V]):
         """An exchange is due at once."""
         self.down_since: float | None = None
         """The store does not answer."""
-        self.closed = ""
-        """It answers, and grants no quota: why."""
         self.over = 0
         """Tokens used beyond what was reserved: the bound was none. To be seen by somebody."""
         self._open: dict[str, Share] = {}
@@ -211,7 +209,7 @@ class Ledger(Generic[V]):
             return now
         if self._waiting:
             return self._sent_at + AGAIN_S
-        if self.shared or self._dirty or self._used or self._holds():
+        if self.shared or self._dirty or self._used or self.holds():
             return self._sent_at + BEAT_S
         return math.inf
 
@@ -261,7 +259,6 @@ class Ledger(Generic[V]):
             self._revive()
         self.down_since = None
         self.workers = answer.workers
-        self.closed = answer.closed
         self._clock = answer.clock_s, now
         for grant in answer.grants:
             self._granted(grant, now)
@@ -321,6 +318,10 @@ class Ledger(Generic[V]):
     def clock_s(self, now: float) -> float | None:
         """The store's clock; None: it has not been heard yet."""
         return None if self._clock is None else self._clock[0] + now - self._clock[1]
+
+    def holds(self) -> bool:
+        """Something that others might lack."""
+        return any(share.free and not share.local for share in self._open.values())
 
     # --- inside ---
 
@@ -432,12 +433,9 @@ class Ledger(Generic[V]):
             return refused
         for share, need in lacking:
             known = share.final_until > now and share.free + share.left < need
-            if share.local or known or self._is_away(share):
+            if share.local or known or self.down_since is not None:
                 return self._refusal(share, need, now)
         return Short(tuple((share, need - share.free) for share, need in lacking))
-
-    def _is_away(self, share: Share) -> bool:
-        return self.down_since is not None or bool(self.closed and share.limit.measure.kind == "quota")
 
     def _too_late(self, short: Short, tokens: int, now: float) -> Refused:
         """The wait for the store is over. What it is known to lack is used up; else the store is to blame."""
@@ -450,7 +448,7 @@ class Ledger(Generic[V]):
 
     def _refusal(self, share: Share, need: int, now: float) -> Refused:
         limit, measure = share.limit, share.limit.measure
-        if measure.kind == "quota" and self._is_away(share):
+        if measure.kind == "quota" and self.down_since is not None:
             return Refused(limit, "store", need, share.free, float(STORE_RETRY_S))
         if measure.kind == "slots":
             return Refused(limit, "reached", need, 0, SLOT_RETRY_S)
@@ -561,9 +559,6 @@ class Ledger(Generic[V]):
             found.append(Use(day, holder.tenant, holder.model, *told))
         self._used = []
         return tuple(found)
-
-    def _holds(self) -> bool:
-        return any(share.free and not share.local for share in self._open.values())
 
     def _forget(self, now: float) -> None:
         """What holds nothing and was not used for long: a tenant may be an address, and there are many."""

@@ -44,8 +44,8 @@ class Rows(Protocol):
     def add_uses(self, uses: Iterable[Use]) -> None: ...
 
 
-def exchange(rows: Rows, given: Exchange, clock_s: float, closed: str = "") -> bytes:
-    """The encoded Answer. `clock_s`: guarded, never less than before. `closed`: why no quota is granted."""
+def exchange(rows: Rows, given: Exchange, clock_s: float) -> bytes:
+    """The encoded Answer. `clock_s`: guarded, never less than before."""
     known = rows.worker(given.worker)
     if known is not None and known.seq == given.seq:
         return known.answer
@@ -62,9 +62,6 @@ def exchange(rows: Rows, given: Exchange, clock_s: float, closed: str = "") -> b
         if not line.need:
             continue
         at = book.period_of(line, clock_s)
-        if closed and line.kind == "quota":
-            grants.append(Grant(line.counter, at.period, at.end_s, 0, 0, final=False, retry_s=0.0))
-            continue
         tally = rows.tally(line.counter, at.period)
         grants.append(book.grant(tally, given.worker, line, clock_s, alive, at))
         rows.save(line.counter, at.period, tally, given.worker)
@@ -76,7 +73,6 @@ def exchange(rows: Rows, given: Exchange, clock_s: float, closed: str = "") -> b
         wanted(rows, given.worker, clock_s),
         len(alive),
         revived,
-        closed,
     )
     encoded = msgspec.json.encode(answer)
     rows.save_worker(given.worker, given.seq, encoded, clock_s, leaving=given.leaving)

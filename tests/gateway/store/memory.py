@@ -11,6 +11,7 @@ from gateway.policy.book import Tally
 from gateway.policy.exchange import DEAD_S, NO_PERIOD, Answer, Exchange, Use, Wanted
 from gateway.policy.window import Guard
 from gateway.store import steps
+from gateway.store.sqlite import BURY_S
 from gateway.store.steps import Worker
 
 
@@ -21,6 +22,7 @@ class Memory:
         self.seen: dict[str, float] = {}
         self.uses: list[Use] = []
         self.guard = Guard()
+        self.buried_s = 0.0
 
     def exchange(self, given: Exchange, clock_s: float) -> Answer:
         encoded = steps.exchange(self, given, self.guard.read(clock_s))
@@ -37,6 +39,9 @@ class Memory:
         self.seen[name] = clock_s
 
     def bury(self, clock_s: float) -> None:
+        if clock_s - self.buried_s < BURY_S:
+            return
+        self.buried_s = clock_s
         for name, worker in self.workers.items():
             if not worker.dead and self.seen[name] < clock_s - DEAD_S:
                 worker.dead = True

@@ -1,0 +1,17 @@
+"""A store by its URL: `sqlite:PATH`, or `redis://...#JOURNAL`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.store.protocol import Store
+from gateway.store.sqlite import SQLite
+
+
+def open_store(url: str, replica: str) -> Store:
+    if url.startswith("sqlite:"):
+        return SQLite(Path(url.removeprefix("sqlite:")))
+    from gateway.store.redis import Redis
+
+    address, _, journal = url.partition("#")
+    return Redis(address, Path(f"{journal}.{replica}"), replica=replica, replicas=1)
