@@ -10,6 +10,7 @@ Rule 4: every buffer is bounded; full ones stop the reading.
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.config import HttpLimits
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 HELD_BYTES: Final = 64 * 1024
 """Of pipelined requests that have to wait."""
+_GONE: Final = getattr(select, "POLLRDHUP", 0)
 LINGER_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -107,8 +109,24 @@ class Connection(asyncio.Protocol):
         if self.blocked is not None:
             if overdue(Wait.WRITE, self._since, now, timeouts):
                 self.abort()
-        elif overdue(self._wait, self._since, now, timeouts):
+        elif overdue(self._wait, self._since, now, timeouts) or self._drips(now, timeouts.total_s):
             self._overdue()
+        if not self._reading and not self._transport.is_closing() and self._left():
+            self.abort()
+
+    def _drips(self, now: float, total_s: float) -> bool:
+        """A body of which something always comes, and that has not come when all should be over."""
+        return (
+            self._wait is Wait.BODY
+            and self.exchange is not None
+            and now - self.exchange.received_at >= total_s
+        )
+
+    def _left(self) -> bool:
+        """Has the client gone? Asked for where nothing is read, so that its end cannot be."""
+        found = select.poll()
+        found.register(self._transport.get_extra_info("socket").fileno(), _GONE)
+        return bool(found.poll(0))
 
     def _overdue(self) -> None:
         if self._wait is Wait.HEAD:
