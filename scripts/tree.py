@@ -41,6 +41,7 @@ FOLDERS = {
     "gateway/policy": "decisions, without I/O or a clock",
     "gateway/store": "where counts, keys and settings survive",
     "gateway/workers": "several processes of one gateway",
+    "gateway/audit": "the trail: written here, read by infctl audit as well",
     "gateway/redact": "personal data and keys, taken out of what is written",
     "gateway/control": "health, metrics, admin, docs",
     "gateway/image/app": "what the gateway's image carries beside the gateway",

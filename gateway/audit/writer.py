@@ -1,0 +1,319 @@
+"""The one place that writes a trail: its own thread, a bounded queue, fsync in batches, rotation.
+
+`record` costs the loop an append. What cannot be written stays queued and is tried again; what the queue has
+no room for is lost, counted, and told in the chain as soon as that can be written again. A chain is held by a
+lock: of several processes that write into one folder each has its own.
+
+A file is never cut, but for a write that failed and was never synced. So after a crash a new file goes on
+where the last whole record ended, and its first record tells what was left torn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.audit import files
+from gateway.audit.anchors import Anchor, Anchors, sync_folder
+from gateway.audit.chain import Head, key_id, read, seal
+from gateway.audit.verify import torn
+
+QUEUE_MAX: Final = 20_000
+"""Records that wait for the disk."""
+NEARLY_FULL: Final = 0.9
+BATCH_S: Final = 0.1
+"""Between two fsyncs."""
+BATCH_MAX: Final = 2_000
+RETRY_S: Final = 1.0
+CHAINS_MAX: Final = 64
+CLOSE_S: Final = 5.0
+
+Facts = dict[str, Any]
+Alarm = Callable[[str, Facts], None]
+"""(what, facts): called from the writing thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    rotate_bytes: int = 64 * 2**20
+    keep_s: float = 90 * 86_400.0
+    batch_s: float = BATCH_S
+    retry_s: float = RETRY_S
+    queue_max: int = QUEUE_MAX
+
+
+class Trail:
+    """One writer's chain. Raises OSError where its folder cannot be used."""
+
+    def __init__(
+        self,
+        folder: Path,
+        anchors: Anchors,
+        key: bytes | None,
+        rules: Rules,
+        *,
+        alarm: Alarm,
+        prepare: Callable[[Facts], Facts] = lambda facts: facts,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`prepare`: what is to be hidden is hidden there, in the writing thread."""
+        self._folder = folder
+        self._anchors = anchors
+        self._key = key
+        self.rules = rules
+        self._alarm = alarm
+        self.prepare = prepare
+        self._wall = wall
+        self._queue: deque[Facts] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self.failing = False
+        """The last write failed."""
+        self.lost = 0
+        """Records that the queue had no room for."""
+        self.written = 0
+        self._told_lost = 0
+        self._done = 0
+        """Of the batch that is being written: what is on the disk."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.chain, self._lock = _take_chain(folder)
+        self._head = Head()
+        self._base, self._base_file = Head(), 1
+        self._number = 0
+        self._fd = -1
+        self._size = 0
+        """Of the file, in bytes that are synced."""
+        self._opened_at = 0
+        """Its size with its first record alone."""
+        self._resume()
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread.start()
+
+    @property
+    def refusing(self) -> bool:
+        """A request that began now might not be written down."""
+        return self.failing or len(self._queue) >= self.rules.queue_max * NEARLY_FULL
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def record(self, facts: Facts) -> None:
+        """Never waits."""
+        if len(self._queue) >= self.rules.queue_max:
+            self.lost += 1
+            return
+        self._queue.append(facts)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def close(self, limit_s: float = CLOSE_S) -> None:
+        """Writes what is left, for at most so long."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(limit_s)
+        if not self._thread.is_alive():
+            self._release()
+
+    def _release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        os.close(self._lock)
+
+    # The thread
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            if not self._closing:
+                time.sleep(self.rules.retry_s if self.failing else self.rules.batch_s)
+            self._wake.clear()
+            self._flush()
+            if self._closing and (self.failing or not self._queue):
+                return
+            if self._queue:
+                self._wake.set()
+
+    def _flush(self) -> None:
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        lost = self.lost - self._told_lost
+        if lost:
+            batch.insert(0, {"event": "audit_lost", "ts": self._now(), "count": lost})
+        self._done = 0
+        try:
+            self._write([self._prepared(facts) for facts in batch])
+        except OSError as error:
+            told = min(self._done, 1) if lost else 0
+            self._told_lost += lost * told
+            self._queue.extendleft(reversed(batch[max(self._done, 1 if lost else 0) :]))
+            if not self.failing:
+                self.failing = True
+                self._alarm("audit_failed", {"why": error.strerror or str(error), "chain": self.chain})
+            return
+        self._told_lost += lost
+        if lost:
+            self._alarm("audit_lost", {"count": lost, "chain": self.chain})
+        if self.failing and batch:
+            self.failing = False
+            self._alarm("audit_recovered", {"chain": self.chain})
+
+    def _prepared(self, facts: Facts) -> Facts:
+        try:
+            return self.prepare(facts)
+        except Exception:  # noqa: BLE001 - what could not be prepared is not written as it is
+            return {"event": "audit_hidden", "request_id": str(facts.get("request_id"))}
+
+    def _write(self, batch: Sequence[Facts]) -> None:
+        """All of it is on the disk and anchored when this returns. Raises OSError: `_done` of it are."""
+        if not batch:
+            return
+        self._tidy()
+        head, lines, size = self._head, list[bytes](), self._size
+        for facts in batch:
+            line, after = seal(facts, head, self._key)
+            if size + len(line) > self.rules.rotate_bytes and size > self._opened_at:
+                self._commit(lines, head)
+                self._done += len(lines)
+                self._open("rotated")
+                lines, size = [], self._size
+                line, after = seal(facts, self._head, self._key)
+            lines.append(line)
+            size += len(line)
+            head = after
+        self._commit(lines, head)
+        self._done += len(lines)
+
+    def _tidy(self) -> None:
+        """What a failed write left behind, and was never synced, goes. Raises OSError."""
+        if os.fstat(self._fd).st_size > self._size:
+            os.ftruncate(self._fd, self._size)
+
+    def _commit(self, lines: Sequence[bytes], head: Head) -> None:
+        block = b"".join(lines)
+        view = memoryview(block)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        os.fsync(self._fd)
+        self._anchors.save(
+            self.chain, Anchor(head, self._number, self._base, self._base_file, round(self._wall(), 3))
+        )
+        self._head = head
+        self._size += len(block)
+        self.written += len(lines)
+
+    def _open(self, why: str, left: Sequence[dict[str, object]] = ()) -> None:
+        """A new file, whose first record says what it is. Raises OSError: the old one goes on."""
+        number = self._number + 1
+        path = self._folder / files.name(self.chain, number)
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        facts: Facts = {
+            "event": "audit_file",
+            "ts": self._now(),
+            "why": why,
+            "chain": self.chain,
+            "file": number,
+            "key": key_id(self._key),
+        }
+        if left:
+            facts["torn"] = list(left)
+        line, head = seal(facts, self._head, self._key)
+        before = self._fd, self._number, self._size
+        self._fd, self._number, self._size = opened, number, 0
+        try:
+            sync_folder(self._folder)
+            self._commit([line], head)
+        except OSError:
+            os.close(opened)
+            with contextlib.suppress(OSError):
+                path.unlink()
+            self._fd, self._number, self._size = before
+            raise
+        self._opened_at = self._size
+        if before[0] >= 0:
+            os.close(before[0])
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Files whose time is over go, the oldest first; chain and anchor know from where it is kept."""
+        limit = self._wall() - self.rules.keep_s
+        mine = files.of_chains(self._folder).get(self.chain, [])
+        old = []
+        for file in mine[:-1]:
+            if file.path.stat().st_mtime >= limit:
+                break
+            old.append(file)
+        if not old:
+            return
+        first = next(iter(files.lines(mine[len(old)].path)), b"").rstrip(b"\n")
+        found = read(first, self._key)
+        if found is None:
+            return
+        self._base, self._base_file = Head(found.seq - 1, found.prev), mine[len(old)].number
+        facts: Facts = {
+            "event": "audit_removed",
+            "ts": self._now(),
+            "files": [file.path.name for file in old],
+        }
+        line, head = seal(facts, self._head, self._key)
+        self._commit([line], head)
+        for file in old:
+            file.path.unlink()
+
+    def _resume(self) -> None:
+        """Goes on where the chain ended. What does not fit together is left for `verify` to tell."""
+        anchor = self._anchors.load(self.chain)
+        if anchor is not None:
+            self._base, self._base_file, self._head = anchor.base, anchor.base_file, anchor.head
+        mine = files.of_chains(self._folder).get(self.chain, [])
+        self._number = max([mine[-1].number if mine else 0, anchor.file if anchor is not None else 0])
+        left: list[dict[str, object]] = []
+        for file in reversed(mine):
+            last, rest = files.ending(file.path)
+            if rest:
+                left.insert(0, torn(file.path.name, rest))
+            if last is None:
+                continue
+            found = read(last, self._key)
+            if found is not None and found.seq >= self._head.count:
+                self._head = Head(found.seq, found.hash)
+            if found is None or not found.good:
+                self._alarm("audit_unverified", {"chain": self.chain, "file": file.path.name})
+            break
+        if left:
+            self._alarm("audit_torn", {"chain": self.chain, "torn": left})
+        try:
+            self._open("started", left)
+        except OSError:
+            os.close(self._lock)
+            raise
+
+    def _now(self) -> str:
+        return (
+            datetime.fromtimestamp(self._wall(), UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
+
+
+def _take_chain(folder: Path) -> tuple[str, int]:
+    """The first chain that nobody writes, and the lock that is held on it. Raises OSError."""
+    for number in range(CHAINS_MAX):
+        chain = f"w{number:02d}"
+        lock = os.open(folder / f"{chain}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return chain, lock
+    raise OSError(f"{folder}: {CHAINS_MAX} writers have it open already")
