@@ -55,6 +55,10 @@ def goals(table: list[dict[str, Any]]) -> list[Goal]:
         mine, floor = of(own), of(nginx)
         return mine - floor if mine is not None and floor is not None else None
 
+    def two_workers() -> float | None:
+        both, one = by_name.get("gateway-x2", {}).get("cpu_us_per_request"), own["cpu_us_per_request"]
+        return both / one if both and one else None
+
     def flat(key: str) -> Callable[[dict[str, Any]], float | None]:
         return lambda row: row.get(key)
 
@@ -70,6 +74,7 @@ def goals(table: list[dict[str, Any]]) -> list[Goal]:
         Goal("requests/s a core, x litellm", ratio("rps", "litellm"), least=300),
         Goal("CPU a chunk, x nginx", ratio("cpu_ms_per_1k_chunks", "nginx"), most=1.8),
         Goal("CPU a chunk, x vllm-router", ratio("cpu_ms_per_1k_chunks", "vllm-router"), most=1.3),
+        Goal("CPU a request with two workers, x with one", two_workers(), most=1.1),
         Goal("added p50 at one connection, us beyond nginx", beyond(flat("added_p50_us")), most=40),
         Goal("added p99 at one connection, us beyond nginx", beyond(flat("added_p99_us")), most=400),
         Goal("1,024 streams: lost", at_1024("lost")(own), most=0),

@@ -97,7 +97,9 @@ def _nginx_binary() -> str | None:
     return shutil.which("nginx")
 
 
-def gateway(name: str = "gateway", root: Path = ROOT, config: Path | None = GATEWAY_CONFIG) -> Proxy:
+def gateway(
+    name: str = "gateway", root: Path = ROOT, config: Path | None = GATEWAY_CONFIG, workers: int = 1
+) -> Proxy:
     """The whole program of one checkout, configured by one file; None: by what all versions know."""
 
     def command(place: Place) -> Command:
@@ -106,6 +108,8 @@ def gateway(name: str = "gateway", root: Path = ROOT, config: Path | None = GATE
         if config is None:
             data = _oldest(data)
         data["listen"] = {"host": "127.0.0.1", "port": place.port}
+        if workers > 1:
+            data["workers"] = workers
         for model in data["models"]:
             for backend in model["backends"]:
                 backend["url"] = f"http://127.0.0.1:{place.backend}"
@@ -203,6 +207,7 @@ def _peer(
 KNOWN: dict[str, Callable[[], Proxy]] = {
     "nginx": nginx,
     "gateway": gateway,
+    "gateway-x2": lambda: gateway("gateway-x2", workers=2),
     "vllm-router": vllm_router,
     "smg": smg,
     "litellm": litellm,
