@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("base", "dev", "local", "torch-cpu")
+LOCKS = ("base", "dev", "local", "torch-cpu", "guidellm")
 
 
 def text(name: str) -> str:
