@@ -116,10 +116,7 @@ class Limiter:
 
     def lines(self, holder: Holder) -> bytes:
         """For a reply's head."""
-        standings = self.ledger.standings(holder, self._loop.time())
-        rate = next((one for one in standings if one.limit.code == "requests_per_second"), None)
-        tokens = [one for one in standings if one.limit.measure.unit == "tokens"]
-        return headers.lines(rate, headers.tightest(tokens))
+        return self.ledger.lines(holder, self._loop.time())
 
     def call(self, job: Callable[[Store], T]) -> asyncio.Future[T]:
         """On the store's thread, for the control plane."""

@@ -47,6 +47,7 @@ FOLDERS = {
     "gateway/image/app": "what the gateway's image carries beside the gateway",
     "bench/gateway": "the gateway beside nginx, vllm-router, smg and litellm",
     "bench/gateway_cost": "what a request costs beside nginx",
+    "bench/limits": "what admitting and settling a request costs",
     "scripts": "what make calls",
 }
 OTHERS = {

@@ -26,6 +26,7 @@ class Plan:
         "rate_tokens",
         "sized",
         "slots",
+        "templates",
         "token_buckets",
         "token_quotas",
         "until",
@@ -47,6 +48,8 @@ class Plan:
         self.sized = self.token_quotas + self.rate_tokens
         self.buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "requests")
         self.token_buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "tokens")
+        self.templates: dict[tuple[str, str], bytes] = {}
+        """Of header lines, by the limits they speak of."""
         self.version = version
         self.refresh()
 

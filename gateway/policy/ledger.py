@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final, Generic, TypeVar
 
+from gateway.policy import headers
 from gateway.policy.bucket import Bucket
 from gateway.policy.exchange import BEAT_S, DEAD_S, Answer, Exchange, Grant, Line, Use, Wanted
 from gateway.policy.headers import Standing
@@ -43,6 +44,8 @@ LINES_MAX: Final = 500
 KEPT_MAX: Final = 2000
 """Shares, and buckets; beyond it those not used for FORGET_S are dropped."""
 FORGET_S: Final = 60.0
+SLACK: Final = 1e-6
+"""Levels are sums of floats: 18.9999999 is 19."""
 
 
 Verdict = Ticket | Refused
@@ -299,7 +302,7 @@ class Ledger(Generic[V]):
         """How the holder's limits stand, as far as this worker knows."""
         plan = holder.plan or self._plan(holder, now)
         found = [
-            Standing(limit, int(bucket.level(now)), (limit.amount - bucket.level(now)) / limit.per_s)
+            Standing(limit, int(bucket.level(now) + SLACK), (limit.amount - bucket.level(now)) / limit.per_s)
             for limit, bucket in plan.buckets + plan.token_buckets
         ]
         found += [
@@ -307,6 +310,33 @@ class Ledger(Generic[V]):
             for share in plan.ones + plan.sized
         ]
         return found
+
+    def lines(self, holder: Holder, now: float) -> bytes:
+        """For a reply's head: the tightest request rate, and the tightest window of tokens."""
+        plan = holder.plan or self._plan(holder, now)
+        numbers: list[int] = []
+        chosen: list[Limit | None] = []
+        for buckets, shares in ((plan.buckets, plan.rate_ones), (plan.token_buckets, plan.sized)):
+            least, limit, left, source = 2.0, None, 0.0, None
+            for one, bucket in buckets:
+                level = bucket.level(now)
+                if level / one.amount < least:
+                    least, limit, left, source = level / one.amount, one, level, None
+            for share in shares:
+                known = share.free + share.left
+                if known / share.limit.amount < least:
+                    least, limit, left, source = known / share.limit.amount, share.limit, known, share
+            chosen.append(limit)
+            if limit is not None:
+                reset_s = (
+                    (limit.amount - left) / limit.per_s if source is None else self._reset_s(source, now)
+                )
+                numbers += headers.left(int(left + SLACK)), math.ceil(reset_s)
+        template = plan.templates.get((_name(chosen[0]), _name(chosen[1])))
+        if template is None:
+            template = headers.template(chosen[0], chosen[1])
+            plan.templates[_name(chosen[0]), _name(chosen[1])] = template
+        return template % (*numbers, *numbers)
 
     @property
     def reserved(self) -> dict[tuple[str, str], int]:
@@ -574,6 +604,10 @@ class Ledger(Generic[V]):
                 key: bucket for key, bucket in self._buckets.items() if bucket.level(now) < bucket.amount
             }
             self._version += 1
+
+
+def _name(limit: Limit | None) -> str:
+    return "" if limit is None else limit.code + limit.scope
 
 
 def _empty_bucket(plan: Plan, tokens: int, now: float) -> Refused | None:
