@@ -89,6 +89,18 @@ def test_langchain_asks_and_streams(platform: Platform) -> None:
     assert usage[-1]["output_tokens"] == answer.usage_metadata["output_tokens"]
 
 
+# --- tokens ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("model", "back"), [("chat", FRANCE), ("embed", FRANCE.lower())])
+def test_text_is_cut_into_tokens_and_put_together_again(platform: Platform, model: str, back: str) -> None:
+    with platform.client() as client:
+        cut = client.post("/tokenize", json={"model": model, "prompt": FRANCE, "add_special_tokens": False})
+        whole = client.post("/detokenize", json={"model": model, "tokens": cut.json()["tokens"]})
+    assert cut.json()["count"] == len(cut.json()["tokens"]) > 4
+    assert whole.json()["prompt"].strip() == back
+
+
 # --- curl --------------------------------------------------------------------------------------------------
 
 
