@@ -22,7 +22,7 @@ from gateway.note import Note
 from gateway.openai import Call
 from gateway.policy.balancer import Backend, Full, Nobody, Place
 from gateway.policy.breaker import Fact
-from gateway.policy.retry import STATUSES, GiveUp
+from gateway.policy.retry import STATUSES, Again, GiveUp
 from gateway.refusal import Refusal
 
 WHOLE_BYTES: Final = 1024 * 1024
@@ -66,19 +66,19 @@ class Attempts:
                         reply = await self.send(exchange, call, backend, note, fresh=True)
                 note.reply = reply
                 if reply.status not in STATUSES:
+                    if note.retrying:
+                        note.retrying = False
+                        live.retries.ended()
                     whole = reply.whole(WHOLE_BYTES)
                     return (reply, await reply.read(), False) if whole is None else (reply, whole, True)
                 why = f"upstream_{reply.status}"
             except UpstreamFailed as failed:
                 self._check(failed, note)
                 failure, why = failed, f"upstream_{failed.phase}"
-            pause_s = self._again(call, note, why)
-            if pause_s is None:
-                if failure is not None:
-                    raise failure
+            who_failed = await self._next_try(call, note, why, failure, (*without, backend))
+            if who_failed is None:
                 return reply, await reply.read(), False
-            without = self._give_up(note, why, (*without, backend))
-            await asyncio.sleep(pause_s)
+            without = who_failed
 
     def send(
         self, exchange: Exchange, call: Call, backend: Backend, note: Note, *, fresh: bool = False
@@ -127,14 +127,40 @@ class Attempts:
         elif failure.timed_out or failure.begun:  # the table of policy/retry.py
             raise failure
 
-    def _again(self, call: Call, note: Note, why: str) -> float | None:
-        """The pause before the next try; None: there is none."""
+    async def _next_try(
+        self, call: Call, note: Note, why: str, failure: UpstreamFailed | None, without: tuple[Backend, ...]
+    ) -> tuple[Backend, ...] | None:
+        """Returns when it is time for another try: who has failed so far. None: the failed reply stands.
+
+        Raises `failure` where there is neither.
+        """
+        live, model = self.live, call.model.name
+        verdict = self._again(call, note)
+        if isinstance(verdict, GiveUp) and (failure is None or verdict.why != "budget"):
+            if verdict.why != "nobody":
+                live.metrics.count(metrics.RETRIES_REFUSED, (model, verdict.why))
+            if failure is not None:
+                raise failure
+            return None
+        assert note.place is not None  # noqa: S101 - an attempt has just failed there
+        backend = note.place.backend
+        without = self._give_up(note, why, without)
+        if isinstance(verdict, Again):
+            await asyncio.sleep(verdict.after_s)
+        elif failure is not None and not await self._turn(note):
+            live.metrics.count(metrics.RETRIES_REFUSED, (model, verdict.why))
+            raise failure
+        live.metrics.count(metrics.RETRIES, (model, backend.id, why))
+        return without
+
+    def _again(self, call: Call, note: Note) -> Again | GiveUp:
+        """Is there a next try, and after which pause?"""
         live, place = self.live, note.place
         assert place is not None  # noqa: S101 - an attempt has just failed there
         now = asyncio.get_running_loop().time()
         model = call.model.name
         if live.balancer.look(model, now, (place.backend,)) is not None:
-            return None
+            return GiveUp("nobody")
         verdict = live.retries.decide(
             note.attempts,
             live.balancer.in_flight,
@@ -142,12 +168,30 @@ class Attempts:
             random.random(),  # noqa: S311 - a pause, no secret
             counted=note.retrying,
         )
-        if isinstance(verdict, GiveUp):
-            live.metrics.count(metrics.RETRIES_REFUSED, (model, verdict.why))
-            return None
+        note.retrying = note.retrying or isinstance(verdict, Again)
+        return verdict
+
+    async def _turn(self, note: Note) -> bool:
+        """Waits until the budget has room for it. False: it will not have, or not in time."""
+        retries, loop = self.live.retries, asyncio.get_running_loop()
+        if retries.waiting >= self.live.settings.config.queue.waiting:
+            return False
+        began, turn = loop.time(), loop.create_future()
+        number = retries.wait(lambda: turn.set_result(None))
+        if number is None:
+            return False
+        try:
+            async with asyncio.timeout_at(note.deadline):
+                await asyncio.shield(turn)
+        except BaseException as error:
+            retries.leave(number)
+            if not isinstance(error, TimeoutError):
+                raise
+            return False
+        finally:
+            note.queued_s += loop.time() - began
         note.retrying = True
-        live.metrics.count(metrics.RETRIES, (model, place.backend.id, why))
-        return verdict.after_s
+        return True
 
     def _give_up(self, note: Note, why: str, without: tuple[Backend, ...]) -> tuple[Backend, ...]:
         """What failed is over: its connection closed, its place free for others. Who failed, now."""

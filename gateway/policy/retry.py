@@ -12,12 +12,17 @@ Rule 1: never at the backend that just failed.
 Rule 2: no more than `attempts` in all, and never behind the request's deadline.
 Rule 3: no more than `budget` of the requests at backends are retries, hedges among them, so that a failing
         backend is not met by a multiple of its load; `budget_min` are always allowed.
+        One counts until its answer begins: what has begun asks no more of a backend than any other.
 Rule 4: pauses are drawn from nothing to a length that doubles (full jitter), so that what failed together
         does not come back together.
+Rule 5: what broke off when the budget was used up waits for its turn, first come, first served, as long as
+        one is counted whose turn ends. A backend that dies under load has more requests than the budget.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -33,18 +38,25 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    why: Literal["attempts", "deadline", "budget"]
+    why: Literal["attempts", "deadline", "budget", "nobody"]
 
 
 class Retries:
     """Those of one process."""
 
-    __slots__ = ("retrying", "rules")
+    __slots__ = ("_number", "_waiting", "retrying", "rules")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.retrying = 0
-        """Requests that were sent again and have not ended."""
+        """Requests that were sent again and whose answer has not begun."""
+        self._waiting: OrderedDict[int, Callable[[], None]] = OrderedDict()
+        self._number = 0
+
+    @property
+    def waiting(self) -> int:
+        """For a turn."""
+        return len(self._waiting)
 
     def decide(
         self, attempt: int, active: int, left_s: float, chance: float, *, counted: bool
@@ -72,5 +84,24 @@ class Retries:
         return True
 
     def ended(self) -> None:
-        """A counted request has ended."""
-        self.retrying -= 1
+        """A counted one was answered, or will not be: who has waited longest is counted in its place."""
+        if self._waiting:
+            self._waiting.popitem(last=False)[1]()
+        else:
+            self.retrying -= 1
+
+    def wait(self, wake: Callable[[], None]) -> int | None:
+        """`wake` is called once, when its turn has come; it is counted then. None: none will come.
+
+        The number is for `leave`.
+        """
+        if not self.retrying:
+            return None
+        self._number += 1
+        self._waiting[self._number] = wake
+        return self._number
+
+    def leave(self, number: int) -> None:
+        """Who has asked is gone, whether its turn has come or not."""
+        if self._waiting.pop(number, None) is None:
+            self.ended()

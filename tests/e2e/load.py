@@ -61,6 +61,8 @@ class Tally:
     """Streams that began and did not end as they should."""
     failures: list[str] = field(default_factory=list)
     """The first ones, in words."""
+    failed_at: list[float] = field(default_factory=list)
+    """When each request failed or stream broke (time.monotonic)."""
     slowest_s: float = 0.0
     seconds: float = 0.0
 
@@ -153,6 +155,7 @@ class Load:
 
     def _failed(self, kind: Kind, error: Exception, began: float, *, reused: bool) -> None:
         tally = self.tally
+        tally.failed_at.append(time.monotonic())
         if isinstance(error, WrongError) and error.begun:
             tally.broken += 1
         else:

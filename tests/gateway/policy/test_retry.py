@@ -46,6 +46,37 @@ def test_a_request_is_counted_once_however_often_it_is_sent():
     assert isinstance(decide(retries), Again)
 
 
+def test_what_finds_no_room_waits_for_its_turn_first_come_first_served():
+    retries, turns = Retries(Rules(budget=0.0, budget_min=2)), []
+    assert retries.wait(lambda: turns.append("nobody's")) is None  # no turn of another ends
+    assert isinstance(decide(retries), Again)
+    assert isinstance(decide(retries), Again)
+    assert decide(retries) == GiveUp("budget")
+    for name in ("first", "second", "third"):
+        retries.wait(lambda name=name: turns.append(name))
+    retries.ended()
+    assert (turns, retries.retrying, retries.waiting) == (["first"], 2, 2)
+    retries.ended()
+    retries.ended()
+    assert (turns, retries.retrying, retries.waiting) == (["first", "second", "third"], 2, 0)
+    retries.ended()
+    retries.ended()
+    assert retries.retrying == 0
+
+
+def test_who_leaves_before_or_after_its_turn_holds_up_nobody():
+    retries, turns = Retries(Rules(budget=0.0, budget_min=1)), []
+    decide(retries)
+    numbers = [retries.wait(lambda name=name: turns.append(name)) for name in "abc"]
+    retries.leave(numbers[0])
+    retries.ended()
+    assert turns == ["b"]
+    retries.leave(numbers[1])
+    assert turns == ["b", "c"]
+    retries.leave(numbers[2])
+    assert (retries.retrying, retries.waiting) == (0, 0)
+
+
 @given(
     st.lists(st.one_of(st.just("end"), st.integers(1, 200)), max_size=200),
     st.sampled_from([0.0, 0.2, 1.0]),
