@@ -6,7 +6,7 @@ new one beside the old one, nginx turned by a reload, KEPT_S for connections tha
 and an exit code of 0. A backend is drained over the control plane, stopped, started, undrained. All the while
 clients ask, streaming and not, on kept connections and on new ones (tests/e2e/load.py).
 
-    python -m tests.proofs.restarts [--gateways 100] [--backends 100]
+    python -m tests.proofs.restarts [--gateways 100] [--backends 100] [--workers 1]
 
 The figures are on the last line; the exit code is not 0 where a request failed or a stream broke. The short
 form is tests/proofs/test_restarts.py; the same with containers is `make proof-rolling`.
@@ -157,10 +157,11 @@ class Platform:
     edge: Edge
     gateway: Watched
     figures: Figures
+    workers: int
 
     def replace_gateway(self) -> None:
         """The new one beside the old one."""
-        old, self.gateway = self.gateway, gateway(self.folder, self.engines, free_port())
+        old, self.gateway = self.gateway, gateway(self.folder, self.engines, free_port(), self.workers)
         self.edge.turn(self.gateway.port)
         time.sleep(KEPT_S)
         self._ended(old)
@@ -195,23 +196,24 @@ class Platform:
         ask(self.gateway.port, "POST", f"/admin/backends/{name}/{verb}", ADMIN).raise_for_status()
 
 
-def gateway(folder: Path, engines: list[Engine], port: int) -> Watched:
+def gateway(folder: Path, engines: list[Engine], port: int, workers: int) -> Watched:
     """A new one, ready."""
     home = folder / f"gateway-{port}"
     home.mkdir()
     backends = [{"id": f"chat{n}", "url": engine.url} for n, engine in enumerate(engines)]
     config: dict[str, Any] = {
         "listen": {"port": port},
+        "workers": workers,
         "models": [{"name": "chat", "served_name": "served", "tasks": ["chat"], "backends": backends}],
         "probes": {"interval_s": 1.0, "loading_interval_s": 0.1},
         "timeouts": {"drain_s": 30.0},
     }
     made = Watched(home, config)
-    made.wait_ready(len(engines))
+    made.wait_ready(len(engines) * workers)
     return made
 
 
-def run(folder: Path, gateways: int, backends: int, *, told: bool = False) -> Figures:
+def run(folder: Path, gateways: int, backends: int, *, workers: int = 1, told: bool = False) -> Figures:
     figures = Figures()
     with contextlib.ExitStack() as stack:
         engines = [Engine(token_s=0.01) for _ in range(2)]
@@ -220,9 +222,9 @@ def run(folder: Path, gateways: int, backends: int, *, told: bool = False) -> Fi
         for engine in engines:
             engine.wait_ready()
         port = free_port()
-        first = gateway(folder, engines, port)
+        first = gateway(folder, engines, port, workers)
         front = stack.enter_context(edge(folder, port))
-        platform = Platform(folder, engines, front, first, figures)
+        platform = Platform(folder, engines, front, first, figures, workers)
         stack.callback(platform.end)
         trusted = ssl.create_default_context(cafile=str(folder / "rendered/tls/certificate.pem"))
         target = Target("127.0.0.1", front.port, KEY, "chat", trusted, "localhost")
@@ -246,10 +248,11 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--gateways", type=int, default=100)
     parser.add_argument("--backends", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=1, help="of each gateway")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing that was started is left behind
     with tempfile.TemporaryDirectory(prefix="restarts-") as folder:
-        figures = run(Path(folder), options.gateways, options.backends, told=True)
+        figures = run(Path(folder), options.gateways, options.backends, workers=options.workers, told=True)
     sys.stdout.write("".join(f"{line}\n" for line in (*figures.tally.failures, *figures.problems)))
     sys.stdout.write(f"{figures}\n")
     return 1 if figures.is_short else 0
