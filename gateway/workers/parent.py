@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -67,6 +67,10 @@ class Seat:
         self.pace = Pace()
         self.latest: Snapshot = {}
         self.tallies: dict[str, list[int]] = {}
+
+    @property
+    def serves(self) -> bool:
+        return self.process is not None and self.state in {"serving", "stopping"}
 
     def report(self, value: Facts) -> None:
         self.latest = sums.from_wire(value["numbers"])
@@ -271,6 +275,9 @@ class Parent:
         self._stopping = True
         limit_s = self._settings.config.timeouts.drain_s
         self._journal.event("info", "draining", limit_s=limit_s)
+        for seat in self._seats:
+            if seat.state == "serving":
+                seat.state = "stopping"
         self._tell_all("stop")
         self._later(self._kill_after(limit_s + STOP_SLACK_S))
         self._check_end()
@@ -325,9 +332,9 @@ class Parent:
 
     async def _total(self, seat: Seat, value: Facts) -> sums.Wire:
         seat.report(value)
-        await self._each("numbers", ANSWER_S, lambda each, said: each.report(said), without=seat)
+        await self._each("numbers", ANSWER_S, lambda each, said: each.report(said), self._others(seat))
         # Of one moment: who died meanwhile is in what is left, and not among those who live.
-        serving = sum(each.state == "serving" for each in self._seats)
+        serving = sum(each.serves for each in self._seats)
         ours: Snapshot = {metrics.WORKERS: {(): (serving,)}}
         living = [
             {metric: series for metric, series in each.latest.items() if metric is not metrics.WORKERS}
@@ -341,7 +348,7 @@ class Parent:
         def take(each: Seat, said: Facts) -> None:
             found[each.number] = said
 
-        await self._each("document", ANSWER_S, take, without=seat)
+        await self._each("document", ANSWER_S, take, self._others(seat))
         now = self._loop.time()
         return {
             "documents": {str(number): found[number] for number in sorted(found)},
@@ -364,15 +371,22 @@ class Parent:
             if seat.channel is not None:
                 seat.channel.tell(op, **facts)
 
+    def _others(self, seat: Seat) -> list[Seat]:
+        """That can say how they are."""
+        return [each for each in self._seats if each is not seat and each.serves]
+
     async def _each(
         self,
         op: str,
         limit_s: float,
         take: Callable[[Seat, Any], None] = lambda *_: None,
-        without: Seat | None = None,
+        seats: Sequence[Seat] | None = None,
         **facts: Any,
     ) -> list[int]:
-        """Asks all that run. The numbers of those that did not answer; one that has ended is none of them."""
+        """Asks all that run, or those of `seats`; who is starting answers when it has started.
+
+        The numbers of those that did not answer; one that has ended is none of them.
+        """
 
         async def ask(seat: Seat, channel: Channel) -> bool:
             try:
@@ -386,7 +400,9 @@ class Parent:
             return True
 
         asked = [
-            (seat, seat.channel) for seat in self._seats if seat is not without and seat.channel is not None
+            (seat, seat.channel)
+            for seat in (self._seats if seats is None else seats)
+            if seat.channel is not None
         ]
         answered = await asyncio.gather(*(ask(seat, channel) for seat, channel in asked))
         return [seat.number for (seat, _), came in zip(asked, answered, strict=True) if not came]
