@@ -13,11 +13,11 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-soak
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-soak proof-leases
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format golden lock image wheel bench-gateway proofs $(PROOFS) setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost
+.PHONY: help up down test check format golden lock image wheel bench-gateway proofs $(PROOFS) setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost bench-limits
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -33,6 +33,7 @@ help:
 	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
 	@echo "make bench-gateway     the gateway beside nginx, vllm-router, smg and litellm (make bench-gateway-peers first)"
 	@echo "make bench-gateway-profile  where its time goes; bench-gateway-cost: its cost a request beside nginx's"
+	@echo "make bench-limits      what admitting and settling a request costs, in microseconds of CPU"
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
 	@echo "make proof-compose     500 random profiles render and are taken by Compose, or are refused with the reason"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
@@ -41,6 +42,7 @@ help:
 	@echo "make proof-fuzz        a million random changes of valid requests: no crash, no hang, no 5xx, memory flat"
 	@echo "make proof-restarts    100 restarts of the gateway and 100 of a backend, as processes: no request lost"
 	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
+	@echo "make proof-leases      quotas of four workers on SQLite and Redis, each killed 100 times: never over, equal to the token"
 	@echo "make proofs            all of these, one after the other"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
@@ -125,6 +127,14 @@ proof-restarts: setup-dev
 SECONDS ?= 3600
 proof-soak: setup-dev
 	@$(BIN)/python -m tests.proofs.soak --seconds $(SECONDS) $(ARGS)
+
+# KILLS=100: of workers, on each store. Needs redis-server.
+KILLS ?= 100
+proof-leases: setup-dev
+	@$(BIN)/python -m tests.gateway.store.proof_leases $(KILLS)
+
+bench-limits: setup-dev
+	@$(BIN)/python bench/limits/run.py $(ARGS)
 
 # A stamp is written last, so an interrupted step is simply done again.
 setup: $(STAMP)-base

@@ -32,6 +32,7 @@ _TABLES: Final = """
     CREATE TABLE settings (
         one INTEGER PRIMARY KEY CHECK (one=1), generation INTEGER, figures TEXT, keys TEXT
     );
+    CREATE TABLE epochs (epoch TEXT PRIMARY KEY, lost INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -59,8 +60,17 @@ class Journal:
         if version > VERSION:
             raise StoreRefused(f"{path} has version {version}: a newer gateway wrote it. Use that one")
 
-    def write(self, given: Exchange, answer: Answer) -> None:
-        """Before the grants of `answer` are spent. Raises StoreDown."""
+    def note(self, epoch: str) -> None:
+        """Redis is in this epoch. What it grants from now on, it grants before it forgets."""
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO epochs VALUES (?, 0)", (epoch,))
+
+    def write(self, given: Exchange, answer: Answer, epoch: str) -> None:
+        """Before the grants of `answer` are spent, which was asked for after its epoch was noted.
+
+        Raises StoreDown, also where another process here has found Redis empty since: what was granted then
+        was not among what Redis was told again.
+        """
         changes: dict[tuple[str, str], list[int]] = {}
         for line in given.lines:
             if line.kind == "quota" and line.period and (line.settled or line.returned):
@@ -73,6 +83,8 @@ class Journal:
         if not changes:
             return
         with self._transaction():
+            if self._db.execute("SELECT lost FROM epochs WHERE epoch=?", (epoch,)).fetchone() != (0,):
+                raise StoreDown("Redis has lost its counts after it answered")
             for (counter, period), (settled, held) in changes.items():
                 self._db.execute(
                     "INSERT INTO held VALUES (?, ?, ?, ?, max(0, ?)) ON CONFLICT (counter, period, worker)"
@@ -94,6 +106,7 @@ class Journal:
         [generation, figures, keys]. Raises StoreDown.
         """
         with self._transaction():
+            self._db.execute("UPDATE epochs SET lost=1")
             self._db.execute("DELETE FROM held WHERE period<substr(?, 1, length(period))", (oldest,))
             rows = [list(row) for row in self._db.execute("SELECT * FROM held")]
             kept = self._db.execute("SELECT generation, figures, keys FROM settings").fetchone()

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -57,6 +57,7 @@ class Redis:
         self._clock = clock
         self._pre = prefix
         self._generation = -1
+        self._noted = ""
         self._known: dict[str, str] = {}
         self._redis = redis.Redis.from_url(
             url,
@@ -68,9 +69,15 @@ class Redis:
         )
 
     def exchange(self, given: Exchange) -> Answer:
-        said = self._run(redis_script.EXCHANGE, msgspec.json.encode(given).decode(), self._now())
+        words = redis_script.EXCHANGE, msgspec.json.encode(given).decode(), self._now()
+        said, epoch = self._run(*words)
+        if epoch != self._noted:
+            # Asked again once it is noted: what is told to an emptied Redis from now on shuts this epoch out.
+            self._journal.note(epoch)
+            self._noted = epoch
+            said, epoch = self._run(*words)
         answer = msgspec.json.decode(said, type=Answer)
-        self._journal.write(given, answer)
+        self._journal.write(given, answer, epoch)
         return answer
 
     def wanted(self, worker: str) -> tuple[Wanted, ...]:
@@ -137,7 +144,7 @@ class Redis:
     def _now(self) -> str:
         return "" if self._clock is None else repr(self._clock())
 
-    def _run(self, script: str, *words: str) -> str:
+    def _run(self, script: str, *words: str) -> Any:
         """One script. Where the epoch is missing, contributes, and tries once more. Raises StoreDown."""
         with self._words():
             try:
@@ -148,14 +155,14 @@ class Redis:
             self._contribute()
             return self._script(script, *words)
 
-    def _script(self, script: str, *words: str) -> str:
+    def _script(self, script: str, *words: str) -> Any:
         key = self._pre + "meta"
         if script not in self._known:
             self._known[script] = str(self._redis.script_load(script))
         try:
-            return str(self._redis.evalsha(self._known[script], 1, key, *words))
+            return self._redis.evalsha(self._known[script], 1, key, *words)
         except redis.exceptions.NoScriptError:
-            return str(self._redis.eval(script, 1, key, *words))
+            return self._redis.eval(script, 1, key, *words)
 
     def _contribute(self) -> None:
         """Tells a Redis that knows nothing what this replica knows. Raises StoreDown until all have."""

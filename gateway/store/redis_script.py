@@ -140,14 +140,15 @@ end
 EXCHANGE: Final = (
     _COMMON
     + f"""
-if not redis.call('HGET', meta, 'epoch') then return redis.error_reply('{NO_EPOCH} no epoch') end
+local epoch = redis.call('HGET', meta, 'epoch')
+if not epoch then return redis.error_reply('{NO_EPOCH} no epoch') end
 local given = cjson.decode(ARGV[1])
 local worker, seq, lines, uses, leaving = given[1], given[2], given[3], given[4], given[5]
 local clock = clock_of(ARGV[2])
 redis.call('HSET', meta, 'clock_s', exact(clock))
 local mine = pre .. 'w:' .. worker
 local known = redis.call('HMGET', mine, 'seq', 'answer', 'dead')
-if known[1] and tonumber(known[1]) == seq then return known[2] end
+if known[1] and tonumber(known[1]) == seq then return {{known[2], epoch}} end
 
 if clock - tonumber(redis.call('HGET', meta, 'buried_s') or '0') >= {BURY_S} then
   redis.call('HSET', meta, 'buried_s', exact(clock))
@@ -288,7 +289,7 @@ local answer = '[' .. whole(seq) .. ',' .. exact(clock) .. ',[' .. table.concat(
 redis.call('HSET', mine, 'seq', whole(seq), 'answer', answer, 'dead', leaving and '1' or '0')
 redis.call('EXPIRE', mine, {KEPT_S})
 if leaving then redis.call('HDEL', pre .. 'alive', worker) else redis.call('HSET', pre .. 'alive', worker, exact(clock)) end
-return answer
+return {{answer, epoch}}
 """
 )
 

@@ -5,6 +5,8 @@ The never-over machines know nothing of leases: they count what was really admit
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 import pytest
 from hypothesis import settings
@@ -18,6 +20,7 @@ from gateway.policy.holder import Holder, Short, Ticket
 from gateway.policy.ledger import FINAL_S, Ledger, Verdict
 from gateway.policy.limits import Limit, tenant_scope
 from gateway.policy.refusing import Refused
+from gateway.policy.share import Share
 from tests.examples import examples
 from tests.gateway.store.memory import Memory
 
@@ -350,6 +353,27 @@ def test_a_worker_taken_for_dead_claims_what_runs_and_no_more():
     world.exchange(0)
     world.exchange(0)
     assert world.store.tally("in_flight|tenant:t", "").leases["w1"].held == 3
+
+
+def test_a_hundred_thousand_refusals_leave_every_counter_as_it_was():
+    amounts = {"requests_per_second": 5, "tokens_per_minute": 900, "in_flight": 4, "requests_per_day": 9}
+    world = World(workers=1, held=limits(**amounts, tokens_per_day=1000, tokens_per_month=2000), shared=False)
+    chance = random.Random(7)
+    ledger, holder = world.ledgers[0], world.holders[0]
+    for _ in range(4):
+        assert isinstance(world.admit(0, 100), Ticket)
+    world.exchange(0)
+
+    def all_counts() -> list[object]:
+        shares = [{name: getattr(share, name) for name in Share.__slots__} for share in ledger._open.values()]
+        return [shares, [bucket.level(world.now) for bucket in ledger._buckets.values()], ledger._dirty[:]]
+
+    before, refused = all_counts(), 0
+    for _ in range(100_000):
+        verdict = ledger.admit(holder, chance.choice((0, 1, 50, 601, 5000)), world.now)
+        refused += isinstance(verdict, Refused)
+    assert refused == 100_000  # all four slots are taken
+    assert all_counts() == before
 
 
 # --- never over ---

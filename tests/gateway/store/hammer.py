@@ -34,9 +34,7 @@ async def main(url: str, truth: int, seed: int, seconds: float, held: tuple[Limi
     from tests.gateway.store.opening import open_store
 
     chance = random.Random(seed)
-    limiter = Limiter(
-        open_store(url, f"replica{seed}"), f"w{seed}.{os.getpid()}.{time.time_ns()}", shared=True, workers=4
-    )
+    limiter = Limiter(open_store(url), f"w{seed}.{os.getpid()}.{time.time_ns()}", shared=True, workers=4)
     end = time.monotonic() + seconds
     counts = {"admitted": 0, "refused": 0}
 

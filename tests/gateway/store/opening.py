@@ -1,4 +1,4 @@
-"""A store by its URL: `sqlite:PATH`, or `redis://...#JOURNAL`."""
+"""A store by its URL: `sqlite:PATH`, or `redis://...#JOURNAL`, where all processes are workers of one box."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from gateway.store.protocol import Store
 from gateway.store.sqlite import SQLite
 
 
-def open_store(url: str, replica: str) -> Store:
+def open_store(url: str) -> Store:
     if url.startswith("sqlite:"):
         return SQLite(Path(url.removeprefix("sqlite:")))
     from gateway.store.redis import Redis
 
     address, _, journal = url.partition("#")
-    return Redis(address, Path(f"{journal}.{replica}"), replica=replica, replicas=1)
+    return Redis(address, Path(journal), replica="box", replicas=1)

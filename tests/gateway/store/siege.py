@@ -12,12 +12,13 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from gateway.policy.exchange import Overview
+from gateway.policy.exchange import Overview, StoreDown
 from tests.gateway.store.opening import open_store
 
 WORKERS: Final = 4
@@ -34,20 +35,33 @@ class Outcome(msgspec.Struct):
     settled: int = 0
     leased: int = 0
     admitted: int = 0
+    hurts: int = 0
+    away: int = 0
+    """Looks that found no store."""
     unclean: int = 0
     """Ended by themselves, but could not tell the store all."""
 
 
 def siege(
-    url: str, folder: Path, *, seconds: float, kills: int, amounts: dict[str, int], seed: int = 1
+    url: str,
+    folder: Path,
+    *,
+    seconds: float,
+    kills: int,
+    amounts: dict[str, int],
+    seed: int = 1,
+    hurts: Sequence[Callable[[], None]] = (),
 ) -> Outcome:
+    """`hurts`: what is done to the store, one after the other, at even distances."""
     chance = random.Random(seed)
-    store = open_store(url, "watcher")
+    store = open_store(url)
     outcome = Outcome()
     running: list[subprocess.Popen[str]] = []
     born = 0
     end = time.monotonic() + seconds
     moments = sorted(time.monotonic() + 0.8 + chance.random() * (seconds - 0.8) for _ in range(kills))
+
+    hurting = [(end - seconds * (len(hurts) - n) / (len(hurts) + 1), hurt) for n, hurt in enumerate(hurts)]
 
     def start() -> None:
         nonlocal born
@@ -66,7 +80,10 @@ def siege(
         for _ in range(WORKERS):
             start()
         while time.monotonic() < end:
-            _look(store.overview(), amounts, outcome)
+            try:
+                _look(store.overview(), amounts, outcome)
+            except StoreDown:
+                outcome.away += 1
             if moments and time.monotonic() >= moments[0]:
                 moments.pop(0)
                 victim = running.pop(chance.randrange(len(running)))
@@ -74,6 +91,9 @@ def siege(
                 victim.communicate()
                 outcome.kills += 1
                 start()
+            if hurting and time.monotonic() >= hurting[0][0]:
+                hurting.pop(0)[1]()
+                outcome.hurts += 1
             time.sleep(0.005)
         for process in running:
             process.communicate(timeout=30)
@@ -91,7 +111,7 @@ def siege(
     return outcome
 
 
-def _look(seen: list[Overview] | tuple[Overview, ...], amounts: dict[str, int], outcome: Outcome) -> None:
+def _look(seen: Sequence[Overview], amounts: dict[str, int], outcome: Outcome) -> None:
     outcome.looks += 1
     for one in seen:
         limit = amounts[one.counter.partition("|")[0]]

@@ -116,3 +116,27 @@ def test_all_keys_lie_in_one_slot_of_a_cluster(redis_server: Server, tmp_path: P
     with redis.Redis.from_url(redis_server.url, decode_responses=True) as client:
         assert {key.partition("}")[0] for key in client.scan_iter()} == {"{infctl"}
     store.close()
+
+
+def test_what_an_emptied_redis_granted_before_is_not_spent_after_others_have_told_it_all(
+    redis_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Two processes of one box: one is slow between Redis's answer and its journal."""
+    one, other = (opened(redis_server, tmp_path, "box") for _ in range(2))
+    other.exchange(Exchange("w2", 1))
+    write = one._journal.write
+
+    def late(*what) -> None:
+        redis_server.forget()
+        other.exchange(Exchange("w2", 2))
+        write(*what)
+
+    monkeypatch.setattr(one._journal, "write", late)
+    given = Exchange("w1", 1, (ask(600),))
+    with pytest.raises(StoreDown, match="after it answered"):
+        one.exchange(given)
+    monkeypatch.setattr(one._journal, "write", write)
+    assert other.overview() == []
+    assert one.exchange(given).grants[0].amount == 600
+    one.close()
+    other.close()

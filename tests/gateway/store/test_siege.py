@@ -36,3 +36,21 @@ def test_four_workers_that_are_killed_are_never_over(url: str, tmp_path: Path):
     assert outcome.looks > 20
     assert outcome.used + outcome.used_at_most >= outcome.settled
     assert outcome.used <= outcome.settled + outcome.leased
+
+
+def test_a_redis_that_is_killed_and_one_that_forgets_are_never_over(redis_server: Server, tmp_path: Path):
+    def crash() -> None:
+        redis_server.kill()
+        redis_server.start()
+
+    outcome = siege(
+        f"{redis_server.url}#{tmp_path / 'journal'}",
+        tmp_path,
+        seconds=6,
+        kills=3,
+        amounts={"tokens_per_day": 400_000, "requests_per_day": 10**9},
+        hurts=(crash, redis_server.forget),
+    )
+    assert outcome.over == []
+    assert (outcome.hurts, outcome.kills) == (2, 3)
+    assert outcome.used <= outcome.settled + outcome.leased <= 400_000
