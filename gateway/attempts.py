@@ -22,7 +22,9 @@ from gateway.note import Note
 from gateway.openai import Call
 from gateway.policy.balancer import Backend, Full, Nobody, Place
 from gateway.policy.breaker import Fact
-from gateway.policy.retry import STATUSES, Again, GiveUp
+from gateway.policy.deadline import place_s
+from gateway.policy.retry import STATUSES, Again, GiveUp, deed
+from gateway.policy.retry import TABLE as AGAIN
 from gateway.refusal import Refusal
 
 WHOLE_BYTES: Final = 1024 * 1024
@@ -122,9 +124,9 @@ class Attempts:
                 f"The gateway has no connection left for this request: {failure.reason}. Try again in 1 s."
             )
             raise Refusal(503, "overloaded", message, headers=b"retry-after: 1\r\n") from None
-        if failure.phase == "connect":
-            not_there(self.live, failure, backend)
-        elif failure.timed_out or failure.begun:  # the table of policy/retry.py
+        not_there(self.live, failure, backend)
+        did = deed(connected=failure.phase != "connect", timed_out=failure.timed_out, begun=failure.begun)
+        if not AGAIN[did]:
             raise failure
 
     async def _next_try(
@@ -215,9 +217,9 @@ class Attempts:
             without = without[-1:]
             chosen = live.admission.place(model, now, key, without)
         if isinstance(chosen, Full):
-            limit_s = min(live.settings.config.queue.timeout_s - note.queued_s, note.deadline - now)
+            limit_s = place_s(live.settings.config.queue.timeout_s, note.queued_s, note.deadline - now)
             try:
-                chosen = await live.admission.wait(model, note.tenant, key, without, max(0.0, limit_s))
+                chosen = await live.admission.wait(model, note.tenant, key, without, limit_s)
             finally:
                 note.queued_s += asyncio.get_running_loop().time() - now
         if isinstance(chosen, Nobody):

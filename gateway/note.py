@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import time
 from typing import Any, Final, Literal
@@ -17,6 +16,7 @@ from gateway.net.pool import Reply
 from gateway.policy.balancer import Place
 from gateway.policy.breaker import Fact
 from gateway.policy.cache import Flight
+from gateway.policy.deadline import asked_s
 from gateway.refusal import Refusal
 from gateway.relay import Plain, Stream
 from gateway.usage import Usage
@@ -131,11 +131,8 @@ class Note:
 
     def hurry(self, timeout: bytes) -> None:
         """The client's own limit, in seconds: x-request-timeout. Raises Refusal (400)."""
-        try:
-            seconds = float(timeout)
-        except ValueError:
-            seconds = math.nan
-        if not 0 < seconds < math.inf:
+        seconds = asked_s(timeout)
+        if seconds is None:
             shown = timeout[:40].decode("latin-1")
             message = f"`x-request-timeout` is {shown!r}; seconds are expected, such as 30 or 0.5."
             raise Refusal(400, "invalid_request", message, param="x-request-timeout")

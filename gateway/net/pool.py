@@ -68,7 +68,7 @@ class Pool:
         """
         self.in_flight += 1
         try:
-            connection = self._take_idle() if self._idle and not fresh else await self._connect()
+            connection = self._take_idle() if self._idle and not fresh else await self._connect(deadline)
             reply = Reply(connection)
             try:
                 head_came = connection.send(request, reply, deadline, head_only=head_only)
@@ -98,7 +98,7 @@ class Pool:
             connection.sweep(now)
         return bool(self._all)
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self, deadline: float | None) -> _Connection:
         if self._closed:
             raise UpstreamFailed("connect", "the pool is closed")
         if not self._budget.room(self.upstream.connections):
@@ -108,11 +108,14 @@ class Pool:
         self._connecting += 1
         self._budget.open += 1
         try:
-            async with asyncio.timeout(self.timeouts.connect_s):
+            latest = loop.time() + self.timeouts.connect_s
+            async with asyncio.timeout_at(latest if deadline is None else min(latest, deadline)):
                 _, connection = await loop.create_connection(
                     lambda: _Connection(self, loop), self.host, self.port
                 )
         except TimeoutError:
+            if deadline is not None and loop.time() >= deadline:  # that says nothing of the backend
+                raise UpstreamFailed("send", "the request's deadline has passed", timed_out=True) from None
             reason = f"no connection within {self.timeouts.connect_s:g} s"
             raise UpstreamFailed("connect", reason, timed_out=True) from None
         except OSError as error:

@@ -4,6 +4,12 @@ Rule 1: a count goes up in `choose` and down in `release`, once each, whatever h
 Rule 2: counts belong to a backend (id and url), a drain to its id; a new configuration keeps both.
 Rule 3: fit is who is ready, not drained, with a closed breaker. Where nobody is, a breaker that is due for a
         try; and where no breaker lets anybody through, all of them: statistics alone never eject the last.
+
+    a backend is              and its breaker   gets the call               full
+    ready                     closed            at once                     the call waits for it
+    ready                     due for a try     if none above takes calls   the call waits for it
+    ready                     open              if none above takes calls   the call waits for it
+    loading, down, drained    any               never                       -
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """May a request that failed be sent again? Decided before the first byte of an answer went out. No clock.
 
-    what the backend did                                    again, elsewhere?
-    refused the connection, or gave none in time            yes
-    ended the connection before a byte of its answer        yes
-    answered 502, 503 or 504                                yes
-    sent a byte of an answer's body, then broke off         no: it has done the work
-    hung, or said what is no HTTP                           no: it may still be working on it
-    anything else                                           no: that is its answer
+    what the backend did                                                    again, elsewhere?
+    no_connection   refused one, or gave none in time                       yes
+    gone            ended it before a byte of its answer, or of its body    yes
+    unavailable     answered 502, 503 or 504                                yes
+    begun           sent a byte, then broke off or made no sense            no: it has done the work
+    silent          hung                                                    no: it may still be working on it
+    answered        anything else                                           no: that is its answer
 
 Rule 1: never at the backend that just failed.
 Rule 2: no more than `attempts` in all, and never behind the request's deadline.
@@ -28,7 +28,31 @@ from typing import Final, Literal
 
 from gateway.config import Retries as Rules
 
+Deed = Literal["no_connection", "gone", "unavailable", "begun", "silent", "answered"]
+
+TABLE: Final[dict[Deed, bool]] = {
+    "no_connection": True,
+    "gone": True,
+    "unavailable": True,
+    "begun": False,
+    "silent": False,
+    "answered": False,
+}
 STATUSES: Final = frozenset((502, 503, 504))
+"""Of who is unavailable."""
+
+
+def deed(*, connected: bool, timed_out: bool, begun: bool) -> Deed:
+    """What a backend did that gave no answer."""
+    if not connected:
+        return "no_connection"
+    if timed_out:
+        return "silent"
+    return "begun" if begun else "gone"
+
+
+def deed_of(status: int) -> Deed:
+    return "unavailable" if status in STATUSES else "answered"
 
 
 @dataclass(frozen=True, slots=True)

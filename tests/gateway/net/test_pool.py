@@ -42,9 +42,9 @@ async def fetch(pool: Pool, **more: Any) -> tuple[int, bytes]:
         reply.close()
 
 
-async def failure(pool: Pool) -> UpstreamFailed:
+async def failure(pool: Pool, **more: Any) -> UpstreamFailed:
     with pytest.raises(UpstreamFailed) as caught:
-        await fetch(pool)
+        await fetch(pool, **more)
     assert pool.in_flight == 0
     return caught.value
 
@@ -284,6 +284,10 @@ def test_a_backend_that_does_not_accept_times_out(net) -> None:
             async with net.pool(sock.getsockname()[1], timeouts=Timeouts(connect_s=0.3)) as pool:
                 failed = await failure(pool)
                 assert (failed.phase, failed.timed_out) == ("connect", True)
+                soon = asyncio.get_running_loop().time() + 0.05
+                failed = await failure(pool, deadline=soon)
+                assert (failed.phase, failed.timed_out) == ("send", True)  # no word of the backend
+                assert asyncio.get_running_loop().time() - soon < 0.25
             for one in fill:
                 one.close()
 
