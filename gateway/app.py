@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -11,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway import memory, metrics, probes, reload
 from gateway.admission import Admission
@@ -29,6 +30,7 @@ from gateway.policy.breaker import STATES as BREAKER_STATES
 from gateway.policy.hedge import Hedges
 from gateway.policy.outlier import Outliers
 from gateway.policy.retry import Retries
+from gateway.recording import Recording
 from gateway.serve import Serve
 from gateway.settings import Settings
 from gateway.version import version
@@ -147,6 +149,12 @@ def _assemble(
         warnings=reload.standing_warnings(settings, link),
         link=link,
     )
+    recording = live.recording = Recording(settings)
+    journal.hide = recording.hide()
+    loop = asyncio.get_running_loop()
+    live.audit = recording.open(
+        settings, lambda what, facts: _from_thread(loop, lambda: _alarmed(live, what, facts))
+    )
     reload.apply(live, settings, now)
     server = Server(
         Serve(live, Plane(live).answer),
@@ -173,6 +181,9 @@ async def _leave(live: Live, tasks: list[asyncio.Task[None]], cut: int) -> int:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await live.client.close()
+    if live.recording is not None:
+        live.recording.close()
+        live.recording.count(live.metrics)
     live.journal.event("info" if not cut else "warning", "stopped", cut=cut)
     live.journal.close()
     return 0
@@ -202,6 +213,8 @@ async def _housekeeping(live: Live) -> None:
         if now - flushed >= FLUSH_S:
             flushed = now
             live.journal.flush()
+            if live.recording is not None:
+                live.recording.count(live.metrics)
             if live.journal.lost > lost:
                 live.metrics.count(metrics.LOST_LINES, by=live.journal.lost - lost)
                 lost = live.journal.lost
@@ -224,6 +237,8 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.BUILD, (version(),), 1
     yield metrics.CACHE_ENTRIES, (), len(live.caching.cache)
     yield metrics.CACHE_BYTES, (), live.caching.cache.bytes
+    if live.recording is not None:
+        yield from live.recording.gauges()
     for model in live.settings.config.models:
         yield metrics.QUEUE_WAITING, (model.name,), live.admission.waiting(model.name)
     for backend in live.balancer.backends():
@@ -239,20 +254,40 @@ def _refused(live: Live, peer: str, refused: Refused, request_id: str) -> None:
     """What the guard refused before there was a request."""
     tenant = live.metrics.tenant(peer)
     live.metrics.count(metrics.REQUESTS, (tenant, metrics.OTHER, "", "refused", refused.code))
+    facts = {
+        "ts": live.journal.now(),
+        "level": "info",
+        "event": "refused",
+        "request_id": request_id,
+        "tenant": peer,
+        "status": refused.status,
+        "outcome": "refused",
+        "reason": refused.code,
+        "why": refused.message,
+    }
     if live.journal.requests:
-        live.journal.request(
-            {
-                "ts": live.journal.now(),
-                "level": "info",
-                "event": "refused",
-                "request_id": request_id,
-                "tenant": peer,
-                "status": refused.status,
-                "outcome": "refused",
-                "reason": refused.code,
-                "why": refused.message,
-            }
-        )
+        live.journal.request(facts)
+    if live.audit is not None:
+        live.audit.record(facts)
+
+
+_ALARMS: Final = {"audit_recovered": "info", "audit_torn": "warning"}
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
+    """The trail's thread may outlast the loop by a moment."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(step)
+
+
+def _alarmed(live: Live, what: str, facts: dict[str, Any]) -> None:
+    """Something befell the audit trail: said in the log, and in /health/detailed while it lasts."""
+    recording = live.recording
+    if recording is not None and what in {"audit_failed", "audit_recovered"}:
+        before = recording.warnings()
+        recording.why = str(facts.get("why", "")) if what == "audit_failed" else ""
+        live.warnings[:] = [each for each in live.warnings if each not in before] + recording.warnings()
+    live.journal.event(_ALARMS.get(what, "error"), what, **facts)
 
 
 def _handler_failed(journal: Journal, exchange: Exchange, error: Exception) -> None:

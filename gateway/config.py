@@ -226,6 +226,34 @@ class Log(_Frozen, frozen=True):
     """One JSON line a request."""
 
 
+PiiKind = Literal["email", "phone", "card", "iban", "national_id", "ip", "jwt", "key"]
+
+
+class Redaction(_Frozen, frozen=True):
+    """Personal data and keys are taken out of log lines and of the audit trail."""
+
+    enabled: bool = False
+    kinds: tuple[PiiKind, ...] = ("email", "phone", "card", "iban", "national_id", "jwt", "key")
+
+
+class Audit(_Frozen, frozen=True):
+    """An append-only, hash-chained trail of requests."""
+
+    folder: str | None = None
+    """Absolute; None: no trail."""
+    anchors: str | None = None
+    """Where it is kept how long each chain is: outside the folder. None: beside it."""
+    key_env: EnvName = "AUDIT_HMAC_KEY"
+    """Signs the chains; until it is set, they are hashed without a key."""
+    on_failure: Literal["serve", "refuse"] = "serve"
+    """What becomes of calls while the trail cannot be written."""
+    tenant: Literal["plain", "hashed"] = "plain"
+    """How tenants and client addresses are written; hashed needs the key."""
+    rotate_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 64 * 1024 * 1024
+    keep_s: Annotated[float, msgspec.Meta(gt=0)] = 90 * 86_400.0
+    """Files older than this are removed."""
+
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 
@@ -259,6 +287,8 @@ class Config(_Frozen, frozen=True):
     """tenant: no tenant can tell by the time what another one asked; shared: prefixes are shared by all."""
     probes: Probes = Probes()
     log: Log = Log()
+    redaction: Redaction = Redaction()
+    audit: Audit = Audit()
 
 
 def parse(data: Any, file: str = "gateway.yaml") -> Config:

@@ -17,6 +17,7 @@ from gateway.policy.balancer import Backend, Balancer
 from gateway.policy.hedge import Hedges
 from gateway.policy.outlier import Outliers
 from gateway.policy.retry import Retries
+from gateway.recording import Recording, Trail, Unopened
 from gateway.settings import Settings
 from gateway.workers.link import Link
 
@@ -55,6 +56,11 @@ class Live:
 
     reload: Callable[[], Reloaded] = Reloaded
     """Reads the configuration anew, as SIGHUP does; wired in app.py."""
+
+    recording: Recording | None = None
+    """What redacts and keeps what is written of requests."""
+    audit: Trail | Unopened | None = None
+    """`record(facts)` at each request's end; None: no trail is kept."""
 
     link: Link | None = None
     """To the other workers of this gateway; None: this process is all of it."""

@@ -1,5 +1,8 @@
 """JSON lines on stdout: one a request, one for what happens to the gateway. Never a body, never a key.
 
+What a client or a backend brought into a line is redacted where lines are written (`hide`), which is the one
+place that all of them pass.
+
 Lines are gathered and handed to a thread, so that a stopped reader of our stdout cannot stop requests.
 What does not fit into PENDING_BYTES is dropped and counted.
 """
@@ -53,6 +56,8 @@ class Journal:
         self._ms, self._now = -1, ""
         self.lost = 0
         """Lines dropped."""
+        self.hide: Callable[[bytes], bytes] | None = None
+        """Whole lines -> as many, without what is not to be written. In the writing thread."""
         self.configure(settings)
 
     def configure(self, settings: Log) -> None:
@@ -113,11 +118,13 @@ class Journal:
 
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
+            hide = self.hide
             try:
+                written = block if hide is None else hide(block)
                 if self._lock is None:
-                    self._out(block)
+                    self._out(written)
                 else:
-                    self._out_alone(self._lock, block)
+                    self._out_alone(self._lock, written)
             except OSError:
                 pass  # nobody reads our stdout any more: the service goes on
             self._pending -= len(block)

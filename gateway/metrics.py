@@ -172,6 +172,18 @@ WORKERS = Metric("infctl_workers", "gauge", "Processes of this gateway that serv
 WORKER_RESTARTS = Metric(
     "infctl_worker_restarts", "counter", "Workers that ended unasked and were started again.", ("worker",)
 )
+REDACTIONS = Metric(
+    "infctl_redactions",
+    "counter",
+    "What was hidden in log lines and the audit trail, by kind; failed: texts hidden whole.",
+    ("kind",),
+)
+AUDIT_RECORDS = Metric("infctl_audit_records", "counter", "Records of the audit trail that are on the disk.")
+AUDIT_LOST = Metric(
+    "infctl_audit_records_lost", "counter", "Records that could not be written and had no room to wait."
+)
+AUDIT_WAITING = Metric("infctl_audit_queue", "gauge", "Records that wait for the disk.")
+AUDIT_FAILING = Metric("infctl_audit_failing", "gauge", "1 while the audit trail cannot be written.")
 STARTED = Metric(
     "infctl_start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", together="min"
 )
@@ -206,6 +218,11 @@ METRICS: Final = (
     LAG,
     RELOADS,
     LOST_LINES,
+    REDACTIONS,
+    AUDIT_RECORDS,
+    AUDIT_LOST,
+    AUDIT_WAITING,
+    AUDIT_FAILING,
     WORKERS,
     WORKER_RESTARTS,
     STARTED,

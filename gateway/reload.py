@@ -23,7 +23,7 @@ from gateway.policy.balancer import Backend
 from gateway.settings import Settings, read_settings
 from gateway.workers.link import Link
 
-FIXED = ("listen", "workers")
+FIXED = ("listen", "workers", "audit")
 """Fields that only a restart changes."""
 
 
@@ -57,7 +57,8 @@ def take_over(live: Live, server: Server, settings: Settings, file: str, now: fl
     ]
     gone = apply(live, settings, now)
     server.reconfigure(settings.config.http, settings.config.timeouts)
-    live.warnings[:] = [*standing_warnings(settings, live.link), *unchanged]
+    lasting = live.recording.warnings() if live.recording is not None else []
+    live.warnings[:] = [*standing_warnings(settings, live.link), *unchanged, *lasting]
     live.journal.event(
         "info",
         "reloaded",
@@ -77,6 +78,9 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     live.caching.cache.configure(config.cache)
     live.settings = settings
     live.journal.configure(config.log)
+    if live.recording is not None:
+        live.recording.configure(settings)
+        live.journal.hide = live.recording.hide()
     live.client.configure(config.upstream, config.timeouts, settings.gate.backend_line)
     live.retries.rules = config.retries
     live.hedges.configure(config.hedging)
@@ -100,7 +104,10 @@ async def forget_idle(live: Live) -> None:
 
 def standing_warnings(settings: Settings, link: Link | None = None) -> list[str]:
     """What is allowed, and still worth knowing."""
+    audit = settings.config.audit
     keys, found = settings.config.keys, [] if link is None else list(link.warnings)
+    if audit.folder is not None and settings.audit_key is None:
+        found.append(f"{audit.key_env} is not set: whoever can write the audit trail can forge it")
     if keys.shared_env is None:
         found.append("no key is asked for: keys.shared_env is null")
     elif settings.gate.shared_is_admin:

@@ -43,6 +43,8 @@ Control = Callable[[Exchange, routes.Route], Awaitable[None]]
 """Answers what is no call to a model."""
 
 _EVENTS: Final = b"text/event-stream"
+_QUIET: Final = frozenset({"health", "live", "ready", "metrics"})
+"""Neither logged nor audited."""
 _DRAINING: Final = Refusal(
     503, "draining", "The gateway is stopping and could not finish this request in time. Send it again."
 )
@@ -95,7 +97,12 @@ class Serve:
 
     def _admit(self, exchange: Exchange, note: Note) -> None:
         """Who asks, and how long may it take. Raises Refusal (401, 400)."""
-        head = exchange.head
+        head, audit = exchange.head, self._live.audit
+        if audit is not None and audit.refusing:
+            message = (
+                "What is asked cannot be written into the audit trail now, and must be. Tell the operator."
+            )
+            raise Refusal(503, "audit_unavailable", message)
         note.key_id = self._live.settings.gate.caller(head.get(b"authorization"), note.tenant).key_id
         timeout = head.get(b"x-request-timeout")
         if timeout is not None:
@@ -227,8 +234,12 @@ class Serve:
             live.retries.ended()
         now = time.monotonic()
         note.count(live.metrics, now)
-        if live.journal.requests and note.kind not in {"health", "live", "ready", "metrics"}:
-            live.journal.request(note.line(live.journal.now(), now))
+        if (live.journal.requests or live.audit is not None) and note.kind not in _QUIET:
+            facts = note.line(live.journal.now(), now)
+            if live.journal.requests:
+                live.journal.request(facts)
+            if live.audit is not None:
+                live.audit.record({**facts, "peer": note.exchange.peer})
 
 
 def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway import config as configuration
 from gateway import environment
@@ -12,6 +13,9 @@ from gateway.catalog import Catalog
 from gateway.config import Config, ConfigError
 from gateway.identify import Gate
 from gateway.salt import Salts
+
+KEY_CHARS_MIN: Final = 16
+"""Of the key that hides who asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,9 @@ class Settings:
     gate: Gate
     catalog: Catalog
     salts: Salts
+    secrets: tuple[str, ...] = ()
+    """Values of keys that this process knows: hidden wherever they would be written."""
+    audit_key: bytes | None = None
 
 
 def read_sources(path: Path) -> Sources:
@@ -64,7 +71,20 @@ def settings_of(
     config = environment.apply(sources.config, env, sources.file)
     if fitted is not None:
         config = fitted(config)
-    return Settings(config, Gate(config, env, sources.file), Catalog(config), Salts(config, env))
+    keys, audit = config.keys, config.audit
+    audit_key = env.get(audit.key_env, "")
+    if audit.folder is not None and audit.tenant == "hashed" and len(audit_key) < KEY_CHARS_MIN:
+        problem = f"audit.tenant: hashed needs {audit.key_env}, of {KEY_CHARS_MIN} characters at least"
+        raise ConfigError(sources.file, (problem,))
+    named = (keys.shared_env, keys.admin_env, keys.backend_env, keys.salt_env, audit.key_env)
+    return Settings(
+        config,
+        Gate(config, env, sources.file),
+        Catalog(config),
+        Salts(config, env),
+        tuple(env[name] for name in named if name is not None and env.get(name)),
+        audit_key.encode() or None,
+    )
 
 
 def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:

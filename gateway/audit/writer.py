@@ -49,6 +49,8 @@ class Rules:
     batch_s: float = BATCH_S
     retry_s: float = RETRY_S
     queue_max: int = QUEUE_MAX
+    refuse: bool = False
+    """Calls that might not be written down are refused."""
 
 
 class Trail:
@@ -100,8 +102,9 @@ class Trail:
 
     @property
     def refusing(self) -> bool:
-        """A request that began now might not be written down."""
-        return self.failing or len(self._queue) >= self.rules.queue_max * NEARLY_FULL
+        """A call that began now might not be written down, and the profile would rather have none."""
+        rules = self.rules
+        return rules.refuse and (self.failing or len(self._queue) >= rules.queue_max * NEARLY_FULL)
 
     @property
     def waiting(self) -> int:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
+from gateway.config import PiiKind
 from gateway.redact import checks
 
-Kind = Literal["email", "phone", "card", "iban", "national_id", "ip", "jwt", "key"]
-"""As a profile's `redaction.kinds` says."""
+Kind = PiiKind
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 SPAN: Final = 256

@@ -19,8 +19,6 @@ UNENFORCED: dict[str, str] = {
     "gateway/tenants": "all callers are one tenant",
     "gateway/keys/file": "the shared key alone is known",
     "gateway/keys/tenant": "all callers are one tenant",
-    "gateway/redaction": "no bodies are logged, so nothing is redacted",
-    "gateway/audit": "no trail is written",
     "gateway/store": "nothing is kept between starts",
     "monitoring/alerts": "no alert rules are loaded",
     "monitoring/slo": "nothing is measured against what is promised",
@@ -28,6 +26,7 @@ UNENFORCED: dict[str, str] = {
 """Path -> what happens instead."""
 
 _WHEN: dict[str, tuple[Callable[[Profile, Any], bool], str]] = {
+    "gateway/audit/bodies": (lambda _, value: value is True, "the trail has no bodies"),
     "gateway/replicas": (
         lambda profile, value: value > 1 and profile.runtime == "process",
         "one gateway is started: runtime is process",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from gateway import config
 from infctl.plan import Plan, Replica, service_names
 from infctl.plan.expected import at_once, loading_s
 from infctl.profile.schema import Model, Profile
 from infctl.render.files import RenderedFile, header
 from infctl.stack import Layout, Service, Stack
-from infctl.stack.names import CONTAINER_PORT, Names
+from infctl.stack.names import CONTAINER_PORT, Names, gateway_secrets
 
 # Docker takes the networks it makes itself from these, unless networks.subnet says otherwise. On them only
 # nginx and the host's own loopback port reach the gateway.
@@ -96,6 +98,8 @@ def to_config(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> con
             completion_interval_s=gateway.probes.completion_interval,
         ),
         log=config.Log(level=gateway.logging.level, requests=gateway.logging.requests),
+        redaction=config.Redaction(enabled=gateway.redaction.enabled, kinds=gateway.redaction.kinds),
+        audit=_audit(profile, names),
     )
 
 
@@ -154,10 +158,26 @@ def _policies(profile: Profile) -> dict[str, Any]:
     }
 
 
+def _audit(profile: Profile, names: Names) -> config.Audit:
+    audit = profile.gateway.audit
+    if not audit.enabled:
+        return config.Audit()
+    made = config.Audit(
+        folder=names.audit[0],
+        anchors=names.audit[1],
+        on_failure=audit.on_failure,
+        tenant=audit.tenant,
+        rotate_bytes=audit.rotate,
+        keep_s=audit.keep,
+    )
+    if audit.hmac_key is None:
+        return made
+    return msgspec.structs.replace(made, key_env=names.variable(audit.hmac_key.name))
+
+
 def _secret_files(profile: Profile, names: Names) -> dict[str, str]:
     """A process gets them from us, a container reads them itself."""
-    keys = profile.gateway.keys
-    found = {key.name: names.secret_file(key.name) for key in (keys.shared, keys.admin, keys.backend) if key}
+    found = {name: names.secret_file(name) for name in gateway_secrets(profile)}
     return {name: file[1] for name, file in found.items() if file is not None}
 
 

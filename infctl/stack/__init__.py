@@ -48,6 +48,16 @@ class Layout:
         return self.home / "logs"
 
     @property
+    def audit(self) -> Path:
+        """The gateway's audit trail (runtime: process; containers keep it in a volume)."""
+        return self.home / "audit"
+
+    @property
+    def anchors(self) -> Path:
+        """How long each of its chains is: not in the trail's own folder."""
+        return self.home / "anchors"
+
+    @property
     def state(self) -> Path:
         """The engine's own books."""
         return self.home / "state"

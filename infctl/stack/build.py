@@ -30,6 +30,7 @@ from infctl.stack.names import (
     MODELS,
     Names,
     authority,
+    gateway_secrets,
     reachable,
 )
 from infctl.stack.projects import projects
@@ -259,11 +260,6 @@ def _preparations(profile: Profile, host: Host) -> tuple[Preparation, ...]:
 
 def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str]) -> Service:
     listen, workers = names.gateway_listen, profile.gateway.workers
-    asked = [
-        key
-        for key in (profile.gateway.keys.shared, profile.gateway.keys.admin, profile.gateway.keys.backend)
-        if key
-    ]
     python = "python" if names.docker else host.python
     return Service(
         name=GATEWAY,
@@ -279,7 +275,9 @@ def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str
         ),
         secret_env=()
         if names.docker
-        else tuple((key.name, key.name) for key in asked if _passed(key.name, profile, host, secrets)),
+        else tuple(
+            (name, name) for name in gateway_secrets(profile) if _passed(name, profile, host, secrets)
+        ),
         files=(
             ConfigFile(str(names.gateway_file), "", "reload"),
             ConfigFile(str(names.layout.env_file), "", "reload"),

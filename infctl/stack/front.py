@@ -18,15 +18,19 @@ from infctl.stack.names import (
     ETC_NGINX,
     GATEWAY,
     GATEWAY_HOST,
+    GATEWAY_STATE,
     HUB_KEYS,
     KEYS,
     LOCKS,
     PREPARE,
     TLS,
     TLS_KEY,
+    gateway_secrets,
 )
 from infctl.stack.shared import ENV_WHY, Shared, asks, seconds
 
+STATE_VOLUME = "gateway-state"
+"""What the gateway keeps: the audit trail."""
 IMAGE_FOLDER = "gateway/image"
 """What the gateway's image is built from, below the folder of rendered files."""
 
@@ -38,12 +42,13 @@ def prepare(shared: Shared, *, hub: bool) -> Container:
         Mount("volume", ENGINE_KEYS, KEYS, read_only=False),
         Mount("volume", GPU_LOCKS, LOCKS, read_only=False),
         Mount("volume", ENGINE_CACHES, ENGINE_CACHE, read_only=False),
+        Mount("volume", STATE_VOLUME, GATEWAY_STATE, read_only=False),
     ]
     if hub:
         token = shared.profile.engines.hub_token
         files[token.name if token is not None else "HF_TOKEN"] = f"{HUB_KEYS}/token"
         mounts.append(Mount("volume", HUB_TOKEN, HUB_KEYS, read_only=False))
-    return preparing(shared, files, (ENGINE_CACHE, LOCKS), mounts, needed=_needed(shared))
+    return preparing(shared, files, (ENGINE_CACHE, LOCKS, GATEWAY_STATE), mounts, needed=_needed(shared))
 
 
 def _needed(shared: Shared) -> list[str]:
@@ -124,7 +129,12 @@ def gateway(shared: Shared) -> Container:
             Attachment(network, (GATEWAY_HOST,))
             for network in (profile.networks.frontend, profile.networks.backend)
         ),
-        mounts=(shared.rendered("gateway", ETC_GATEWAY), shared.env_mount(), *_key_files(shared)),
+        mounts=(
+            shared.rendered("gateway", ETC_GATEWAY),
+            shared.env_mount(),
+            *_key_files(shared),
+            Mount("volume", STATE_VOLUME, GATEWAY_STATE, read_only=False),
+        ),
         ports=ports,
         healthcheck=asks(url, python="python", start_period_s=30.0),
         memory_bytes=profile.hardening.memory,
@@ -141,8 +151,7 @@ def _build_args(image: str) -> tuple[tuple[str, str], ...]:
 
 
 def _key_files(shared: Shared) -> tuple[Mount, ...]:
-    keys = shared.profile.gateway.keys
-    return shared.secrets(*(key.name for key in (keys.shared, keys.admin, keys.backend) if key is not None))
+    return shared.secrets(*gateway_secrets(shared.profile))
 
 
 def _gateway_reasons(shared: Shared) -> Iterator[tuple[str, str]]:

@@ -38,6 +38,7 @@ KEYS = "/run/infctl/keys"
 HUB_KEYS = "/run/infctl/hub"
 SECRETS = "/run/infctl/secrets"
 LOCKS = "/run/infctl/locks"
+GATEWAY_STATE = "/var/lib/infctl"
 HUB_CACHE = "/cache/hf"
 ENGINE_CACHE = "/cache/vllm"
 MODELS = "/models"
@@ -108,6 +109,13 @@ class Names:
         return "/tmp" if self.docker else str(self.layout.state)  # noqa: S108 - the container's own
 
     @property
+    def audit(self) -> tuple[str, str]:
+        """The folders of the audit trail and, outside it, of its anchors, as the gateway finds them."""
+        if self.docker:
+            return f"{GATEWAY_STATE}/audit", f"{GATEWAY_STATE}/anchors"
+        return str(self.layout.audit), str(self.layout.anchors)
+
+    @property
     def env_file(self) -> str:
         return ENV_FILE if self.docker else str(self.layout.env_file)
 
@@ -164,6 +172,13 @@ class Names:
     def file(self, path: str) -> str:
         """A path of the profile, absolute. Nothing is resolved: a link stays a link."""
         return os.path.normpath(self.layout.base / Path(path).expanduser())
+
+
+def gateway_secrets(profile: Profile) -> tuple[str, ...]:
+    """What the gateway's process is given, or reads: names of secrets, each once."""
+    keys, audit = profile.gateway.keys, profile.gateway.audit
+    asked = (keys.shared, keys.admin, keys.backend, audit.hmac_key if audit.enabled else None)
+    return tuple(dict.fromkeys(key.name for key in asked if key is not None))
 
 
 def reachable(host: str) -> str:

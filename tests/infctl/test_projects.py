@@ -65,7 +65,7 @@ def test_services_networks_and_volumes_of_a_platform() -> None:
         "frontend": False, "backend": True, "egress": False,
     }  # fmt: skip
     assert [v.name for v in project.volumes] == [
-        "p_engine-keys", "p_gpu-locks", "p_vllm-cache", "p_hub-keys",
+        "p_engine-keys", "p_gpu-locks", "p_vllm-cache", "p_gateway-state", "p_hub-keys",
     ]  # fmt: skip
     assert (project.file, project.folder) == ("docker-compose.yml", "/srv/p")
 
@@ -336,6 +336,7 @@ def test_folders_are_mounted_so_that_new_files_are_seen() -> None:
     }  # fmt: skip
     assert mounted(project.container("gateway")) == {
         "/etc/infctl": "/srv/p/gateway", "/run/infctl/.env": "/srv/p/.env",
+        "/var/lib/infctl": "gateway-state rw",
     }  # fmt: skip
     assert mounted(main().container("nginx")) == {"/etc/nginx": "/srv/p/nginx"}, "its own pair lies there"
 

@@ -16,6 +16,7 @@ def check(profile: Profile) -> Iterator[Finding]:
     yield from _tls(profile)
     yield from _keys(profile)
     yield from _tenants(profile)
+    yield from _audit(profile)
     yield from _gateway(profile)
     yield from _secrets(profile)
 
@@ -109,6 +110,13 @@ def _keys(profile: Profile) -> Iterator[Finding]:
         yield Finding(
             "gateway/keys/tenant", "a call counts for its key's owner, but no owner has a key", hint
         )
+
+
+def _audit(profile: Profile) -> Iterator[Finding]:
+    audit = profile.gateway.audit
+    if audit.enabled and audit.tenant == "hashed" and audit.hmac_key is None:
+        message = "tenants are hashed with a key, and none is named"
+        yield Finding("gateway/audit/tenant", message, 'gateway/audit/hmac_key: "${AUDIT_HMAC_KEY}"')
 
 
 def _loopback(host: str) -> bool:

@@ -320,8 +320,10 @@ class Audit(Section):
     """Written, or not."""
     bodies: Flag = False
     """Requests and answers too, redacted."""
+    on_failure: Literal["serve", "refuse"] = "serve"
+    """What becomes of calls while the trail cannot be written, such as on a full disk."""
     tenant: Literal["plain", "hashed"] = "plain"
-    """How tenants and client addresses are written."""
+    """How tenants and client addresses are written; hashed needs hmac_key."""
     rotate: Size = 64 * 2**20
     """A new file at this size."""
     keep: Retention = 90 * 86_400.0

@@ -121,7 +121,7 @@ def test_writers_of_one_folder_have_a_chain_each(desk: Desk):
 
 
 def test_a_full_queue_is_told_in_the_chain_and_alarmed(desk: Desk):
-    trail = desk.open(queue_max=10)
+    trail = desk.open(queue_max=10, refuse=True)
     trail._wake.wait = lambda: time.sleep(3600)  # the thread is kept from writing after its first round
     trail.record({"event": "request", "n": 0})
     until(lambda: trail.waiting == 0)
@@ -136,7 +136,7 @@ def test_a_full_queue_is_told_in_the_chain_and_alarmed(desk: Desk):
 
 
 def test_a_disk_that_fails_is_alarmed_and_when_it_works_again_nothing_is_missing(desk: Desk, monkeypatch):
-    trail = desk.open(rotate_bytes=2000)
+    trail = desk.open(rotate_bytes=2000, refuse=True)
     real, failing = os.write, [True]
 
     def write(fd: int, data: bytes) -> int:
@@ -171,7 +171,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 alarms = []
 folder, anchors = map(Path, sys.argv[1:])
 trail = Trail(folder, FileAnchors(anchors), b"an audit key",
-              Rules(batch_s=0.001, retry_s=0.001),
+              Rules(batch_s=0.001, retry_s=0.001, refuse=True),
               alarm=lambda what, facts: alarms.append((what, facts["why"])))
 n = 0
 while not alarms:
