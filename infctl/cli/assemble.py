@@ -74,8 +74,9 @@ def assemble(
 
 
 def _out_of_reach(loaded: LoadedProfile, layout: Layout) -> tuple[str, ...]:
-    """Secrets that this process has and containers will not: they read `.env`, and no environment."""
+    """What this process has in its environment and containers will not: they read `.env` alone."""
     from infctl.cli import env_file
+    from infctl.profile.environment import VARIABLES
     from infctl.profile.schema import SecretSource
     from infctl.profile.secrets import secret_uses
 
@@ -88,10 +89,16 @@ def _out_of_reach(loaded: LoadedProfile, layout: Layout) -> tuple[str, ...]:
         for use in secret_uses(loaded.profile)
         if (source := sources.get(use.name, SecretSource())).file is None
     )
+    unheard = [name for name in names if os.environ.get(name) and os.environ[name] != there.get(name)]
+    # A limit that .env leaves open is rendered into gateway.yaml.
+    unheard += [
+        name
+        for name in VARIABLES
+        if os.environ.get(name) and os.environ[name] != there.get(name, os.environ[name])
+    ]
     return tuple(
         f"{name} of the environment does not reach containers: they read {layout.env_file}, so put it there"
-        for name in names
-        if os.environ.get(name) and os.environ[name] != there.get(name)
+        for name in unheard
     )
 
 

@@ -16,6 +16,7 @@ from infctl.errors import PlanError, Problem, ProfileError, Where, nowhere
 from infctl.gpus import Gpu
 from infctl.host import Host
 from infctl.plan import Plan, Replica
+from infctl.profile.environment import VARIABLES
 from infctl.profile.schema import Model, Profile
 from infctl.stack import ConfigFile, Layout, LogLimits, Preparation, Readiness, Service, Stack
 from infctl.stack.engines import weights_folder
@@ -272,6 +273,7 @@ def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str
             *((("GATEWAY_WORKERS", str(workers)),) if workers > 1 else ()),
             # Large bodies go back to the system when they are done with, instead of staying in glibc's heap.
             ("MALLOC_MMAP_THRESHOLD_", str(64 * 1024)),
+            *(() if names.docker else _limits(host)),
         ),
         secret_env=()
         if names.docker
@@ -287,6 +289,11 @@ def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str
         stop_timeout_s=profile.gateway.timeouts.drain + 10.0,
         listen=() if names.docker else (listen,),
     )
+
+
+def _limits(host: Host) -> tuple[tuple[str, str], ...]:
+    """The variables that are set where infctl runs: they win over `.env`, which the gateway reads itself."""
+    return tuple((name, host.env[name]) for name in VARIABLES if host.env.get(name, "").strip())
 
 
 def _passed(name: str, profile: Profile, host: Host, secrets: Collection[str]) -> bool:

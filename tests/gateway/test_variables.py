@@ -76,12 +76,16 @@ def test_a_request_takes_no_longer_than_max_request_secs(setting: Set, stub: Stu
 
 
 def test_a_stream_stands_still_no_longer_than_stream_idle_timeout_secs(setting: Set, stub: Stub) -> None:
-    gateway = setting({"STREAM_IDLE_TIMEOUT_SECS": "0.5"})
+    gateway = setting({"STREAM_IDLE_TIMEOUT_SECS": "1"})
     stub.mode = "hang mid"
     reply, passed_s = took_s(lambda: gateway.chat(stream=True))
     assert b"upstream_timeout" in reply.content
     assert b"[DONE]" not in reply.content
-    assert 0.4 < passed_s < 10
+    assert 0.9 < passed_s < 10
+    stub.mode, stub.delay_s = "plain", 0.2
+    reply, passed_s = took_s(lambda: gateway.chat(stream=True))
+    assert b"[DONE]" in reply.content, "longer in all, and never so long without a piece"
+    assert passed_s > 1
 
 
 def test_a_call_waits_no_longer_than_queue_timeout_secs(setting: Set, stub: Stub) -> None:

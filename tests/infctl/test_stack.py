@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +344,13 @@ def test_parsed_limits_are_json() -> None:
     value = FLAGS["limit_mm_per_prompt"][1][1]
     assert json.loads(value) == {"image": 2, "video": 0}
     assert vllm.runner(profile({"a": {"task": "rerank"}}).models["a"]) == "pooling"
+
+
+def test_a_limit_in_the_environment_of_infctl_wins_over_env_in_the_gateway_as_well() -> None:
+    """The gateway reads .env itself: what is to win over that has to be in its own environment."""
+    host = replace(HOST, env={"MAX_REQUEST_SECS": "9", "CACHE_TTL_SECS": " ", "OTHER": "1"})
+    found = env(stack({"chat": {}}, host=host).service("gateway"))
+    assert found["MAX_REQUEST_SECS"] == "9"
+    assert found.keys().isdisjoint({"CACHE_TTL_SECS", "OTHER"})
+    docker = env(stack({"chat": {}}, host=host, runtime="docker", gpus="detect").service("gateway"))
+    assert "MAX_REQUEST_SECS" not in docker, "containers read .env alone"

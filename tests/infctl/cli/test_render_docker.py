@@ -89,3 +89,16 @@ def test_a_key_that_containers_will_not_see_is_told(profile: Path, monkeypatch: 
     assert "GATEWAY_API_KEY of the environment does not reach containers" in render(profile)[1]
     (profile.parent / ".env").write_text("GATEWAY_API_KEY=sk-x\n")
     assert "does not reach" not in render(profile)[1]
+
+
+def test_a_limit_that_containers_hear_otherwise_is_told(
+    profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where .env says nothing it is rendered into gateway.yaml."""
+    monkeypatch.setenv("MAX_REQUEST_SECS", "77")
+    out, said = render(profile)
+    assert "does not reach" not in said
+    assert "total_s: 77.0" in (out / "gateway" / "gateway.yaml").read_text()
+    with (profile.parent / ".env").open("a") as file:
+        file.write("\nMAX_REQUEST_SECS=88\n")
+    assert "MAX_REQUEST_SECS of the environment does not reach containers" in render(profile)[1]
