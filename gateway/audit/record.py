@@ -5,15 +5,15 @@ It runs in the trail's own thread: a request pays for its record's append alone.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
+
+from gateway.audit.who import hashed
 
 if TYPE_CHECKING:
     from gateway.redact import Redactor
 
 WHO: Final = ("tenant", "peer")
-HASH_CHARS: Final = 16
 
 Facts = dict[str, Any]
 
@@ -33,8 +33,3 @@ def preparing(redactor: Redactor | None, hash_key: bytes | None) -> Callable[[Fa
         return made
 
     return prepare
-
-
-def hashed(who: str, key: bytes) -> str:
-    """The same for the same tenant, and nobody can tell which without the key."""
-    return "h_" + hmac.digest(key, who.encode(), "sha256").hex()[:HASH_CHARS]

@@ -9,6 +9,7 @@ import typer
 
 from infctl import __version__
 from infctl.cli import (
+    audit,
     console,
     diff,
     doctor,
@@ -94,6 +95,7 @@ for _command, _short in _COMMANDS:
     _name = _command.__name__.rstrip("_")
     app.command(_name, short_help=_short, context_settings=_SETTINGS.get(_name))(_command)
 app.add_typer(doctor.app, short_help="Look for what would go wrong, and why it did")
+app.add_typer(audit.app, short_help="Read the audit trail, and say whether it was changed")
 app.add_typer(profiles.app, short_help="List the built-in profiles, or show one")
 
 

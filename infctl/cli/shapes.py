@@ -334,6 +334,37 @@ HEALTH = {
     "checked_at": "number: seconds since the epoch",
 }
 LOGS = {"service": "string", "at": "number?: seconds since the epoch", "line": "string"}
+AUDIT_RECORD = {
+    "seq": "integer: from 1, without a gap",
+    "prev": "string: the hash of the record before",
+    "event": "string: request, refused, audit_file, audit_lost, audit_removed, audit_hidden",
+    "ts": "string, RFC 3339",
+    "hash": "string: and whatever else was recorded, as a request's log line has it",
+}
+AUDIT_VERIFY = {
+    "good": "boolean",
+    "folder": "string",
+    "keyed": "boolean: a key was given",
+    "chains": [
+        {
+            "chain": "string",
+            "good": "boolean",
+            "records": "integer: good ones, up to the first break",
+            "files": "integer",
+            "head": "string: the hash of the last good one",
+            "anchored": "boolean",
+            "broken": {
+                "kind": "string: changed, gap, reordered, cut, wrong_key; `broken` is null where nothing is",
+                "file": "string",
+                "line": "integer",
+                "record": "integer",
+                "what": "string",
+            },
+            "notes": ["string"],
+        }
+    ],
+}
+AUDIT_EXPORT = {"folder": "string", "files": "integer", "bytes": "integer"}
 VERSION = {
     "infctl": "string",
     "python": "string",
@@ -357,6 +388,10 @@ BY_COMMAND = {
     "status": STATUS,
     "health": HEALTH,
     "logs": LOGS,
+    "audit tail": AUDIT_RECORD,
+    "audit search": AUDIT_RECORD,
+    "audit verify": AUDIT_VERIFY,
+    "audit export": AUDIT_EXPORT,
     "images": IMAGES,
     "unlock": UNLOCK,
     "doctor": DOCTOR,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.anchors import Anchor, FileAnchors
+from gateway.audit.chain import Head, seal
 from infctl import tls
 from infctl.doctor.docker import Image
 from infctl.doctor.security import CHECKS, audit, certificate, images, quotas, redaction, rotation
@@ -80,6 +82,27 @@ def test_redaction_that_is_off_is_told_and_one_that_is_not_done_yet_is_not_prais
 )
 def test_so_is_the_trail(case, gateway, instead, verdict):
     assert audit.judge(case({"gateway": gateway}).profile, instead).verdict == verdict
+
+
+def test_a_trail_that_nothing_signs_is_told(case):
+    told = list(audit.look(case()))
+    assert [one.verdict for one in told] == ["ok", "warning", "skipped"]
+    assert told[1].path == "gateway/audit/hmac_key"
+    signed = case({"gateway": {"audit": {"hmac_key": "${AUDIT_HMAC_KEY}"}}})
+    assert [one.verdict for one in audit.look(signed)] == ["ok", "skipped"]
+
+
+def test_a_trail_is_read_through_and_a_broken_one_is_a_failure(tmp_path: Path):
+    folder, anchors = tmp_path / "audit", FileAnchors(tmp_path / "anchors")
+    line, head = seal({"event": "audit_file"}, Head(), b"k")
+    folder.mkdir()
+    (folder / "w00-000001.jsonl").write_bytes(line)
+    anchors.save("w00", Anchor(head, 1))
+    assert audit.of_trail(folder, tmp_path / "anchors", b"k").verdict == "ok"
+    assert audit.of_trail(folder, tmp_path / "anchors", b"another").verdict == "failure"
+    (folder / "w00-000001.jsonl").write_bytes(b"")
+    assert "cut" in audit.of_trail(folder, tmp_path / "anchors", b"k").what
+    assert audit.of_trail(tmp_path / "none", tmp_path / "none", None).verdict == "skipped"
 
 
 def test_without_usage_there_are_no_anomalies_to_see():
