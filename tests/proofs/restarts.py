@@ -161,7 +161,8 @@ class Platform:
 
     def replace_gateway(self) -> None:
         """The new one beside the old one."""
-        old, self.gateway = self.gateway, gateway(self.folder, self.engines, free_port(), self.workers)
+        home = self.folder / f"gateway-{self.figures.gateways + 1}"
+        old, self.gateway = self.gateway, gateway(home, self.engines, free_port(), self.workers)
         self.edge.turn(self.gateway.port)
         time.sleep(KEPT_S)
         self._ended(old)
@@ -196,9 +197,8 @@ class Platform:
         ask(self.gateway.port, "POST", f"/admin/backends/{name}/{verb}", ADMIN).raise_for_status()
 
 
-def gateway(folder: Path, engines: list[Engine], port: int, workers: int) -> Watched:
+def gateway(home: Path, engines: list[Engine], port: int, workers: int) -> Watched:
     """A new one, ready."""
-    home = folder / f"gateway-{port}"
     home.mkdir()
     backends = [{"id": f"chat{n}", "url": engine.url} for n, engine in enumerate(engines)]
     config: dict[str, Any] = {
@@ -222,7 +222,7 @@ def run(folder: Path, gateways: int, backends: int, *, workers: int = 1, told: b
         for engine in engines:
             engine.wait_ready()
         port = free_port()
-        first = gateway(folder, engines, port, workers)
+        first = gateway(folder / "gateway-0", engines, port, workers)
         front = stack.enter_context(edge(folder, port))
         platform = Platform(folder, engines, front, first, figures, workers)
         stack.callback(platform.end)
