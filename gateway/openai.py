@@ -220,10 +220,18 @@ def _typed(value: dict[str, Any], shape: type[_Any]) -> _Any:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
+        whole = {name: _whole(item) for name, item in value.items()}
+        if any(type(whole[name]) is not type(item) for name, item in value.items()):
+            return _typed(whole, shape)
         match = _WHERE.match(str(error))
         what, path = (match["what"], match["path"]) if match else (str(error), "")
         message = f"`{path}`: {what[:1].lower()}{what[1:]}." if path else f"{what}."
         raise Refusal(400, "invalid_request", message, param=path or None) from None
+
+
+def _whole(value: Any) -> Any:
+    """16.0 is an integer to JSON Schema and to vLLM."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _tokens_asked(asked: _Generation) -> tuple[str, int | None]:
