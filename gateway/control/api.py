@@ -12,6 +12,7 @@ from fastapi import FastAPI, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.catalog import SHOWN_CHARS
@@ -32,7 +33,11 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for code, text in {
         400: "The body is not what the API asks for",
         401: "The key is missing or not valid",
+        403: "The key may not use this model",
         404: "No such model or path",
+        408: "The body did not come in time",
+        413: "The body is larger than the gateway takes",
+        429: "A limit or a quota is reached: Retry-After says for how long",
         502: "The backend gave no honest answer",
         503: "No backend can take it now",
         504: "The backend took too long",
@@ -77,6 +82,8 @@ def _add_admin(app: FastAPI, live: Live) -> None:
     async def backends() -> schemas.Backends:
         return schemas.Backends.model_validate({"backends": (await everywhere.detailed(live))["backends"]})
 
+    turns = guarded | {"responses": guarded["responses"] | {503: _ERRORS[503]}}
+
     async def set_drained(backend_id: str, *, drained: bool) -> schemas.Backend:
         if live.balancer.get(backend_id) is None:
             known = ", ".join(each.id for each in live.balancer.backends())
@@ -91,11 +98,11 @@ def _add_admin(app: FastAPI, live: Live) -> None:
             ) from None
         return schemas.Backend.model_validate(found)
 
-    @app.post("/admin/backends/{id:path}/drain", summary="Send a backend no new requests", **guarded)
+    @app.post("/admin/backends/{id:path}/drain", summary="Send a backend no new requests", **turns)
     async def drain(backend_id: Annotated[str, Path(alias="id")]) -> schemas.Backend:
         return await set_drained(backend_id, drained=True)
 
-    @app.post("/admin/backends/{id:path}/undrain", summary="Send a backend requests again", **guarded)
+    @app.post("/admin/backends/{id:path}/undrain", summary="Send a backend requests again", **turns)
     async def undrain(backend_id: Annotated[str, Path(alias="id")]) -> schemas.Backend:
         return await set_drained(backend_id, drained=False)
 
@@ -116,6 +123,25 @@ def _add_admin(app: FastAPI, live: Live) -> None:
         return schemas.Reloaded(reloaded=True, gone=list(done.gone), warnings=live.warnings)
 
 
+def _answers(route: Route, body: type[BaseModel] | None) -> dict[int | str, dict[str, Any]]:
+    """Status -> what it means."""
+    if route.kind == "metrics":
+        answers: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+    else:
+        answers = {200: {"model": schemas.ANSWERS.get(route.kind, schemas.Reply)}}
+    if route.kind in {"health", "ready"}:
+        answers[503] = {"model": schemas.Status}
+    elif route.kind not in _OPEN:
+        answers |= _ERRORS if route.kind == "call" else {401: _ERRORS[401]}
+    if route.kind == "model":
+        answers[404] = _ERRORS[404]
+    if body is not None and "stream" in body.model_fields:
+        answers[200] |= {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    if route.kind == "metrics":
+        answers[401] = _ERRORS[401]
+    return answers
+
+
 def _document(app: FastAPI, route: Route) -> None:
     """Declares a route that the data plane answers before this app is asked."""
     extra: dict[str, Any] = {}
@@ -128,14 +154,6 @@ def _document(app: FastAPI, route: Route) -> None:
                 "content": {"application/json": {"schema": {"$ref": reference}}},
             }
         }
-    if route.kind == "metrics":
-        answers: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
-    else:
-        answers = {200: {"model": schemas.ANSWERS.get(route.kind, schemas.Reply)}}
-    if route.kind in {"health", "ready"}:
-        answers[503] = {"model": schemas.Status}
-    elif route.kind not in _OPEN:
-        answers |= _ERRORS if route.kind == "call" else {401: _ERRORS[401]}
     if route.kind not in _OPEN:
         extra["dependencies"] = [_depends(HTTPBearer(scheme_name="API key", auto_error=False))]
 
@@ -149,7 +167,7 @@ def _document(app: FastAPI, route: Route) -> None:
         summary=route.summary,
         operation_id=f"{route.method.lower()}{route.path.translate(_IDENTIFIER)}",
         tags=["models" if route.kind in {"call", "models", "model"} else "health"],
-        responses=answers,
+        responses=_answers(route, body),
         response_model=None,
         **extra,
     )

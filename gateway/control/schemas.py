@@ -35,69 +35,86 @@ class ChatMessage(_Open):
     content: Any = None
 
 
-class _Generation(_Open):
-    model: str = Field(description="A name or an alias of /v1/models")
+class _Call(_Open):
+    model: str = Field(description="A name or an alias of /v1/models", min_length=1, max_length=256)
+
+
+class _Salted(_Call):
+    cache_salt: str | None = Field(
+        default=None, min_length=1, max_length=1024, description="Who shares it shares cached prefixes"
+    )
+    priority: int | None = Field(default=None, description="Lower is sooner, where vLLM heeds it")
+
+
+class _Generation(_Salted):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1)
-    n: int | None = Field(default=1, ge=1)
+    min_tokens: int | None = Field(default=None, ge=0)
+    n: int | None = Field(default=1, ge=1, le=16_384)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     seed: int | None = None
+    logit_bias: dict[str, float] | None = None
     stop: str | list[str] | None = None
 
 
 class ChatCompletionRequest(_Generation):
     messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=-1)
 
 
 class Text2SqlRequest(ChatCompletionRequest):
-    model: str | None = Field(default=None, description="Left out: the platform's text2sql model")  # type: ignore[assignment]
+    model: str | None = Field(  # type: ignore[assignment]
+        default=None, description="Left out: the platform's text2sql model", min_length=1, max_length=256
+    )
 
 
 class CompletionRequest(_Generation):
     prompt: str | list[str] | list[int] | list[list[int]]
+    logprobs: int | None = Field(default=None, ge=-1)
+    best_of: int | None = Field(default=None, ge=1, le=16_384)
 
 
-class ResponsesRequest(_Open):
-    model: str
+class ResponsesRequest(_Salted):
     input: str | list[Any]
     instructions: str | None = None
     stream: bool | None = False
+    background: Literal[False] | None = Field(
+        default=None, description="Not served: a later request could not find its answer"
+    )
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
 
 
-class EmbeddingRequest(_Open):
-    model: str
+class EmbeddingRequest(_Salted):
     input: str | list[str] | list[int] | list[list[int]]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
 
 
-class RerankRequest(_Open):
-    model: str
+class RerankRequest(_Salted):
     query: str
     documents: list[str]
     top_n: int | None = None
 
 
-class ScoreRequest(_Open):
-    model: str
+class ScoreRequest(_Salted):
     text_1: str | list[str]
     text_2: str | list[str]
 
 
-class TokenizeRequest(_Open):
-    model: str
+class TokenizeRequest(_Call):
     prompt: str | None = None
     messages: list[ChatMessage] | None = None
 
 
-class DetokenizeRequest(_Open):
-    model: str
+class DetokenizeRequest(_Call):
     tokens: list[int]
 
 
