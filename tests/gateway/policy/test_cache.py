@@ -88,6 +88,10 @@ class Machine(RuleBasedStateMachine):
         self.now = 0.0
         self.kept: list[tuple[str, float, Answer]] = []
         self.flights: dict[str, Flight] = {}
+        self.cleared: list[Flight] = []
+        """On their way when all was dropped: their followers still wait."""
+        self.woken: dict[Flight, list[int]] = {}
+        """How often each follower was."""
 
     @rule(seconds=st.sampled_from([0.0, 4.0, 10.0]))
     def wait(self, seconds):
@@ -106,9 +110,21 @@ class Machine(RuleBasedStateMachine):
         if name in self.flights:
             assert isinstance(found, Follow)
             assert found.flight is self.flights[name]
+            self.follow(found.flight)
         else:
             assert isinstance(found, Lead)
             self.flights[name] = found.flight
+            self.woken[found.flight] = []
+
+    def follow(self, flight: Flight) -> None:
+        woken = self.woken[flight]
+        number = len(woken)
+        woken.append(0)
+
+        def wake() -> None:
+            woken[number] += 1
+
+        flight.waiting.append(wake)
 
     @precondition(lambda self: self.flights)
     @rule(
@@ -127,12 +143,32 @@ class Machine(RuleBasedStateMachine):
             self.kept.append((name, self.now, flight.answer))
             while len(self.kept) > 4 or sum(each[2].size for each in self.kept) > 9600:
                 self.kept.pop(0)
+        self.ended(flight)
+
+    def ended(self, flight: Flight) -> None:
+        """Each follower is told once, also when it is said twice."""
+        self.cache.landed(flight, "failed", self.now)
+        assert all(times == 1 for times in self.woken.pop(flight))
+
+    @precondition(lambda self: self.cleared)
+    @rule(answered=st.booleans())
+    def land_what_was_cleared(self, answered):
+        flight = self.cleared.pop()
+        flight.answer = answer() if answered else None
+        self.cache.landed(flight, "answered" if answered else "failed", self.now)
+        self.ended(flight)
 
     @rule()
     def clear(self):
         self.cache.clear()
         self.kept.clear()
+        self.cleared += self.flights.values()
         self.flights.clear()
+
+    @invariant()
+    def one_at_a_time_fetches_and_nobody_is_told_before_it_has_ended(self):
+        assert len(set(self.flights.values())) == len(self.flights)
+        assert all(times == 0 for followers in self.woken.values() for times in followers)
 
     @invariant()
     def agrees(self):

@@ -88,3 +88,67 @@ def test_no_key_makes_a_backend_busier_than_the_bound(steps, size, bound):
         assert chosen.in_flight + 1 <= most or chosen.in_flight == min(each.in_flight for each in group)
         chosen.in_flight += 1
         held.append(chosen)
+
+
+ALL = [f"r{n}" for n in range(8)]
+
+
+def replicas(ids, busy=None) -> list[Backend]:
+    made = [Backend(Wanted(id=each, url=f"http://{each}:1"), "m", Breaker(), 0.0) for each in sorted(ids)]
+    for backend in made:
+        backend.in_flight = (busy or {}).get(backend.id, 0)
+    return made
+
+
+@given(
+    st.sets(st.sampled_from(ALL), min_size=2),
+    st.sampled_from(ALL),
+    st.lists(st.binary(max_size=20), max_size=30),
+)
+@settings(max_examples=examples(100), deadline=None)
+def test_a_replica_that_comes_takes_keys_from_all_and_moves_no_other(ids, newcomer, keys):
+    """And one that goes gives its own back: the same thing seen from behind."""
+    before, after = replicas(ids - {newcomer}), replicas(ids | {newcomer})
+    if not before:
+        return
+    for key in keys:
+        was, now = choice.keyed(before, key, 1.25).id, choice.keyed(after, key, 1.25).id
+        assert now in {was, newcomer}
+
+
+@given(
+    st.dictionaries(st.sampled_from(ALL), st.integers(0, 20), min_size=2),
+    st.binary(max_size=20),
+    st.sampled_from([1.0, 1.25, 2.0]),
+)
+@settings(max_examples=examples(300), deadline=None)
+def test_a_key_leaves_its_replica_only_when_that_is_above_the_bound(busy, key, bound):
+    """`in flight + 1 > bound x mean`, this call counted in: then to the next in its own order that is not."""
+    idle, group = replicas(busy), replicas(busy, busy)
+    mean = (sum(busy.values()) + 1) / len(group)
+    home, chosen = choice.keyed(idle, key, bound).id, choice.keyed(group, key, bound)
+    over = {each.id for each in group if each.in_flight + 1 > bound * mean}
+    if home not in over:
+        assert chosen.id == home
+    elif len(over) < len(group):
+        assert chosen.id not in over
+        rest = [each for each in idle if each.id not in over]
+        assert chosen.id == choice.keyed(rest, key, bound).id
+    else:
+        assert chosen.in_flight == min(busy.values())
+
+
+@given(st.dictionaries(st.sampled_from(ALL), st.integers(0, 20), min_size=3), st.data())
+@settings(max_examples=examples(200), deadline=None)
+def test_when_a_replica_goes_only_its_keys_move_and_those_that_overload_moves(busy, data):
+    lost = data.draw(st.sampled_from(sorted(busy)))
+    rest = {each: count for each, count in busy.items() if each != lost}
+    before, after = replicas(busy, busy), replicas(rest, rest)
+    bounds = [1.25 * (sum(each.in_flight for each in group) + 1) / len(group) for group in (before, after)]
+    for n in range(20):
+        was, now = (choice.keyed(group, b"%d" % n, 1.25) for group in (before, after))
+        if was.id in {lost, now.id}:
+            continue
+        home = choice.keyed(replicas(busy), b"%d" % n, 1.25).id
+        load = busy[home] + 1
+        assert home == lost or load > min(bounds)  # at home it would be in one of the two

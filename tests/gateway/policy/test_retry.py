@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.config import Retries as Rules
 from gateway.policy.retry import Again, GiveUp, Retries
@@ -96,3 +97,85 @@ def test_retries_are_never_more_than_the_budget(steps, budget, least):
             assert isinstance(decide(retries, active=step), Again) == allowed
             held += allowed
         assert retries.retrying == held
+
+
+class Machine(RuleBasedStateMachine):
+    """The model: who is counted, and a list of who waits for a turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.retries = Retries(Rules(budget=0.2, budget_min=2, attempts=10))
+        self.counted = 0
+        self.waiting: list[int] = []
+        self.woken: list[int] = []
+        self.given: dict[int, int] = {}
+        self.next = 0
+
+    @rule(active=st.integers(1, 30), hedge=st.booleans())
+    def another(self, active, hedge):
+        """A request fails, or is late, and would be sent again."""
+        room = self.counted + len(self.woken) < max(2, 0.2 * active)
+        if hedge:
+            assert self.retries.one_more(active, counted=False) == room
+        else:
+            assert isinstance(decide(self.retries, active=active), Again) == room
+        self.counted += room
+        if room or hedge:
+            return
+        ticket = self.next
+        number = self.retries.wait(lambda: self.woken.append(ticket))
+        assert (number is None) == (self.counted + len(self.woken) == 0)
+        if number is not None:
+            self.next += 1
+            self.given[ticket] = number
+            self.waiting.append(ticket)
+
+    @rule(active=st.integers(1, 30))
+    def one_that_is_counted_fails_again(self, active):
+        before = self.retries.retrying
+        assert isinstance(self.retries.decide(2, active, 100.0, 0.5, counted=True), Again)
+        assert self.retries.retrying == before
+
+    @precondition(lambda self: self.counted)
+    @rule()
+    def one_ends(self):
+        self.counted -= 1
+        self.turn()
+        self.retries.ended()
+
+    @precondition(lambda self: self.waiting or self.woken)
+    @rule(at=st.integers(0, 20))
+    def one_leaves(self, at):
+        """While it waits, or after its turn has come and before it took it."""
+        everybody = self.waiting + self.woken
+        ticket = everybody[at % len(everybody)]
+        if ticket in self.waiting:
+            self.waiting.remove(ticket)
+            self.retries.leave(self.given[ticket])
+        else:
+            self.woken.remove(ticket)
+            self.turn()
+            self.retries.leave(self.given[ticket])
+
+    @precondition(lambda self: self.woken)
+    @rule()
+    def one_takes_its_turn(self):
+        self.woken.pop(0)
+        self.counted += 1
+
+    def turn(self) -> None:
+        """A place came free: it is the first waiter's, who is called within this very step."""
+        self.expected = self.woken + self.waiting[:1]
+        self.waiting = self.waiting[1:]
+
+    @invariant()
+    def agrees(self):
+        assert self.retries.retrying == self.counted + len(self.woken)
+        assert self.retries.waiting == len(self.waiting)
+        assert not self.waiting or self.retries.retrying
+        assert getattr(self, "expected", self.woken) == self.woken
+        self.expected = self.woken
+
+
+Machine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)
+TestMachine = Machine.TestCase
