@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-soak proof-leases
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -41,6 +41,7 @@ help:
 	@echo "make proof-abort       1,000 clients leave in each phase of a request, plain and streaming: seen within 1 s"
 	@echo "make proof-fuzz        a million random changes of valid requests: no crash, no hang, no 5xx, memory flat"
 	@echo "make proof-restarts    100 restarts of the gateway and 100 of a backend, as processes: no request lost"
+	@echo "make proof-workers     20 workers of a gateway are killed under load: only their own clients notice, back in 1 s"
 	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
 	@echo "make proof-leases      quotas of four workers on SQLite and Redis, each killed 100 times: never over, equal to the token"
 	@echo "make proofs            all of these, one after the other"
@@ -123,6 +124,9 @@ proof-fuzz: setup-dev
 
 proof-restarts: setup-dev
 	@$(BIN)/python -m tests.proofs.restarts $(ARGS)
+
+proof-workers: setup-dev
+	@$(BIN)/python -m tests.proofs.workers $(ARGS)
 
 SECONDS ?= 3600
 proof-soak: setup-dev

@@ -2,6 +2,10 @@
 
 With SO_REUSEPORT the kernel spreads new connections over the sockets. The parent keeps them all open: what
 waits in a dead worker's queue is served by its successor.
+
+The same option would let a second gateway of the same user listen beside us, and the kernel would send it
+half of our clients. So the port is first taken without it, which fails beside any other listener; and for the
+time when none of ours listens, each address is held by a name of the network namespace, which goes with us.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.net.addresses import BACKLOG, cannot_listen
@@ -21,48 +24,43 @@ LOCK_S: Final = 5.0
 """For another gateway's look at the same port."""
 
 
-@dataclass
 class Listeners:
-    host: str
-    port: int
-    addresses: list[tuple[int, Any]] = field(default_factory=list)
-    """Family and address of each that the host's name stands for."""
-    reserved: list[socket.socket] = field(default_factory=list)
-    """Bound, never listening: the port stays ours while no worker listens."""
+    """The port, for this gateway alone, and a set of sockets for each of so many workers.
+
+    Raises OSError that says what could not be listened on, and why.
+    """
+
+    def __init__(self, host: str, port: int, workers: int) -> None:
+        self._addresses: list[tuple[int, Any]] = []
+        self._held: list[socket.socket] = []
+        self._made: list[list[socket.socket]] = []
+        try:
+            with _alone(port):
+                self._addresses = _addresses(host, port)
+                for family, address in self._addresses:
+                    self._held += _held(f"{address[0]} {port}")
+                    _bound(family, address, shared=False).close()
+                for _ in range(workers):
+                    self._made.append(self._of_one())
+        except OSError as error:
+            self.close()
+            raise cannot_listen(host, port, error) from None
 
     def of_worker(self) -> list[socket.socket]:
-        """One more worker's sockets, listening. Raises OSError."""
-        found = []
-        for family, address in self.addresses:
-            made = _bound(family, address, shared=True)
-            made.listen(BACKLOG)
-            found.append(made)
-        return found
+        """One worker's sockets, listening; from now on the caller's. Raises OSError."""
+        return self._made.pop() if self._made else self._of_one()
 
     def close(self) -> None:
-        for made in self.reserved:
-            made.close()
-        self.reserved.clear()
+        """Without the sockets of workers."""
+        for each in [*self._held, *(made for worker in self._made for made in worker)]:
+            each.close()
 
-
-def reserve(host: str, port: int) -> Listeners:
-    """The port, for this gateway alone. Raises OSError that says what could not be listened on, and why.
-
-    SO_REUSEPORT would let a second gateway of the same user listen beside us, and the kernel would send it
-    half of our clients. So the port is first taken without it, which fails beside any other listener.
-    """
-    found = Listeners(host, port)
-    try:
-        with _alone(port):
-            found.addresses = _addresses(host, port)
-            for family, address in found.addresses:
-                with _bound(family, address, shared=False) as probe:
-                    probe.listen(1)
-                found.reserved.append(_bound(family, address, shared=True))
-    except OSError as error:
-        found.close()
-        raise cannot_listen(host, port, error) from None
-    return found
+    def _of_one(self) -> list[socket.socket]:
+        found = []
+        for family, address in self._addresses:
+            found.append(_bound(family, address, shared=True))
+            found[-1].listen(BACKLOG)
+        return found
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
@@ -88,21 +86,31 @@ def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
 
 @contextlib.contextmanager
 def _alone(port: int) -> Iterator[None]:
-    """Of two gateways that start in the same moment, one looks at the port first.
+    """Of two gateways that start in the same moment, one looks at the port first."""
+    end = time.monotonic() + LOCK_S
+    while True:
+        try:
+            held = _held(f"{port}")
+            break
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        for each in held:
+            each.close()
 
-    The lock is a name of the network namespace, as the port is, and goes with the process that holds it.
-    """
+
+def _held(name: str) -> list[socket.socket]:
+    """What holds a name until it is closed or its process ends. Raises OSError: another one holds it."""
     if sys.platform != "linux":
-        yield
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
-        end = time.monotonic() + LOCK_S
-        while True:
-            try:
-                lock.bind(f"\0infctl-gateway-{port}")
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE or time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-        yield
+        return []
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        lock.bind(f"\0infctl-gateway {name}")
+    except OSError:
+        lock.close()
+        raise
+    return [lock]

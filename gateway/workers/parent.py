@@ -34,7 +34,7 @@ from gateway.version import version
 from gateway.workers import sums
 from gateway.workers.channel import Channel, Facts, FailedError
 from gateway.workers.link import sources_to_wire
-from gateway.workers.listeners import Listeners, reserve
+from gateway.workers.listeners import Listeners
 from gateway.workers.restart import FIRST_S, Pace
 
 PORT_TAKEN: Final = 5
@@ -128,7 +128,7 @@ class Parent:
         config, loop = self._settings.config, self._loop
         address = f"{config.listen.host}:{config.listen.port}"
         try:
-            self._listeners = reserve(config.listen.host, config.listen.port)
+            self._listeners = Listeners(config.listen.host, config.listen.port, len(self._seats))
             for seat in self._seats:
                 seat.listeners = self._listeners.of_worker()
         except OSError as error:
