@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         if not self._server.opened(self):
             limit = self.http.connections
-            self._refuse(Refused(503, "overloaded", f"All {limit} connections are in use. Try again soon."))
+            self._refuse(Refused(503, "overloaded", f"All {limit} connections are in use. Try again in 1 s."))
 
     def data_received(self, data: bytes) -> None:
         wait = self._wait
@@ -304,6 +304,7 @@ class Connection(asyncio.Protocol):
         head = (
             framing.status_line(refused.status),
             framing.JSON,
+            b"retry-after: 1\r\n" if refused.status == 503 else b"",
             self.date,
             f"x-request-id: {request_id}\r\ncontent-length: {len(body)}\r\n".encode(),
             framing.CLOSE,

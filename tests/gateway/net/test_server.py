@@ -426,6 +426,7 @@ def test_one_connection_too_many_gets_503_and_can_read_it(net) -> None:
             got = await answer(net, server.port, GET)
             assert got.startswith(b"HTTP/1.1 503 ")
             assert b'"overloaded"' in got
+            assert b"\r\nretry-after: 1\r\n" in got
 
     net.run(main)
 
