@@ -183,7 +183,9 @@ AUDIT_LOST = Metric(
     "infctl_audit_records_lost", "counter", "Records that could not be written and had no room to wait."
 )
 AUDIT_WAITING = Metric("infctl_audit_queue", "gauge", "Records that wait for the disk.")
-AUDIT_FAILING = Metric("infctl_audit_failing", "gauge", "1 while the audit trail cannot be written.")
+AUDIT_FAILING = Metric(
+    "infctl_audit_failing", "gauge", "1 while the audit trail cannot be written.", together="max"
+)
 STARTED = Metric(
     "infctl_start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", together="min"
 )

@@ -87,3 +87,5 @@ def test_gauges_of_one_of_several_states_say_which_is_worst() -> None:
         assert (metric.together == "worst") == bool(metric.worst_first), metric.name
         if metric.labels[-1:] == ("state",) and metric.kind == "gauge":
             assert metric.together == "worst", metric.name
+        if metric.kind == "gauge" and metric.help.startswith(("1 ", "Always 1")):
+            assert metric.together != "sum", metric.name
