@@ -47,13 +47,22 @@ class Splitter:
         events: list[bytes] = []
         start = 0
         searched = max(self._skipped(buffer, 0), len(rest) - 3)
+        if not self._half and b"\r" not in buffer:  # as vLLM writes them; ten times as fast
+            while (end := buffer.find(b"\n\n", searched)) >= 0:
+                searched = end + 2
+                events.append(buffer[start:searched])
+                start = searched
+            return self._kept(buffer[start:], events)
         while (match := _BLANK.search(buffer, searched)) is not None:
             events.append(buffer[start : match.end()])
             start = match.end()
             self._half = buffer[start - 1] == _CR
             searched = start + self._skipped(buffer, start)
-        self.rest = buffer[start:]
-        if len(self.rest) > self._limit:
+        return self._kept(buffer[start:], events)
+
+    def _kept(self, rest: bytes, events: list[bytes]) -> list[bytes]:
+        self.rest = rest
+        if len(rest) > self._limit:
             raise TooLong(f"an event of more than {self._limit} bytes")
         return events
 
