@@ -23,6 +23,8 @@ __all__ = ["Exchange", "Handler", "Refused", "Server"]
 OnRefused = Callable[[str, Refused, str], None]
 OnError = Callable[[Exchange, Exception], None]
 
+ACCEPTED_AT_ONCE: Final = 8
+"""Connections taken in one round of the loop: who comes behind a thousand does not wait as many."""
 QUIET_S: Final = 1.0
 """While draining, so long without a request means that nothing is left."""
 CUT_S: Final = 1.0
@@ -70,16 +72,25 @@ class Server:
             server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
         except OSError as error:
             raise cannot_listen(host, port, error) from None
-        self._servers.append(server)
         self.port = server.sockets[0].getsockname()[1]
+        await self._accept_in_bursts(server)
 
     async def take_over(self, listeners: Iterable[socket.socket]) -> None:
         """Listens on sockets that listen already: somebody else holds the port."""
         self.loop = asyncio.get_running_loop()
         for listener in listeners:
             server = await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
-            self._servers.append(server)
             self.port = listener.getsockname()[1]
+            await self._accept_in_bursts(server)
+
+    async def _accept_in_bursts(self, server: asyncio.Server) -> None:
+        """A round of the loop can be long, and uvloop accepts one connection a listener in each."""
+        self._servers.append(server)
+        for listening in server.sockets:
+            for _ in range(ACCEPTED_AT_ONCE - 1):
+                again = socket.fromfd(listening.fileno(), listening.family, listening.type)
+                more = await self.loop.create_server(lambda: Connection(self), sock=again, backlog=BACKLOG)
+                self._servers.append(more)
 
     def reconfigure(self, http: HttpLimits, timeouts: Timeouts) -> None:
         """Limits hold for new connections, time-outs for new requests."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -427,6 +428,23 @@ def test_one_connection_too_many_gets_503_and_can_read_it(net) -> None:
             assert got.startswith(b"HTTP/1.1 503 ")
             assert b'"overloaded"' in got
             assert b"\r\nretry-after: 1\r\n" in got
+
+    net.run(main)
+
+
+def test_a_burst_of_connections_is_taken_in_few_rounds_of_the_loop(net) -> None:
+    """However long a round takes, who connects last does not wait for one round a connection before it."""
+
+    async def main() -> None:
+        async with net.server(hello) as server:
+            clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(160)]
+            rounds = 0
+            while server.connections < 160:
+                rounds += 1
+                await asyncio.sleep(0)
+            for client in clients:
+                client.close()
+            assert rounds < 40
 
     net.run(main)
 
