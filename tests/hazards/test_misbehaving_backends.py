@@ -22,8 +22,8 @@ from tests.gateway.process import Gateway, config_for, until
 from tests.gateway.raw import ANSWER, DONE, EVENT, EVENTS, JSON, Raw, chunk, sized
 from tests.hazards.toxics import RESET
 
-IDLE_S = 0.7
-TOTAL_S = 1.5
+IDLE_S = 1.2
+TOTAL_S = 2.5
 CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 MEMORY_MB = 40
 """More than this a gateway may not grow, whatever passes through it."""

@@ -23,9 +23,9 @@ from tests.gateway.raw import ANSWER, DONE, EVENT, EVENTS, JSON, chunk, sized
 from tests.hazards import toxics
 from tests.hazards.toxics import Place, Proxy, Toxic
 
-IDLE_S = 1.5
-TOTAL_S = 3.0
-PATIENCE_S = 4.5
+IDLE_S = 2.5
+TOTAL_S = 5.0
+PATIENCE_S = 8.0
 """Of a client: longer than anything may take."""
 TOXICS = ("latency", "bandwidth", "slicer", "slow_close", "timeout", "limit_data", "reset", "down")
 CUTS = {"limit_data", "reset", "down"}
@@ -414,7 +414,7 @@ def test_ends_once_and_is_known_for_what_it_was(seen: dict[str, Seen], case: Cas
     assert found.calls == int(reaches and not (case.leg == "request to backend" and want.failures))
     if found.left_at is not None:
         assert found.fired_at is not None
-        assert found.left_at - found.fired_at < 1
+        assert found.left_at - found.fired_at < IDLE_S  # no time-out saw to it
 
 
 def answer_of(case: Case, found: Seen) -> str:
