@@ -212,4 +212,4 @@ def _exchange(given: Exchange, store: Store) -> Answer:
 
 def refusal(refused: Refused) -> Refusal:
     lines = headers.refusal_lines(refused, refused.retry_s or 0.0)
-    return Refusal(refused.status, refused.code, refused.message, headers=lines)
+    return Refusal(refused.status, refused.code, refused.message, headers=lines, type=refused.type)

@@ -284,7 +284,7 @@ def _cut_short(exchange: Exchange, note: Note) -> bool:
 
 def _refuse(exchange: Exchange, refusal: Refusal, note: Note) -> None:
     """The answer of ours: whole, or one event in a stream that has begun, else a cut."""
-    kind = _TYPES.get(refusal.status) or framing.error_type(refusal.status)
+    kind = refusal.type or _TYPES.get(refusal.status) or framing.error_type(refusal.status)
     body = framing.error_body(refusal.message, kind, refusal.code, refusal.param)
     if not exchange.started:
         exchange.respond(refusal.status, framing.JSON + note.lines + refusal.headers, body)

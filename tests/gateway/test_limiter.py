@@ -91,6 +91,7 @@ def test_a_refusal_has_its_code_and_a_true_retry_after(tmp_path: Path):
                 line for line in caught.value.headers.split(b"\r\n") if line.startswith(b"retry-after")
             ]
             assert (caught.value.status, caught.value.code) == (429, "tokens_per_day")
+            assert caught.value.type == "quota_exceeded"
             assert abs(int(after.split()[1]) - (86_400 - now % 86_400)) < 5
 
     asyncio.run(body())

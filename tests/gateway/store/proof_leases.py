@@ -2,9 +2,9 @@
 
     python -m tests.gateway.store.proof_leases [KILLS]
 
-First half a minute without kills, where the sums must be equal to the token; then with KILLS of them, and on
-Redis three crashes and three losses of all it knew on top. The last line is the figure; the exit code is 1 when
-it is short.
+First half a minute without kills, where the sums must be equal to the token; then with KILLS of them, and
+on Redis three crashes and three losses of all it knew on top. The last line is the figure; the exit code is 1
+when it is short.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ENOUGH: Final = {"tokens_per_day": 10**12, "requests_per_day": 10**9, "in_flight
 
 
 def scarce(seconds: float) -> dict[str, int]:
-    """Reached within the time, so that the end is fought for."""
-    return {"tokens_per_day": int(30_000 * seconds), "requests_per_day": int(500 * seconds)}
+    """Reached at about half the time: kills while there is plenty, and while the end is fought for."""
+    return {"tokens_per_day": int(300_000 * seconds), "requests_per_day": int(20_000 * seconds)}
 
 
 def say(line: str) -> None:
