@@ -78,7 +78,7 @@ class Limiter:
         """None: the store has to be asked (`lease`). Raises Refusal (429, 503)."""
         verdict = self.ledger.admit(holder, tokens, self._loop.time())
         if type(verdict) is Ticket:
-            if self.ledger.pressing:
+            if self.ledger.wishing or self.ledger.pressing:
                 self._plan()
             return verdict
         if isinstance(verdict, Refused):

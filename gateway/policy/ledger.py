@@ -34,6 +34,8 @@ V = TypeVar("V")
 
 AGAIN_S: Final = 0.05
 """Between two asks for what others still hold."""
+WISH_S: Final = 0.1
+"""Between two exchanges that nobody waits for: a lease lasts a second beyond the wish for the next."""
 FINAL_S: Final = 0.05
 """So long the store is not asked again for what it said is used up."""
 FRESH_S: Final = DEAD_S - 1.0
@@ -60,7 +62,9 @@ class Ledger(Generic[V]):
         self.shared = shared
         self.workers = workers
         self.pressing = False
-        """An exchange is due at once."""
+        """An exchange is due at once: somebody waits."""
+        self.wishing = False
+        """One is due soon: a lease will be used up before long."""
         self.down_since: float | None = None
         """The store does not answer."""
         self.over = 0
@@ -212,6 +216,8 @@ class Ledger(Generic[V]):
             return now
         if self._waiting:
             return self._sent_at + AGAIN_S
+        if self.wishing:
+            return self._sent_at + WISH_S
         if self.shared or self._dirty or self._used or self.holds():
             return self._sent_at + BEAT_S
         return math.inf
@@ -226,7 +232,7 @@ class Ledger(Generic[V]):
             return self._pending
         passed_s = now - self._sent_at if math.isfinite(self._sent_at) else 0.0
         self._sent_at = now
-        self.pressing = False
+        self.pressing = self.wishing = False
         asks = self._asks(now)
         idle_s = IDLE_S if self.workers > 1 else ALONE_S
         lines: list[Line] = []
@@ -273,7 +279,7 @@ class Ledger(Generic[V]):
             for share in self._open.values():
                 if share.limit.measure.kind != "quota":
                     share.until = self._sent_at + FRESH_S
-        self.pressing = self.pressing or any(share.asked for share in self._dirty)
+        self.wishing = self.wishing or any(share.asked for share in self._dirty)
         self.wanted(answer.wanted)
         return self._again(now)
 
@@ -364,7 +370,7 @@ class Ledger(Generic[V]):
         if not share.asked:
             share.asked = True
             self._mark(share)
-            self.pressing = self.pressing or self._pending is None
+            self.wishing = True
 
     def _spend_rates(self, plan: Plan, tokens: int) -> None:
         """A rate is spent when it is taken: it comes back with time, not with the request's end."""
