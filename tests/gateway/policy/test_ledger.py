@@ -196,9 +196,11 @@ def test_what_is_really_used_up_is_refused_though_the_others_had_to_be_asked():
     world = World(workers=3, held=limits(in_flight=3))
     tickets = [world.admit(n, 0) for n in (0, 0, 1)]
     assert all(isinstance(one, Ticket) for one in tickets)
+    started = world.now
     refused = world.admit(2, 0)
     assert isinstance(refused, Refused)
     assert refused.code == "in_flight"
+    assert world.now - started <= 0.2  # they said so, and the deadline had not to be waited for
     assert isinstance(tickets[0], Ticket)
     world.ledgers[0].settle(tickets[0], 0, 0)
     world.now += FINAL_S

@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -37,6 +38,12 @@ async def main(url: str, truth: int, seed: int, seconds: float, held: tuple[Limi
     limiter = Limiter(open_store(url), f"w{seed}.{os.getpid()}.{time.time_ns()}", shared=True, workers=4)
     end = time.monotonic() + seconds
     counts = {"admitted": 0, "refused": 0}
+
+    def stop() -> None:
+        nonlocal end
+        end = 0.0
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
 
     async def client() -> None:
         holder = limiter.holder("t", "m", held)
