@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -44,6 +44,7 @@ help:
 	@echo "make proof-workers     20 workers of a gateway are killed under load: only their own clients notice, back in 1 s"
 	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
 	@echo "make proof-leases      quotas of four workers on SQLite and Redis, each killed 100 times: never over, equal to the token"
+	@echo "make proof-audit       100 times two writers of an audit trail killed, 2,000 bytes changed or tails cut: all told rightly"
 	@echo "make proofs            all of these, one after the other"
 	@echo "make setup             .venv with the CLI; setup-dev adds the tests, setup-local vLLM for the CPU"
 	@echo "make clean             remove .venv, builds and caches (a running platform: make down first)"
@@ -134,6 +135,9 @@ proof-soak: setup-dev
 
 # KILLS=100: of workers, on each store. Needs redis-server.
 KILLS ?= 100
+proof-audit: setup-dev
+	@$(BIN)/python -m tests.gateway.audit.proof_trail $(ARGS)
+
 proof-leases: setup-dev
 	@$(BIN)/python -m tests.gateway.store.proof_leases $(KILLS)
 

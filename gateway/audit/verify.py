@@ -170,7 +170,8 @@ class _Walk:
 
     def _changed(self, file: TrailFile, line: int, found: Sealed | None) -> Break:
         record = self._head.count + 1
-        if line == 1 and found is not None and found.facts.get("key") not in {None, key_id(self._key)}:
+        first = line == 1 and self._verdict.records == 0  # else some were good, with this key
+        if first and found is not None and found.facts.get("key") not in {None, key_id(self._key)}:
             others = [read(raw[:-1], self._key) for raw in _first(files.lines(file.path), 3)]
             if not any(other is not None and other.good for other in others):
                 what = f"signed with the key {found.facts['key']}; the one given is {key_id(self._key)}"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infctl.errors import EngineError, UsageError
-from infctl.stack.names import GATEWAY, GATEWAY_STATE
 
 if TYPE_CHECKING:
     from infctl.cli.remains import Remains
@@ -60,7 +59,7 @@ def place(files: list[Path] | None, folder: Path | None) -> Iterator[Place]:
         return
     with tempfile.TemporaryDirectory(prefix="infctl-audit-") as copied:
         _copy(remains.docker, Path(copied))
-        where = f"{GATEWAY_STATE}/{TRAIL} of {GATEWAY}"
+        where = "the gateway's volume"
         yield Place(Path(copied) / TRAIL, Path(copied) / ANCHORS, _key(remains), where)
 
 
@@ -83,6 +82,7 @@ def _environment_key() -> bytes | None:
 def _copy(engine: DockerEngine, into: Path) -> None:
     """The gateway's volume, through the gateway: its machine may be another. Raises EngineError."""
     from infctl.engine.docker import refusals
+    from infctl.stack.names import GATEWAY, GATEWAY_STATE
 
     container = engine.container(GATEWAY)
     with tempfile.TemporaryFile() as held:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,9 +16,8 @@ from gateway.audit.anchors import FileAnchors
 from gateway.audit.verify import verify
 from gateway.audit.writer import Rules, Trail
 from gateway.redact import Redactor
+from tests.gateway.audit.writing import KEY, killed, started
 from tests.gateway.process import ROOT, until
-
-KEY = b"an audit key"
 
 
 class Desk:
@@ -189,36 +187,13 @@ print(alarms, trail.refusing, trail.written)
     assert desk.only().records >= int(run.stdout.split()[-1])
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from gateway.audit.anchors import FileAnchors
-from gateway.audit.writer import Rules, Trail
-trail = Trail(Path(sys.argv[1]), FileAnchors(Path(sys.argv[2])), b"an audit key",
-              Rules(rotate_bytes=20_000, batch_s=0.0), alarm=lambda *_: None)
-print("ready", flush=True)
-n = 0
-while True:
-    if trail.waiting < 200:
-        trail.record({"event": "request", "n": n, "pad": "x" * (n % 300)}); n += 1
-"""
-
-
 def test_a_writer_killed_at_any_moment_leaves_what_verifies_and_is_gone_on_with(tmp_path: Path):
-    """By kill -9 of a real process, again and again on the same folder."""
+    """By kill -9 of a real process, again and again on the same folder. At length: make proof-audit."""
     desk = Desk(tmp_path)
-    for number in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, desk.folder, tmp_path / "anchors"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+    for number in range(5):
+        process = started(desk.folder, tmp_path / "anchors")
         time.sleep(0.003 * number * number)
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-        process.stdout.close()
+        killed(process)
         verdict = desk.only()
         assert verdict.broken is None, verdict.broken
         assert verdict.records >= number + 1
