@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.audit import files
@@ -69,7 +69,9 @@ def test_any_one_changed_byte_is_found(folder, count, per_file, key, anchored, d
     contents[number] = bytes(changed)
     verdict = judged(folder, contents, anchor if anchored else None, key)
     assert verdict.broken is not None
-    assert verdict.broken.kind == "changed" or (anchored and verdict.broken.kind == "cut")
+    alone = verdict.records == 0 and min(count, per_file) == 1  # nothing beside it tells whose key it was
+    allowed = {"changed"} | ({"cut"} if anchored else set()) | ({"wrong_key"} if alone else set())
+    assert verdict.broken.kind in allowed
     line = contents[number][:at].count(b"\n") + 1
     assert verdict.broken.file == files.name("w00", number + 1)
     assert verdict.broken.line in {line, line + (verdict.broken.kind == "cut")}
@@ -164,6 +166,7 @@ def test_without_an_anchor_it_is_said_that_a_cut_cannot_be_told(folder):
     assert later.notes[0] == "begins with record 3: what was before is not here"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["seq", "prev", "hash", "a", "é"]), st.text('aé\n"\\') | st.integers(0, 9)
