@@ -19,6 +19,8 @@ from gateway.config import Config, ConfigError
 from gateway.refusal import Refusal
 
 UNKNOWN: Final = "unknown"
+FORWARDED_BYTES: Final = 256
+"""A longer X-Forwarded-For is read anew each time: a client must not fill our memory with them."""
 KEY_ID_CHARS: Final = 8
 """Of the hash of a key, for the log: tells keys apart, gives nothing away."""
 
@@ -99,6 +101,8 @@ class Gate:
         """The client's address: the first from the right that is not one of our proxies."""
         if forwarded is None or peer not in self._proxies:
             return peer or UNKNOWN
+        if len(forwarded) > FORWARDED_BYTES:
+            return self._first_stranger(forwarded, peer)
         return self._behind(forwarded, peer)
 
     def _first_stranger(self, forwarded: bytes, peer: str) -> str:

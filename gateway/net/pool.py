@@ -371,7 +371,10 @@ class _Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         pool = self._pool
         if self._reply is None:
-            if overdue(Wait.POOLED, self._since, now, pool.timeouts, pool.upstream.idle_s):
+            # One that was never used is waited for: on a busy machine a round of the loop may last longer
+            # than a kept connection may be idle.
+            wait = Wait.POOLED if self._reused else Wait.WRITE
+            if overdue(wait, self._since, now, pool.timeouts, pool.upstream.idle_s):
                 pool.lost(self)
                 self.abort()
             return
@@ -390,6 +393,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._send = Sender(self._transport)
+        self._since = self._loop.time()  # connecting took some of the time before
         self._pool.opened(self, self._loop)
 
     def data_received(self, data: bytes) -> None:

@@ -97,3 +97,12 @@ def test_the_key_id_gives_nothing_of_the_key_away():
 )
 def test_metrics_are_open_to_private_addresses(address, opened):
     assert gate().reads_metrics(address) is opened
+
+
+def test_a_long_forwarded_header_is_read_and_not_remembered():
+    guard = gate(trusted_proxies=PROXIES)
+    forwarded = b"1.2.3.4, " + b", ".join([b"10.0.0.1"] * 1000)
+    assert guard.address(forwarded, "10.0.0.1") == gate(trusted_proxies=PROXIES).address(
+        b"1.2.3.4, 10.0.0.1", "10.0.0.1"
+    )
+    assert guard._behind.cache_info().currsize == 0

@@ -625,3 +625,16 @@ def test_a_backend_that_falls_silent_while_it_is_pumped_is_given_up(net) -> None
                 reply.close()
 
     net.run(main)
+
+
+def test_a_connection_whose_connect_took_long_is_not_swept_away_before_its_first_request(net) -> None:
+    async def main() -> None:
+        async with net.backend(says(OK)) as backend, net.pool(backend.port) as pool:
+            connection = await pool._connect(asyncio.get_running_loop().time() + 5)
+            loop = asyncio.get_running_loop()
+            pool.sweep(loop.time() + pool.upstream.idle_s + 1)
+            assert connection._open
+            pool.sweep(loop.time() + pool.timeouts.stream_idle_s + 1)
+            assert not connection._open  # nobody came for it
+
+    net.run(main)
