@@ -25,7 +25,11 @@ NAME_CHARS: Final = 256
 PREFIX_BYTES: Final = 1024
 """About 256 tokens: longer ones that begin alike share most of their cache."""
 
-_Tokens = Annotated[int, msgspec.Meta(ge=1)]
+LONGEST: Final = 2**63 - 1
+"""What engines keep whole numbers in: 64 bits."""
+
+_Int = Annotated[int, msgspec.Meta(ge=-LONGEST - 1, le=LONGEST)]
+_Tokens = Annotated[int, msgspec.Meta(ge=1, le=LONGEST)]
 _Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -50,20 +54,20 @@ class _Salted(_Any):
     """What an engine keeps prefixes of."""
 
     cache_salt: _Salt | None = None
-    priority: int | None = None
+    priority: _Int | None = None
 
 
 class _Generation(_Salted):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: _Tokens | None = None
-    min_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    min_tokens: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)] | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     presence_penalty: _Penalty | None = None
     frequency_penalty: _Penalty | None = None
-    seed: int | None = None
+    seed: _Int | None = None
     logit_bias: dict[str, float] | None = None
 
 
@@ -71,11 +75,11 @@ class _Chat(_Generation):
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=list)
     max_completion_tokens: _Tokens | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=-1, le=LONGEST)] | None = None
 
 
 class _Completion(_Generation):
-    logprobs: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+    logprobs: Annotated[int, msgspec.Meta(ge=-1, le=LONGEST)] | None = None
     best_of: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
 
 
@@ -231,7 +235,8 @@ def _typed(value: dict[str, Any], shape: type[_Any]) -> _Any:
 
 def _whole(value: Any) -> Any:
     """16.0 is an integer to JSON Schema and to vLLM."""
-    return int(value) if type(value) is float and value.is_integer() else value
+    fits = type(value) is float and -LONGEST - 1 <= value < LONGEST and value.is_integer()
+    return int(value) if fits else value
 
 
 def _tokens_asked(asked: _Generation) -> tuple[str, int | None]:

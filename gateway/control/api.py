@@ -28,6 +28,7 @@ _POLICY = (
 )
 """For /docs: its page starts itself with an inline script; everything comes from here."""
 _OPEN = {"health", "live", "ready", "metrics", "docs"}
+_EVENTS = {"description": "Events, each with a JSON object or `[DONE]` as its data."}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.Error, "description": text}
     for code, text in {
@@ -136,7 +137,7 @@ def _answers(route: Route, body: type[BaseModel] | None) -> dict[int | str, dict
     if route.kind == "model":
         answers[404] = _ERRORS[404]
     if body is not None and "stream" in body.model_fields:
-        answers[200] |= {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        answers[200] |= {"content": {"text/event-stream": {"schema": _EVENTS}}}
     if route.kind == "metrics":
         answers[401] = _ERRORS[401]
     return answers

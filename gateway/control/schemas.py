@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.openai import LONGEST
+
 
 class _Open(BaseModel):
     model_config = ConfigDict(extra="allow")
@@ -43,29 +45,31 @@ class _Salted(_Call):
     cache_salt: str | None = Field(
         default=None, min_length=1, max_length=1024, description="Who shares it shares cached prefixes"
     )
-    priority: int | None = Field(default=None, description="Lower is sooner, where vLLM heeds it")
+    priority: int | None = Field(
+        default=None, ge=-LONGEST - 1, le=LONGEST, description="Lower is sooner, where vLLM heeds it"
+    )
 
 
 class _Generation(_Salted):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
-    min_tokens: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1, le=LONGEST)
+    min_tokens: int | None = Field(default=None, ge=0, le=LONGEST)
     n: int | None = Field(default=1, ge=1, le=16_384)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=-LONGEST - 1, le=LONGEST)
     logit_bias: dict[str, float] | None = None
     stop: str | list[str] | None = None
 
 
 class ChatCompletionRequest(_Generation):
     messages: list[ChatMessage] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=LONGEST)
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=-1)
+    top_logprobs: int | None = Field(default=None, ge=-1, le=LONGEST)
 
 
 class Text2SqlRequest(ChatCompletionRequest):
@@ -76,7 +80,7 @@ class Text2SqlRequest(ChatCompletionRequest):
 
 class CompletionRequest(_Generation):
     prompt: str | list[str] | list[int] | list[list[int]]
-    logprobs: int | None = Field(default=None, ge=-1)
+    logprobs: int | None = Field(default=None, ge=-1, le=LONGEST)
     best_of: int | None = Field(default=None, ge=1, le=16_384)
 
 
@@ -87,7 +91,7 @@ class ResponsesRequest(_Salted):
     background: Literal[False] | None = Field(
         default=None, description="Not served: a later request could not find its answer"
     )
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=LONGEST)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
 

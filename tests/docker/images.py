@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 import docker
+from packaging.markers import Marker
 
 import infctl
 from infctl.host import find_nginx
@@ -266,15 +268,28 @@ def below(folder: Path, target: str) -> list[File]:
     return [(f"{target}/{path.relative_to(folder)}", path.read_bytes(), 0o644) for path in paths]
 
 
+def without_markers(requirements: str) -> str:
+    """For pip, which judges them by the Python it runs on, whatever `--python-version` says."""
+    base = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.2"}
+    kept = []
+    for entry in re.split(r"\n(?=\S)", requirements.strip()):
+        marker = re.match(r"([^;\s]+) ; ([^\\\n]+)", entry)
+        if marker is None:
+            kept.append(entry)
+        elif Marker(marker[2]).evaluate(base):
+            kept.append(entry.replace(f" ; {marker[2]}", " ", 1))
+    return "\n".join(kept) + "\n"
+
+
 def wheels(requirements: str) -> list[File]:
     """Fetched by pip, and kept; for the base image's Python, which need not be this one."""
-    folder = cache() / f"wheels-{digest([requirements, PYTHON])}"
+    folder = cache() / f"wheels-{digest([without_markers(requirements), PYTHON])}"
     with alone("wheels"):
         if not folder.exists():
             part = folder.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
-            (part / "requirements.txt").write_text(requirements)
+            (part / "requirements.txt").write_text(without_markers(requirements))
             argv = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--require-hashes"]
             argv += ["--only-binary", ":all:", "--python-version", PYTHON, "--dest", str(part)]
             argv += ["-r", str(part / "requirements.txt")]

@@ -103,9 +103,12 @@ class Stub:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
-        for _ in range(10):  # one that was accepted just now becomes a connection in some turns of the loop
+        # No new ones; those that are being accepted become connections first, which asyncio (3.11) cannot do
+        # any more once the server is closed: it would leave their sockets open.
+        self._loop.remove_reader(server.sockets[0].fileno())
+        for _ in range(5):
             await asyncio.sleep(0)
+        server.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import tomllib
@@ -137,7 +138,7 @@ def test_the_gateway_images_lock_repeats_the_base_lock() -> None:
 
 
 def test_the_gateway_images_lock_holds_what_the_gateway_needs_and_no_more() -> None:
-    """As the installed packages say it, on the machine of the image."""
+    """As the installed packages say it, on this Python or on the oldest one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra = [want for want in project["optional-dependencies"]["gateway"] if "nginx" not in want]
     needed: set[str] = set()
@@ -145,8 +146,10 @@ def test_the_gateway_images_lock_holds_what_the_gateway_needs_and_no_more() -> N
     while waiting:
         want = waiting.pop()
         name = canonicalize_name(want.name)
-        if name in needed or (want.marker is not None and not want.marker.evaluate({"extra": ""})):
+        here, oldest = {"extra": ""}, {"extra": "", "python_full_version": "3.11.0", "python_version": "3.11"}
+        if name in needed or (want.marker and not any(map(want.marker.evaluate, (here, oldest)))):
             continue
         needed.add(name)
-        waiting += map(Requirement, metadata.requires(name) or ())
+        with contextlib.suppress(metadata.PackageNotFoundError):  # one that only the oldest Python needs
+            waiting += map(Requirement, metadata.requires(name) or ())
     assert {canonicalize_name(entry.partition("==")[0]) for entry in image_lock()} == needed
