@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+
 from tests.e2e.local import Platform
 
 
