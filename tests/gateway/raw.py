@@ -36,6 +36,9 @@ class Raw:
     Else it is closed at once, also where nothing announced that.
     """
 
+    keeps_probes = True
+    """A call may come on the connection of a probe."""
+
     def __init__(self) -> None:
         self.answer = sized(ANSWER)
         self.hold = False
@@ -89,14 +92,19 @@ class Raw:
             data += piece
         head, _, body = data.partition(b"\r\n\r\n")
         if head.startswith(b"GET /health "):
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-            return True
+            closes = b"" if self.keeps_probes else b"connection: close\r\n"
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n%b\r\n" % closes)
+            return self.keeps_probes
         length = next(
             int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")
         )
         while len(body) < length:
             body += connection.recv(65536)
         self.calls += 1
+        return self._reply(connection)
+
+    def _reply(self, connection: socket.socket) -> bool:
+        """To one call. False: close."""
         connection.sendall(self.answer)
         if self.hold:
             connection.recv(1)

@@ -35,25 +35,13 @@ Play = Callable[[socket.socket], bool | None]
 class Scripted(Raw):
     """A backend that plays a function for each request."""
 
+    keeps_probes = False
+
     def __init__(self) -> None:
         super().__init__()
         self.play: Play = says(sized(ANSWER))
 
-    def _one(self, connection: socket.socket) -> bool:
-        data = b""
-        while b"\r\n\r\n" not in data:
-            piece = connection.recv(65536)
-            if not piece:
-                return False
-            data += piece
-        head, _, body = data.partition(b"\r\n\r\n")
-        if head.startswith(b"GET /health "):
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            return False
-        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-        while len(body) < length:
-            body += connection.recv(65536)
-        self.calls += 1
+    def _reply(self, connection: socket.socket) -> bool:
         return bool(self.play(connection))
 
 

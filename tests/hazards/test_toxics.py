@@ -342,7 +342,8 @@ def collect(gateway: Gateway, seen: dict[str, Seen]) -> None:
     """Log, metrics and breakers, once nothing is under way any more."""
     until(lambda: not any(each["in_flight"] for each in gateway.detailed()["backends"]), 5)
     until(lambda: b"\ninfctl_client_connections 1.0\n" in gateway.http.get("/metrics").content, 5)
-    time.sleep(0.3)  # the log is written in turns
+    gateway.admin("POST", "/admin/reload")  # the log is written in turns: what is told of this is told last
+    until(lambda: gateway.events("reloaded"), 5)
     for each in gateway.detailed()["backends"]:
         seen[each["id"]].backend = each
     for line in gateway.events("request"):

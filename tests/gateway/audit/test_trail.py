@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def test_writers_of_one_folder_have_a_chain_each(desk: Desk):
 
 def test_a_full_queue_is_told_in_the_chain_and_alarmed(desk: Desk):
     trail = desk.open(queue_max=10, refuse=True)
-    trail._wake.wait = lambda: time.sleep(3600)  # the thread is kept from writing after its first round
+    trail._wake.wait = threading.Event().wait  # the thread is kept from writing after its first round
     trail.record({"event": "request", "n": 0})
     until(lambda: trail.waiting == 0)
     for n in range(1, 21):

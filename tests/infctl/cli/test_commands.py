@@ -149,6 +149,8 @@ def test_f_of_logs_follows_unless_a_profile_comes_after_it() -> None:
         "logs", "--file", "a.yaml", "--file", "b.yml", "chat",
     ]  # fmt: skip
     assert options.untangled(["logs", "-f", "chat"]) == ["logs", "-f", "chat"]
+    assert options.untangled(["audit", "tail", "-f", "a.yaml"]) == ["audit", "tail", "--file", "a.yaml"]
+    assert options.untangled(["audit", "verify", "-f", "tail.yaml"]) == ["audit", "verify", "-f", "tail.yaml"]
     assert options.untangled(["up", "-f", "a.yaml"]) == ["up", "-f", "a.yaml"]
 
 
@@ -437,6 +439,7 @@ def test_health_without_a_gateway_is_1(run: Run, profile: Path) -> None:
     assert same_keys(json.loads(run("health", "--json").stdout), shapes.HEALTH)
 
 
+@pytest.mark.usefixtures("docker_host")
 def test_a_docker_platform_is_looked_at_where_its_gateway_is_published(run: Run, tmp_path: Path) -> None:
     text = builtin_profiles()["l4x4"].read_text("utf-8")
     file = tmp_path / "infctl.yaml"
