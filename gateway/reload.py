@@ -107,7 +107,10 @@ def standing_warnings(settings: Settings, link: Link | None = None) -> list[str]
     audit = settings.config.audit
     keys, found = settings.config.keys, [] if link is None else list(link.warnings)
     if audit.folder is not None and settings.audit_key is None:
-        found.append(f"{audit.key_env} is not set: whoever can write the audit trail can forge it")
+        found.append(
+            f"{audit.key_env} is not set: whoever can write the audit trail can forge it. Give it a"
+            " long random value where the other keys are"
+        )
     if keys.shared_env is None:
         found.append("no key is asked for: keys.shared_env is null")
     elif settings.gate.shared_is_admin:

@@ -57,6 +57,8 @@ def tail(
 ) -> None:
     """Show the last records, the newest last. With --json: each as it stands, an object a line.
 
+    Here -f means --follow, unless a YAML file comes after it: that is the profile.
+
     \b
     Examples:
       infctl audit tail

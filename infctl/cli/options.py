@@ -26,11 +26,16 @@ def remember_files(files: list[Path] | None) -> None:
     _Root.files = files
 
 
+_FOLLOWING = ("logs", "tail")
+"""Commands whose `-f` is `--follow`."""
+
+
 def untangled(argv: Sequence[str]) -> list[str]:
-    """`logs -f FILE.yaml`: of logs, -f follows, but before a YAML file it can only mean the profile."""
+    """`logs -f FILE.yaml`: of some, -f follows, but before a YAML file it can only mean the profile."""
     args = list(argv)
-    if "logs" in own(args):
-        for place in range(args.index("logs") + 1, len(args) - 1):
+    command = next((word for word in own(args) if word in _FOLLOWING), None)
+    if command is not None:
+        for place in range(args.index(command) + 1, len(args) - 1):
             if args[place] == "-f" and args[place + 1].endswith((".yaml", ".yml")):
                 args[place] = "--file"
     return args
