@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
         return 64
     from gateway.config import ConfigError  # noqa: PLC0415 - usage errors need none of it
     from gateway.settings import read_sources, settings_of  # noqa: PLC0415
+    from gateway.tenants import open_store  # noqa: PLC0415
 
     path = Path(file).absolute()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the loop hears it: an end without a traceback
@@ -45,6 +46,8 @@ def main(argv: list[str]) -> int:
     try:
         sources = read_sources(path)
         settings = settings_of(sources, os.environ)
+        if not check and (store := open_store(settings, sources.file)) is not None:
+            store.close()  # it can be used, and has the version of today: workers open it side by side
     except ConfigError as error:
         sys.stderr.write("".join(f"error: {error.file}: {problem}\n" for problem in error.problems))
         return 3

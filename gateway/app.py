@@ -33,6 +33,7 @@ from gateway.policy.retry import Retries
 from gateway.recording import Recording
 from gateway.serve import Serve
 from gateway.settings import Settings
+from gateway.tenants import Tenants, open_store
 from gateway.version import version
 from gateway.workers.link import Link, Post
 
@@ -70,6 +71,7 @@ async def _main(settings: Settings, path: Path) -> int:
     """The only process of its gateway."""
     loop = asyncio.get_running_loop()
     live, server = _assemble(settings, Journal(settings.config.log, time.time), time.time())
+    await live.tenants.load()
     listen, stop = settings.config.listen, asyncio.Event()
 
     def interrupted() -> None:
@@ -115,6 +117,7 @@ async def _worker(post: Post) -> int:
     orders = Orders(live, link, server, stop)
     link.lost = orders.hurry  # nobody is left to start it again, or to stop it together with the others
     await link.open()
+    await live.tenants.load()
     tasks = _background(live)
     if post.restarted:
         await _look_around(live)
@@ -133,6 +136,12 @@ def _assemble(
 ) -> tuple[Live, Server]:
     config, now = settings.config, asyncio.get_running_loop().time()
     balancer, numbers = Balancer(random.random), Metrics()
+    tenants = Tenants(
+        settings,
+        open_store(settings),
+        workers=1 if link is None else link.workers,
+        on_trouble=lambda why: _store_trouble(live, why),
+    )
     live = Live(
         settings=settings,
         balancer=balancer,
@@ -144,6 +153,7 @@ def _assemble(
         client=Client(config.upstream, config.timeouts),
         metrics=numbers,
         journal=journal,
+        tenants=tenants,
         started_at=now,
         created=created,
         warnings=reload.standing_warnings(settings, link),
@@ -181,6 +191,8 @@ async def _leave(live: Live, tasks: list[asyncio.Task[None]], cut: int) -> int:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await live.client.close()
+    if not await live.tenants.close():
+        live.journal.event("warning", "store_not_told", why="what was held of quotas counts as used")
     if live.recording is not None:
         live.recording.close()
         live.recording.count(live.metrics)
@@ -288,6 +300,17 @@ def _alarmed(live: Live, what: str, facts: dict[str, Any]) -> None:
         recording.why = str(facts.get("why", "")) if what == "audit_failed" else ""
         live.warnings[:] = [each for each in live.warnings if each not in before] + recording.warnings()
     live.journal.event(_ALARMS.get(what, "error"), what, **facts)
+
+
+def _store_trouble(live: Live, why: str) -> None:
+    """The store of counts does not answer, or does again: in the log, and in /health/detailed meanwhile."""
+    was = [each for each in live.warnings if "the store of counts does not answer" in each]
+    live.warnings[:] = [each for each in live.warnings if each not in was]
+    live.warnings += [each for each in live.tenants.warnings() if each not in live.warnings]
+    if why:
+        live.journal.event("error", "store_away", why=why)
+    else:
+        live.journal.event("info", "store_back")
 
 
 def _handler_failed(journal: Journal, exchange: Exchange, error: Exception) -> None:

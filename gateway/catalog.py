@@ -36,6 +36,8 @@ class Catalog:
         self.prefixes = config.balancing.policy == "prefix_hash"
         """Calls are told apart by how their prompts begin."""
         self.caches = config.cache.enabled
+        self.counts = config.store is not None
+        """Tokens are reserved before a call is sent."""
         header = config.balancing.session_header
         self.session = None if header is None else header.encode()
         """The header that keeps calls together."""

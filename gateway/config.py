@@ -52,8 +52,72 @@ class Keys(_Frozen, frozen=True):
     """Until it is set, the shared key is the admin key as well."""
     backend_env: EnvName = "BACKEND_API_KEY"
     """Sent to the backends in place of the client's key."""
+    tenant: Literal["address", "key", "shared"] = "address"
+    """Whose a call with the shared key is: its client's address's, or one tenant's for all of them. A call
+    with a tenant's own key is that tenant's; shared: even then it is one tenant's for all.
+    """
     salt_env: EnvName = "CACHE_SALT_KEY"
     """What tenants' cache salts are made with; until it is set, the backends' key or the shared one."""
+
+
+AMOUNT_MAX = 1_000_000_000_000_000
+"""Above it a figure is a slip of the pen; exact in a float and in Lua."""
+
+_None = Literal["none"]
+Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MAX)] | _None | None
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] | _None | None
+
+
+class Figures(_Frozen, frozen=True):
+    """What one level says of a tenant's limits. None: nothing. "none": no limit."""
+
+    requests_per_second: Rate = None
+    """Steady rate (MAX_RPS_PER_IP)."""
+    burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    """Requests at once after a pause (RPS_BURST); None: twice the rate."""
+    tokens_per_minute: Amount = None
+    """Prompt and answer together, as all tokens here."""
+    in_flight: Amount = None
+    """Requests not yet answered (MAX_INFLIGHT_PER_IP)."""
+    requests_per_day: Amount = None
+    """UTC, as every day and month here (ORG_DAILY_REQUEST_LIMIT)."""
+    tokens_per_day: Amount = None
+    """ORG_DAILY_TOKEN_LIMIT."""
+    requests_per_month: Amount = None
+    tokens_per_month: Amount = None
+    """ORG_MONTHLY_TOKEN_LIMIT."""
+    models: tuple[str, ...] | None = None
+    """It may use; None: nothing said."""
+
+
+TENANT_NAME = r"^[A-Za-z0-9:][A-Za-z0-9._:@-]{0,127}$"
+"""A word or an address. It stands in paths, headers, labels and files."""
+
+
+class Tenant(_Frozen, frozen=True):
+    """Somebody with keys, addresses or limits of their own."""
+
+    key_envs: tuple[EnvName, ...] = ()
+    """Variables that hold its keys; several while one is rotated."""
+    addresses: tuple[str, ...] = ()
+    """Networks whose clients are this tenant, where keys.tenant is address."""
+    limits: Figures = Figures()
+    """What differs from `limits`."""
+
+
+class Store(_Frozen, frozen=True):
+    """Where counts, and what is set at run time, survive. Without one nobody is held back."""
+
+    kind: Literal["sqlite", "redis"] = "sqlite"
+    """sqlite: for the workers of one gateway; redis: for several gateways."""
+    path: Annotated[str, msgspec.Meta(pattern=r"^/|^[A-Za-z]:")] = "/var/lib/gateway/gateway.db"
+    """Absolute, on a local disk. redis: the journal, from which a Redis that lost its data is told again."""
+    url_env: EnvName = "REDIS_URL"
+    """redis: the variable that holds redis://..."""
+    journals: Count = 1
+    """redis: boxes with a journal of their own. So many have to tell an emptied Redis what they know."""
+    box: Name | None = None
+    """redis: the lasting name of this one. None: the machine's."""
 
 
 class Backend(_Frozen, frozen=True):
@@ -265,6 +329,10 @@ class Config(_Frozen, frozen=True):
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Processes that share the port, each on a core of its own where there is one; a restart changes it."""
     keys: Keys = Keys()
+    limits: Figures = Figures()
+    """Of each tenant that has none of its own; on what is not said here the built-in figures hold."""
+    tenants: dict[Annotated[str, msgspec.Meta(pattern=TENANT_NAME)], Tenant] = {}
+    store: Store | None = None
     env_file: str | None = None
     """Read at start and on reload. The process's own environment wins over it, as in Compose."""
     secret_files: dict[EnvName, str] = {}
@@ -355,12 +423,34 @@ def _problems(config: Config) -> list[str]:
             f"keys.shared_env: null asks nobody for a key, which is for loopback only; listen.host is"
             f" {config.listen.host}"
         )
-    for field in ("trusted_proxies", "metrics_open_to"):
-        for network in getattr(config, field):
+    networks = {field: getattr(config, field) for field in ("trusted_proxies", "metrics_open_to")}
+    networks |= {f"tenants.{name}.addresses": tenant.addresses for name, tenant in config.tenants.items()}
+    for field, found in networks.items():
+        for network in found:
             try:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 problems.append(f"{field}: {error}")
+    problems += _tenant_problems(config)
+    return problems
+
+
+def _tenant_problems(config: Config) -> list[str]:
+    problems = []
+    models = {name for model in config.models for name in (model.name, *model.aliases)}
+    said = {"limits": config.limits} | {
+        f"tenants.{name}.limits": tenant.limits for name, tenant in config.tenants.items()
+    }
+    for path, figures in said.items():
+        unknown = [name for name in figures.models or () if name not in models]
+        if unknown:
+            problems.append(f"{path}.models: there is no model {', '.join(unknown)}")
+    holders: dict[str, str] = {}
+    for name, tenant in config.tenants.items():
+        for variable in tenant.key_envs:
+            other = holders.setdefault(variable, name)
+            if other != name:
+                problems.append(f"tenants.{name}.key_envs: {variable} is the key of {other} already")
     return problems
 
 

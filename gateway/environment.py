@@ -11,6 +11,12 @@ from gateway import config as configuration
 from gateway.config import Config, ConfigError
 
 VARIABLES: Final = {
+    "MAX_RPS_PER_IP": ("limits", "requests_per_second"),
+    "RPS_BURST": ("limits", "burst"),
+    "MAX_INFLIGHT_PER_IP": ("limits", "in_flight"),
+    "ORG_DAILY_TOKEN_LIMIT": ("limits", "tokens_per_day"),
+    "ORG_DAILY_REQUEST_LIMIT": ("limits", "requests_per_day"),
+    "ORG_MONTHLY_TOKEN_LIMIT": ("limits", "tokens_per_month"),
     "MAX_REQUEST_SECS": ("timeouts", "total_s"),
     "STREAM_IDLE_TIMEOUT_SECS": ("timeouts", "stream_idle_s"),
     "QUEUE_TIMEOUT_SECS": ("queue", "timeout_s"),

@@ -1,13 +1,16 @@
-"""Who asks: the key decides whether, the address decides for whom. Sans-I/O.
+"""Who asks: by the shared key a client of some address, by a key of its own a tenant. Sans-I/O.
 
-Keys are kept as SHA-256 only and compared in constant time. `X-Forwarded-For` is believed from the right, as
-far as the hops are proxies of the profile.
+    Gate      the keys, proxies and networks that the files name; made anew by a reload
+    Tenancy   ... with the keys and limits that were set at run time: who may call, and what holds for whom
+
+Keys are kept as SHA-256 only and compared in constant time; one that is unknown, expired or revoked costs the
+same steps. `X-Forwarded-For` is believed from the right, as far as the hops are proxies of the profile.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
@@ -15,10 +18,19 @@ from typing import Final
 
 import msgspec
 
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, Figures
+from gateway.policy import keys as making
+from gateway.policy import levels
+from gateway.policy.keys import Key, Ring, digest_of
+from gateway.policy.levels import Level
+from gateway.policy.limits import Limit, model_scope, tenant_scope
 from gateway.refusal import Refusal
 
 UNKNOWN: Final = "unknown"
+SHARED: Final = "shared"
+"""The tenant of those who are told apart by nothing."""
+TERMS_MAX: Final = 10_000
+"""Of callers and models, remembered."""
 FORWARDED_BYTES: Final = 256
 """A longer X-Forwarded-For is read anew each time: a client must not fill our memory with them."""
 KEY_ID_CHARS: Final = 8
@@ -29,8 +41,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 class Caller(msgspec.Struct, frozen=True):
     tenant: str
-    """With one shared key: the client's address."""
+    """With the shared key and keys.tenant address: the client's address."""
     key_id: str | None
+    key: Key | None = None
+    """The tenant's own one, that it was sent with."""
 
 
 class Networks:
@@ -82,14 +96,34 @@ class Gate:
         """The header that backends get in place of the client's."""
         self.shared_is_admin = bool(shared) and not env.get(keys.admin_env, "")
         self._shared_id = self._shared.hex()[:KEY_ID_CHARS] if shared else None
+        self.keys = tuple(_written_keys(config, env, file, shared))
+        """Of tenants, as the files name them."""
+        self._one = config.keys.tenant != "address"
+        self._known = {
+            str(ipaddress.ip_network(network)): name
+            for name, tenant in config.tenants.items()
+            for network in tenant.addresses
+        }
+        self._named = lru_cache(maxsize=4096)(self._name)
 
-    def caller(self, authorization: bytes | None, tenant: str) -> Caller:
-        """A client of the data plane; `tenant`: its `address`. Raises Refusal (401)."""
-        if self._open:
-            return Caller(tenant, None)
-        if not compare_digest(_digest(_bearer(authorization)), self._shared):
-            raise _unauthorized(authorization)
-        return Caller(tenant, self._shared_id)
+    def by_shared_key(self, digest: bytes) -> bool:
+        """... or nobody is asked for one. `digest`: of the key that was sent."""
+        return self._open or compare_digest(digest, self._shared)
+
+    def of_address(self, address: str) -> Caller:
+        """Who has sent the shared key from there."""
+        if self._one:
+            return Caller(SHARED, self._shared_id)
+        return Caller(self._named(address) if self._known else address, self._shared_id)
+
+    def _name(self, address: str) -> str:
+        """The tenant with the smallest network around the address; without one, the address itself."""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return address
+        around = [net for net in map(ipaddress.ip_network, self._known) if parsed in net]
+        return self._known[str(max(around, key=lambda net: net.prefixlen))] if around else address
 
     def admin(self, authorization: bytes | None, tenant: str) -> Caller:
         """Somebody who may change things. Raises Refusal (401)."""
@@ -121,10 +155,103 @@ class Gate:
         return address in self._metrics
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What holds for a caller."""
+
+    models: frozenset[str] | None
+    """It may use, by their own names; None: all."""
+    limits: tuple[Limit, ...]
+
+
+class Tenancy:
+    """All keys, and what was set for whom. Never changed: a change makes a new one."""
+
+    def __init__(
+        self,
+        config: Config,
+        gate: Gate,
+        figures: Mapping[str, Figures] | None = None,
+        keys: tuple[Key, ...] = (),
+    ) -> None:
+        """`figures`: set at run time, by scope. `keys`: created at run time."""
+        self._config = config
+        self._gate = gate
+        self._figures = figures or {}
+        self.keys = keys
+        self._ring = Ring((*keys, *gate.keys))
+        self._one_for_all = config.keys.tenant == "shared"
+        self._proper = {
+            alias: model.name for model in config.models for alias in (model.name, *model.aliases)
+        }
+        self._terms: dict[tuple[str, str | None, str], Terms] = {}
+
+    def caller(self, authorization: bytes | None, address: str, clock_s: float) -> Caller:
+        """A client of the data plane. Raises Refusal (401)."""
+        gate, digest = self._gate, digest_of(_bearer(authorization))
+        key = self._ring.find(digest, clock_s)
+        if key is not None:
+            return Caller(SHARED if self._one_for_all else key.tenant, key.id, key)
+        if not gate.by_shared_key(digest):
+            raise _unauthorized(authorization)
+        return gate.of_address(address)
+
+    def levels(self, tenant: str) -> dict[Level, Figures]:
+        """What each level says of a tenant; the environment is within what the profile says."""
+        found: dict[Level, Figures] = {"profile": self._config.limits}
+        written = self._config.tenants.get(tenant)
+        if written is not None:
+            found["tenant"] = written.limits
+        set_for = self._figures.get(tenant_scope(tenant))
+        if set_for is not None:
+            found["run_time"] = set_for
+        return found
+
+    def terms(self, caller: Caller, model: str) -> Terms:
+        """`model`: its own name; empty: of no model in particular."""
+        where = caller.tenant, caller.key_id, model
+        found = self._terms.get(where)
+        if found is None:
+            if len(self._terms) >= TERMS_MAX:
+                self._terms.clear()
+            found = self._terms[where] = self._found(caller, model)
+        return found
+
+    def _found(self, caller: Caller, model: str) -> Terms:
+        tenant, said = caller.tenant, self.levels(caller.tenant)
+        limits = whole = levels.tenant_limits(tenant, said)
+        key = caller.key
+        if key is not None:
+            limits += levels.key_limits(whole, key.id, key.figures, key.name or f"{tenant}'s key {key.shown}")
+        of_model = self._figures.get(model_scope(tenant, model))
+        if of_model is not None:
+            limits += levels.model_limits(whole, tenant, model, of_model, f"{tenant}, with {model},")
+        allowed = levels.models_allowed(said, None if key is None else key.figures)
+        if allowed is not None:
+            allowed = frozenset(self._proper.get(name, name) for name in allowed)
+        return Terms(allowed, limits)
+
+
 def _bearer(authorization: bytes | None) -> bytes:
     if authorization is None or authorization[:7].lower() != b"bearer ":
         return b""
     return authorization[7:].strip()
+
+
+def _written_keys(config: Config, env: Mapping[str, str], file: str, shared: str) -> Iterator[Key]:
+    """Raises ConfigError."""
+    owners: dict[str, str] = {shared: "every client, the shared one"} if shared else {}
+    for name, tenant in config.tenants.items():
+        for variable in tenant.key_envs:
+            text = env.get(variable, "")
+            if not text:
+                continue  # a key that is not set lets nobody in; `reload` warns of it
+            problem = f"tenants.{name}: {variable}"
+            if not (text.isascii() and text.isprintable()):
+                raise ConfigError(file, (f"{problem} holds a character that no header can carry",))
+            other = owners.setdefault(text, name)
+            if other != name:
+                raise ConfigError(file, (f"{problem} holds the key of {other}",))
+            yield making.known(name, text, variable)
 
 
 def _digest(key: bytes) -> bytes:

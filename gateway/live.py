@@ -19,6 +19,7 @@ from gateway.policy.outlier import Outliers
 from gateway.policy.retry import Retries
 from gateway.recording import Recording, Trail, Unopened
 from gateway.settings import Settings
+from gateway.tenants import Tenants
 from gateway.workers.link import Link
 
 
@@ -43,6 +44,7 @@ class Live:
     client: Client
     metrics: Metrics
     journal: Journal
+    tenants: Tenants
     started_at: float
     """The loop's clock."""
     created: float

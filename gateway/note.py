@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gateway import metrics
+from gateway.identify import Caller
 from gateway.metrics import Metrics
 from gateway.net.exchange import Exchange
 from gateway.net.pool import Reply
@@ -17,6 +18,7 @@ from gateway.policy.balancer import Place
 from gateway.policy.breaker import Fact
 from gateway.policy.cache import Flight
 from gateway.policy.deadline import asked_s
+from gateway.policy.holder import Ticket
 from gateway.refusal import Refusal
 from gateway.relay import Plain, Stream
 from gateway.usage import Usage
@@ -66,6 +68,7 @@ class Note:
         "backend",
         "began_at",
         "cache",
+        "caller",
         "client_id",
         "deadline",
         "exchange",
@@ -86,6 +89,7 @@ class Note:
         "retrying",
         "stream",
         "tenant",
+        "ticket",
         "usage",
     )
 
@@ -94,6 +98,9 @@ class Note:
         self.began_at = time.monotonic()
         """Finer than the loop's clock, which is that of its last round."""
         self.tenant = tenant
+        self.caller: Caller | None = None
+        self.ticket: Ticket | None = None
+        """What was taken of its limits: to be settled."""
         self.kind = "none"
         self.key_id: str | None = None
         self.model: str | None = None

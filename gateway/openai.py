@@ -16,6 +16,7 @@ import orjson
 from gateway import strictjson
 from gateway.catalog import PATHS, Catalog
 from gateway.config import Model
+from gateway.policy.reservation import tokens_max as tokens_most
 from gateway.refusal import Refusal
 from gateway.salt import Salt
 
@@ -134,6 +135,8 @@ class Call(msgspec.Struct, frozen=True):
     """How the prompt begins, where the balancer asks for it."""
     digest: bytes | None = None
     """Of the call, where its answer depends on nothing else and answers are kept."""
+    bound: int = 0
+    """Tokens that it can use at most, prompts and answers, where somebody counts them."""
 
 
 def read_call(path: str, body: bytes, catalog: Catalog, salt: Salt | None = None) -> Call:
@@ -179,6 +182,7 @@ def read_call(path: str, body: bytes, catalog: Catalog, salt: Salt | None = None
         tokens_max=tokens_max,
         prefix=prefix_of(value) if catalog.prefixes else b"",
         digest=_digest(path, asked, value, model) if catalog.caches and not stream else None,
+        bound=tokens_most(path, value, model.max_model_len) if catalog.counts else 0,
     )
 
 

@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway import metrics
-from gateway.config import ConfigError
+from gateway.config import ConfigError, Figures
 from gateway.live import Live, Reloaded
 from gateway.net.server import Server
 from gateway.policy.balancer import Backend
 from gateway.settings import Settings, read_settings
 from gateway.workers.link import Link
 
-FIXED = ("listen", "workers", "audit")
+FIXED = ("listen", "workers", "audit", "store")
 """Fields that only a restart changes."""
 
 
@@ -58,6 +58,7 @@ def take_over(live: Live, server: Server, settings: Settings, file: str, now: fl
     gone = apply(live, settings, now)
     server.reconfigure(settings.config.http, settings.config.timeouts)
     lasting = live.recording.warnings() if live.recording is not None else []
+    lasting += live.tenants.warnings()
     live.warnings[:] = [*standing_warnings(settings, live.link), *unchanged, *lasting]
     live.journal.event(
         "info",
@@ -77,6 +78,7 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
         live.caching.cache.clear()
     live.caching.cache.configure(config.cache)
     live.settings = settings
+    live.tenants.configure(settings)
     live.journal.configure(config.log)
     if live.recording is not None:
         live.recording.configure(settings)
@@ -115,4 +117,20 @@ def standing_warnings(settings: Settings, link: Link | None = None) -> list[str]
         found.append("no key is asked for: keys.shared_env is null")
     elif settings.gate.shared_is_admin:
         found.append(f"{keys.admin_env} is not set: {keys.shared_env} is the admin key as well")
+    return found + _tenant_warnings(settings)
+
+
+def _tenant_warnings(settings: Settings) -> list[str]:
+    config = settings.config
+    found = []
+    said = [config.limits, *(tenant.limits for tenant in config.tenants.values())]
+    if config.store is None and any(each != Figures() for each in said):
+        found.append("limits are configured, and no store: nothing is counted, and nobody is held back")
+    known = {key.name for key in settings.gate.keys}
+    for name, tenant in config.tenants.items():
+        found += [
+            f"{variable} is not set: {name} has no key by that name"
+            for variable in tenant.key_envs
+            if variable not in known
+        ]
     return found

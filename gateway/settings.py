@@ -39,6 +39,8 @@ class Settings:
     secrets: tuple[str, ...] = ()
     """Values of keys that this process knows: hidden wherever they would be written."""
     audit_key: bytes | None = None
+    store_url: str = ""
+    """Of the Redis that several gateways share; empty where counts are kept in a file."""
 
 
 def read_sources(path: Path) -> Sources:
@@ -76,7 +78,15 @@ def settings_of(
     if audit.folder is not None and audit.tenant == "hashed" and len(audit_key) < KEY_CHARS_MIN:
         problem = f"audit.tenant: hashed needs {audit.key_env}, of {KEY_CHARS_MIN} characters at least"
         raise ConfigError(sources.file, (problem,))
-    named = (keys.shared_env, keys.admin_env, keys.backend_env, keys.salt_env, audit.key_env)
+    named = [keys.shared_env, keys.admin_env, keys.backend_env, keys.salt_env, audit.key_env]
+    named += [name for tenant in config.tenants.values() for name in tenant.key_envs]
+    store_url = ""
+    if config.store is not None and config.store.kind == "redis":
+        named.append(config.store.url_env)
+        store_url = env.get(config.store.url_env, "")
+        if not store_url.startswith(("redis://", "rediss://", "unix://")):
+            problem = f"store: {config.store.url_env} is not set to redis://HOST:PORT/0, rediss:// or unix://"
+            raise ConfigError(sources.file, (problem,))
     return Settings(
         config,
         Gate(config, env, sources.file),
@@ -84,6 +94,7 @@ def settings_of(
         Salts(config, env),
         tuple(env[name] for name in named if name is not None and env.get(name)),
         audit_key.encode() or None,
+        store_url,
     )
 
 

@@ -82,14 +82,15 @@ def detailed(live: Live, now: float) -> dict[str, Any]:
     }
 
 
-def models(live: Live) -> dict[str, Any]:
-    """OpenAI's list, every alias a model of its own as OpenAI's clients expect."""
+def models(live: Live, allowed: frozenset[str] | None = None) -> dict[str, Any]:
+    """OpenAI's list, every alias a model of its own as OpenAI's clients expect. `allowed`: None for all."""
     created = int(live.created)
     return {
         "object": "list",
         "data": [
             model_entry(live, model, name, created)
             for model in live.settings.config.models
+            if allowed is None or model.name in allowed
             for name in (model.name, *model.aliases)
         ],
     }

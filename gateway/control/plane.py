@@ -5,6 +5,7 @@ FastAPI is loaded, in a thread, when /docs, /openapi.json or /admin is first ask
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import orjson
 from gateway import metrics
 from gateway.catalog import SHOWN_CHARS
 from gateway.control import documents, everywhere
+from gateway.identify import Caller
 from gateway.live import Live
 from gateway.net import asgi
 from gateway.net.server import Exchange
@@ -48,7 +50,7 @@ class Plane:
     async def _detailed(self, exchange: Exchange, _: Route) -> None:
         gate, authorization, address = self._who(exchange)
         try:
-            gate.caller(authorization, address)
+            self._caller(exchange)
         except Refusal:
             gate.admin(authorization, address)
         _send(exchange, await everywhere.detailed(self._live))
@@ -62,14 +64,13 @@ class Plane:
         exchange.respond(200, f"content-type: {content_type}\r\n".encode(), text)
 
     async def _models(self, exchange: Exchange, route: Route) -> None:
-        gate, authorization, address = self._who(exchange)
-        gate.caller(authorization, address)
-        live = self._live
+        live, caller = self._live, self._caller(exchange)
+        allowed = live.tenants.tenancy.terms(caller, "").models
         if route.kind == "models":
-            _send(exchange, documents.models(live))
+            _send(exchange, documents.models(live, allowed))
             return
         model = live.settings.catalog.get(route.name)
-        if model is None:
+        if model is None or (allowed is not None and model.name not in allowed):
             raise Refusal(
                 404, "model_not_found", f"There is no model {route.name[:SHOWN_CHARS]!r}.", param="id"
             )
@@ -85,6 +86,11 @@ class Plane:
                 if self._app is None:
                     self._app = await asyncio.to_thread(_load, self._live)
         await asgi.call(self._app, exchange, body, {})
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        """Raises Refusal (401)."""
+        _, authorization, address = self._who(exchange)
+        return self._live.tenants.tenancy.caller(authorization, address, time.time())
 
     def _who(self, exchange: Exchange) -> tuple[Any, bytes | None, str]:
         head, gate = exchange.head, self._live.settings.gate

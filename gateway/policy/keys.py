@@ -19,7 +19,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from gateway.policy.levels import BadSetting, Figures
+from gateway.config import Figures
+from gateway.policy.levels import BadSetting
 
 State = Literal["active", "rotated", "expired", "revoked"]
 
@@ -88,7 +89,7 @@ def created(
     text = PREFIX + urlsafe_b64encode(chance).decode().rstrip("=")
     digest = digest_of(text.encode())
     key = Key(
-        id=f"key_{digest_of(b'id' + digest).hex()[:12]}",
+        id=_id(digest),
         tenant=tenant,
         digest=digest.hex(),
         shown=text[:SHOWN_CHARS],
@@ -98,6 +99,16 @@ def created(
         figures=figures or Figures(),
     )
     return text, key
+
+
+def known(tenant: str, text: str, name: str) -> Key:
+    """Of a key that somebody else made: a secret of the profile, by the `name` of its variable."""
+    digest = digest_of(text.encode())
+    return Key(id=_id(digest), tenant=tenant, digest=digest.hex(), shown="", name=name, created_s=0.0)
+
+
+def _id(digest: bytes) -> str:
+    return f"key_{digest_of(b'id' + digest).hex()[:12]}"
 
 
 def rotated(old: Key, chance: bytes, now_s: float, overlap_s: float) -> tuple[str, Key, Key]:

@@ -11,43 +11,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
+from gateway.config import AMOUNT_MAX, TENANT_NAME, Figures
 from gateway.policy.limits import MEASURES, Code, Limit, key_scope, model_scope, tenant_scope
 
 Level = Literal["key", "run_time", "tenant", "environment", "profile", "built_in"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 NO_LIMIT: Final = "none"
-AMOUNT_MAX: Final = 1_000_000_000_000_000
-"""Above it a figure is a slip of the pen; exact in a float and in Lua."""
-
-_None = Literal["none"]
-Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MAX)] | _None | None
-Rate = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] | _None | None
-NAME: Final = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:@-]{0,127}")
-"""Of a tenant: a word or an address. It stands in paths, headers, labels and files."""
+NAME: Final = re.compile(TENANT_NAME)
 
 
 class BadSetting(ValueError):  # noqa: N818 - it is a refusal to somebody who set it
     """What was set cannot hold; says which, and what could."""
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one level says. None: nothing. "none": no limit."""
-
-    requests_per_second: Rate = None
-    burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
-    tokens_per_minute: Amount = None
-    in_flight: Amount = None
-    requests_per_day: Amount = None
-    tokens_per_day: Amount = None
-    requests_per_month: Amount = None
-    tokens_per_month: Amount = None
-    models: tuple[str, ...] | None = None
-    """It may use; None: nothing said."""
 
 
 BUILT_IN: Final = Figures(
@@ -122,9 +101,12 @@ def model_limits(
     return _narrowed(_limits(_said(said), model_scope(name, model), owner), tenant)
 
 
-def models_allowed(tenant: Figures | None, key: Figures | None) -> frozenset[str] | None:
-    """None: all of them."""
-    lists = [frozenset(one.models) for one in (tenant, key) if one is not None and one.models is not None]
+def models_allowed(tenant: Mapping[Level, Figures], key: Figures | None) -> frozenset[str] | None:
+    """By the names that were said; None: all of them. `tenant`: what its levels say."""
+    held = resolved(tenant).get("models")
+    lists = [] if held is None or not isinstance(held.value, tuple) else [frozenset(held.value)]
+    if key is not None and key.models is not None:
+        lists.append(frozenset(key.models))
     return frozenset.intersection(*lists) if lists else None
 
 

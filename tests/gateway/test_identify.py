@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway import config
-from gateway.config import ConfigError
-from gateway.identify import Gate
+from gateway.config import ConfigError, Figures
+from gateway.identify import SHARED, Gate, Tenancy
+from gateway.policy import keys
 from gateway.refusal import Refusal
 
 ENV = {"GATEWAY_API_KEY": "client", "ADMIN_API_KEY": "admin", "BACKEND_API_KEY": "backend"}
@@ -14,6 +15,15 @@ ENV = {"GATEWAY_API_KEY": "client", "ADMIN_API_KEY": "admin", "BACKEND_API_KEY":
 
 def gate(env=None, **fields):
     return Gate(config.parse({"models": [], **fields}), ENV if env is None else env)
+
+
+def tenancy(env=None, made=(), said=None, **fields):
+    parsed = config.parse({"models": [], **fields})
+    return Tenancy(parsed, Gate(parsed, ENV if env is None else env), said, tuple(made))
+
+
+def who(of, sent, address="t", clock_s=1000.0):
+    return Tenancy(config.parse({"models": []}), of).caller(sent, address, clock_s)
 
 
 PROXIES = ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]
@@ -41,7 +51,7 @@ def test_a_forwarded_address_is_believed_as_far_as_our_proxies_reach(peer, forwa
 
 @pytest.mark.parametrize("sent", [b"Bearer client", b"bearer client", b"Bearer  client "])
 def test_the_shared_key_opens_the_data_plane_only(sent):
-    assert gate().caller(sent, "t").tenant == "t"
+    assert who(gate(), sent).tenant == "t"
     with pytest.raises(Refusal) as refused:
         gate().admin(sent, "t")
     assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
@@ -60,12 +70,12 @@ def test_the_shared_key_is_the_admin_key_until_there_is_one():
 )
 def test_everything_else_is_refused(sent):
     with pytest.raises(Refusal):
-        gate().caller(sent, "t")
+        who(gate(), sent)
 
 
 def test_no_key_opens_all_where_none_is_asked_for():
     open_gate = gate({}, keys={"shared_env": None})
-    assert open_gate.caller(None, "t").key_id is None
+    assert who(open_gate, None).key_id is None
     assert open_gate.admin(None, "t")
     closed_admin = gate({"ADMIN_API_KEY": "admin"}, keys={"shared_env": None})
     with pytest.raises(Refusal):
@@ -85,7 +95,7 @@ def test_a_key_that_no_header_can_carry_is_refused_at_start():
 
 
 def test_the_key_id_gives_nothing_of_the_key_away():
-    key_id = gate().caller(b"Bearer client", "t").key_id
+    key_id = who(gate(), b"Bearer client").key_id
     assert key_id is not None
     assert "client" not in key_id
     assert len(key_id) == 8
@@ -106,3 +116,100 @@ def test_a_long_forwarded_header_is_read_and_not_remembered():
         b"1.2.3.4, 10.0.0.1", "10.0.0.1"
     )
     assert guard._behind.cache_info().currsize == 0
+
+
+TENANTS = {
+    "acme": {"key_envs": ["ACME_KEY", "ACME_NEXT"], "limits": {"tokens_per_day": 5000}},
+    "lab": {"addresses": ["10.1.0.0/16", "10.1.4.0/24"]},
+    "desk": {"addresses": ["10.1.4.7/32"]},
+}
+OWN = ENV | {"ACME_KEY": "acme-one", "ACME_NEXT": "acme-two"}
+
+
+@pytest.mark.parametrize("sent", [b"Bearer acme-one", b"Bearer acme-two"])
+def test_a_tenants_own_key_is_that_tenants_from_any_address(sent):
+    found = tenancy(OWN, tenants=TENANTS).caller(sent, "10.1.4.7", 0.0)
+    assert found.tenant == "acme"
+    assert found.key is not None
+    assert found.key_id == found.key.id
+
+
+def test_a_key_that_is_not_set_lets_nobody_in():
+    with pytest.raises(Refusal):
+        tenancy(ENV, tenants=TENANTS).caller(b"Bearer ", "10.1.4.7", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("address", "tenant"),
+    [("10.1.4.7", "desk"), ("10.1.4.8", "lab"), ("10.2.0.1", "10.2.0.1"), ("unknown", "unknown")],
+)
+def test_with_the_shared_key_the_smallest_network_around_the_address_says_who(address, tenant):
+    assert tenancy(OWN, tenants=TENANTS).caller(b"Bearer client", address, 0.0).tenant == tenant
+
+
+@pytest.mark.parametrize(
+    ("by", "sent", "tenant"),
+    [
+        ("key", b"Bearer client", SHARED),
+        ("key", b"Bearer acme-one", "acme"),
+        ("shared", b"Bearer client", SHARED),
+        ("shared", b"Bearer acme-one", SHARED),
+    ],
+)
+def test_whose_a_call_is_can_be_set(by, sent, tenant):
+    found = tenancy(OWN, tenants=TENANTS, keys={"tenant": by}).caller(sent, "10.1.4.7", 0.0)
+    assert found.tenant == tenant
+
+
+def test_one_key_belongs_to_one_tenant():
+    with pytest.raises(ConfigError, match="ACME_NEXT holds the key of every client"):
+        tenancy(OWN | {"ACME_NEXT": "client"}, tenants=TENANTS)
+    two = {"a": {"key_envs": ["A"]}, "b": {"key_envs": ["B"]}}
+    with pytest.raises(ConfigError, match=r"tenants\.b: B holds the key of a"):
+        tenancy(ENV | {"A": "same", "B": "same"}, tenants=two)
+    with pytest.raises(ConfigError, match="A is the key of a already"):
+        tenancy(ENV, tenants={"a": {"key_envs": ["A"]}, "b": {"key_envs": ["A"]}})
+
+
+def test_a_key_of_run_time_holds_until_it_expires_or_is_revoked():
+    text, key = keys.created("acme", bytes(32), 1000.0, expires_s=2000.0)
+    sent = b"Bearer " + text.encode()
+    assert tenancy(made=[key]).caller(sent, "t", 1999.0).tenant == "acme"
+    for made, clock_s in (((key,), 2000.0), ((keys.revoked(key, 1500.0),), 1600.0), ((), 1600.0)):
+        with pytest.raises(Refusal) as refused:
+            tenancy(made=made).caller(sent, "t", clock_s)
+        assert (
+            refused.value.message
+            == "The key is not valid here. Send `Authorization: Bearer KEY` with your API key."
+        )
+
+
+def amounts(found, caller, model="m"):
+    return {limit.counter: limit.amount for limit in found.terms(caller, model).limits}
+
+
+def test_the_terms_are_those_of_tenant_key_and_model():
+    text, key = keys.created("acme", bytes(32), 0.0, figures=Figures(tokens_per_day=100, models=("qwen",)))
+    found = tenancy(
+        OWN, [key], {"model:4:acme:m": Figures(in_flight=2)}, tenants=TENANTS, limits={"in_flight": 9},
+        models=[{"name": "m", "served_name": "m", "aliases": ["qwen"], "tasks": ["chat"], "backends": [
+            {"id": "a", "url": "http://127.0.0.1:1"}]}],
+    )  # fmt: skip
+    caller = found.caller(b"Bearer " + text.encode(), "t", 0.0)
+    held = amounts(found, caller)
+    assert held["tokens_per_day|tenant:acme"] == 5000
+    assert held[f"tokens_per_day|key:{key.id}"] == 100
+    assert held["in_flight|tenant:acme"] == 9
+    assert held["in_flight|model:4:acme:m"] == 2
+    assert found.terms(caller, "m").models == {"m"}
+    assert found.terms(caller, "m") is found.terms(caller, "m")
+    other = amounts(found, found.caller(b"Bearer client", "10.9.9.9", 0.0))
+    assert other["tokens_per_day|tenant:10.9.9.9"] == 10_000_000
+    assert other["in_flight|tenant:10.9.9.9"] == 9
+
+
+def test_what_was_set_at_run_time_comes_before_the_profile():
+    found = tenancy(OWN, said={"tenant:acme": Figures(tokens_per_day=7)}, tenants=TENANTS)
+    caller = found.caller(b"Bearer acme-one", "t", 0.0)
+    assert amounts(found, caller)["tokens_per_day|tenant:acme"] == 7
+    assert set(found.levels("acme")) == {"run_time", "tenant", "profile"}

@@ -84,9 +84,9 @@ def test_no_figure_of_a_key_is_above_its_tenants(top: int, own: int, top_rate: f
 
 
 def test_models_of_a_key_are_some_of_its_tenants():
-    assert models_allowed(None, None) is None
-    assert models_allowed(Figures(models=("a", "b")), None) == {"a", "b"}
-    assert models_allowed(Figures(models=("a", "b")), Figures(models=("b", "c"))) == {"b"}
+    assert models_allowed({}, None) is None
+    assert models_allowed({"tenant": Figures(models=("a", "b"))}, None) == {"a", "b"}
+    assert models_allowed({"tenant": Figures(models=("a", "b"))}, Figures(models=("b", "c"))) == {"b"}
 
 
 @pytest.mark.parametrize(
