@@ -16,11 +16,10 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
-import msgspec
-
 from gateway.config import Config, ConfigError, Figures
 from gateway.policy import keys as making
 from gateway.policy import levels
+from gateway.policy.holder import Holder
 from gateway.policy.keys import Key, Ring, digest_of
 from gateway.policy.levels import Level
 from gateway.policy.limits import Limit, model_scope, tenant_scope
@@ -29,8 +28,8 @@ from gateway.refusal import Refusal
 UNKNOWN: Final = "unknown"
 SHARED: Final = "shared"
 """The tenant of those who are told apart by nothing."""
-TERMS_MAX: Final = 10_000
-"""Of callers and models, remembered."""
+CALLERS_MAX: Final = 10_000
+"""Remembered."""
 FORWARDED_BYTES: Final = 256
 """A longer X-Forwarded-For is read anew each time: a client must not fill our memory with them."""
 KEY_ID_CHARS: Final = 8
@@ -39,12 +38,32 @@ KEY_ID_CHARS: Final = 8
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Caller(msgspec.Struct, frozen=True):
-    tenant: str
-    """With the shared key and keys.tenant address: the client's address."""
-    key_id: str | None
-    key: Key | None = None
-    """The tenant's own one, that it was sent with."""
+class Terms:
+    """What holds for a caller and a model."""
+
+    __slots__ = ("holder", "limits", "models")
+
+    def __init__(self, models: frozenset[str] | None, limits: tuple[Limit, ...]) -> None:
+        self.models = models
+        """It may use, by their own names; None: all."""
+        self.limits = limits
+        self.holder: Holder | None = None
+        """Who meets these limits, once somebody counts them."""
+
+
+class Caller:
+    """Made once, used for each call of theirs."""
+
+    __slots__ = ("key", "key_id", "tenant", "terms")
+
+    def __init__(self, tenant: str, key_id: str | None, key: Key | None = None) -> None:
+        self.tenant = tenant
+        """With the shared key and keys.tenant address: the client's address."""
+        self.key_id = key_id
+        self.key = key
+        """The tenant's own one, that it was sent with."""
+        self.terms: dict[str, Terms] = {}
+        """By model, as far as they were asked for: `Tenancy.terms`."""
 
 
 class Networks:
@@ -155,14 +174,6 @@ class Gate:
         return address in self._metrics
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """What holds for a caller."""
-
-    models: frozenset[str] | None
-    """It may use, by their own names; None: all."""
-    limits: tuple[Limit, ...]
-
-
 class Tenancy:
     """All keys, and what was set for whom. Never changed: a change makes a new one."""
 
@@ -183,17 +194,25 @@ class Tenancy:
         self._proper = {
             alias: model.name for model in config.models for alias in (model.name, *model.aliases)
         }
-        self._terms: dict[tuple[str, str | None, str], Terms] = {}
+        self._callers: dict[str | Key, Caller] = {}
 
     def caller(self, authorization: bytes | None, address: str, clock_s: float) -> Caller:
         """A client of the data plane. Raises Refusal (401)."""
         gate, digest = self._gate, digest_of(_bearer(authorization))
         key = self._ring.find(digest, clock_s)
-        if key is not None:
-            return Caller(SHARED if self._one_for_all else key.tenant, key.id, key)
-        if not gate.by_shared_key(digest):
+        if key is None and not gate.by_shared_key(digest):
             raise _unauthorized(authorization)
-        return gate.of_address(address)
+        found = self._callers.get(key or address)
+        if found is None:
+            if len(self._callers) >= CALLERS_MAX:
+                self._callers.clear()
+            found = self._callers[key or address] = self._made(key, address)
+        return found
+
+    def _made(self, key: Key | None, address: str) -> Caller:
+        if key is None:
+            return self._gate.of_address(address)
+        return Caller(SHARED if self._one_for_all else key.tenant, key.id, key)
 
     def levels(self, tenant: str) -> dict[Level, Figures]:
         """What each level says of a tenant; the environment is within what the profile says."""
@@ -208,12 +227,9 @@ class Tenancy:
 
     def terms(self, caller: Caller, model: str) -> Terms:
         """`model`: its own name; empty: of no model in particular."""
-        where = caller.tenant, caller.key_id, model
-        found = self._terms.get(where)
+        found = caller.terms.get(model)
         if found is None:
-            if len(self._terms) >= TERMS_MAX:
-                self._terms.clear()
-            found = self._terms[where] = self._found(caller, model)
+            found = caller.terms[model] = self._found(caller, model)
         return found
 
     def _found(self, caller: Caller, model: str) -> Terms:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gateway import metrics
-from gateway.identify import Caller
+from gateway.identify import Caller, Terms
 from gateway.metrics import Metrics
 from gateway.net.exchange import Exchange
 from gateway.net.pool import Reply
@@ -89,6 +89,7 @@ class Note:
         "retrying",
         "stream",
         "tenant",
+        "terms",
         "ticket",
         "usage",
     )
@@ -99,6 +100,8 @@ class Note:
         """Finer than the loop's clock, which is that of its last round."""
         self.tenant = tenant
         self.caller: Caller | None = None
+        self.terms: Terms | None = None
+        """What holds for them, with this model."""
         self.ticket: Ticket | None = None
         """What was taken of its limits: to be settled."""
         self.kind = "none"

@@ -122,9 +122,9 @@ class Serve:
         call = read_call(path, body, settings.catalog, settings.salts.of(note.tenant))
         note.model = call.model.name
         assert note.caller is not None  # noqa: S101 - found before the body was read
-        allowed = self._live.tenants.tenancy.terms(note.caller, note.model).models
-        if allowed is not None and note.model not in allowed:
-            raise _not_allowed(note.tenant, note.model, allowed)
+        terms = note.terms = self._live.tenants.tenancy.terms(note.caller, note.model)
+        if terms.models is not None and note.model not in terms.models:
+            raise _not_allowed(note.tenant, note.model, terms.models)
         return call
 
     def _take(self, call: Call, note: Note) -> Coroutine[Any, Any, None] | None:
@@ -132,12 +132,12 @@ class Serve:
 
         Await what it returns: the store has to be asked first.
         """
-        tenants = self._live.tenants
+        tenants, terms = self._live.tenants, note.terms
         limiter = tenants.limiter
         if limiter is None:
             return None
-        assert note.caller is not None  # noqa: S101 - found before the body was read
-        holder = tenants.holder(note.caller, call.model.name)
+        assert terms is not None  # noqa: S101 - found with the model
+        holder = terms.holder or tenants.holder(terms, note.tenant, call.model.name)
         ticket = note.ticket = limiter.admit(holder, call.bound)
         if ticket is None:
             return self._lease(limiter, holder, call, note)

@@ -21,7 +21,7 @@ from uuid import uuid4
 import msgspec
 
 from gateway.config import Config, ConfigError, Figures
-from gateway.identify import Caller, Tenancy
+from gateway.identify import Tenancy, Terms
 from gateway.limiter import Limiter
 from gateway.policy.exchange import StoreDown
 from gateway.policy.holder import Holder
@@ -79,11 +79,11 @@ class Tenants:
         self._settings = settings
         self.tenancy = Tenancy(settings.config, settings.gate, self.figures, self.tenancy.keys)
 
-    def holder(self, caller: Caller, model: str) -> Holder:
-        """Whose limits a call of the caller meets. There is a limiter."""
+    def holder(self, terms: Terms, tenant: str, model: str) -> Holder:
+        """Whose limits a call meets. There is a limiter."""
         assert self.limiter is not None  # noqa: S101 - said above
-        limits = self.tenancy.terms(caller, model).limits
-        return self.limiter.holder(caller.tenant, model, limits)
+        found = terms.holder = self.limiter.holder(tenant, model, terms.limits)
+        return found
 
     async def load(self) -> None:
         """Before the first call. A store that does not answer has said nothing: its keys open nothing yet."""

@@ -321,7 +321,7 @@ def test_a_reload_takes_a_new_key_from_the_env_file(start, make_stub):
     config = config_for(make_stub()) | {"env_file": ".env"}
     gateway = start(config, {"ADMIN_API_KEY": ADMIN, "GATEWAY_API_KEY": ""})
     assert gateway.process.wait(10) == 3
-    assert b"GATEWAY_API_KEY is not set" in gateway.errors
+    until(lambda: b"GATEWAY_API_KEY is not set" in gateway.errors)
     (gateway.folder / ".env").write_text(f"GATEWAY_API_KEY={KEY}\n")
     second = start(
         config | {"env_file": str(gateway.folder / ".env"), "listen": {}}, {"ADMIN_API_KEY": ADMIN}
