@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import ChainMap
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.layers.mamba.mamba_utils import MambaStateShapeCalculator as Shapes
 from vllm.model_executor.models import ModelRegistry
 from vllm.platforms.interface import Platform
+from vllm.v1 import kv_cache_interface
 from vllm.v1.attention.backends.flash_attn import FlashAttentionBackend
 from vllm.v1.core import kv_cache_utils as vllm_kv
 from vllm.v1.kv_cache_interface import (
@@ -33,6 +35,10 @@ DTYPES = {
     "float16": torch.float16,
     "fp8": torch.float8_e4m3fn,
 }
+
+
+# It makes a tensor each time, a million times for these cases, which is half of the whole run.
+kv_cache_interface.get_dtype_size = cache(kv_cache_interface.get_dtype_size)
 
 
 class Config(SimpleNamespace):

@@ -29,7 +29,8 @@ def test_it(docker_host):
 def suite(folder: Path, text: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A suite of its own, with these fixtures."""
     (folder / "test_one.py").write_text(text)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  docker: docker\n")
+    quick = "addopts = -p no:schemathesis -p no:langsmith_plugin"  # as in pyproject.toml
+    (folder / "pytest.ini").write_text(f"[pytest]\n{quick}\nmarkers =\n  docker: docker\n")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "CI")) and k != engine.RUN}
     return subprocess.run(
         [

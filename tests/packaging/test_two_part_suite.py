@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+INI = "[pytest]\naddopts = -p no:schemathesis -p no:langsmith_plugin\n"
+"""As in pyproject.toml: each pytest of the several that a test here starts would import them."""
 SUITE = """
 import pytest
 def test_side_by_side(): pass
@@ -21,7 +23,7 @@ def test_alone(): assert {alone}
 
 def suite(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "test_it.py").write_text(text)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  serial: alone\n  stack: local\n  gpu: gpu\n")
+    (tmp_path / "pytest.ini").write_text(f"{INI}markers =\n  serial: alone\n")
     argv = [sys.executable, str(ROOT / "scripts" / "test.py"), "-p", "no:cacheprovider"]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "CI"))}
     return subprocess.run(
@@ -74,7 +76,7 @@ def test_known(): assert False
 def test_in_ci_only_a_missing_gpu_excuses_a_skip(tmp_path: Path, ci: str, code: int, said: str) -> None:
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "skips.py").read_text())
     (tmp_path / "test_skips.py").write_text(SKIPS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  gpu: gpu\n")
+    (tmp_path / "pytest.ini").write_text(f"{INI}markers =\n  gpu: gpu\n")
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"CI": ci}
     done = subprocess.run(
@@ -88,7 +90,7 @@ def test_in_ci_only_a_missing_gpu_excuses_a_skip(tmp_path: Path, ci: str, code: 
 def test_a_module_that_skips_itself_fails_in_ci(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "skips.py").read_text())
     (tmp_path / "test_skips.py").write_text("import pytest\npytest.importorskip('absent_module')\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "pytest.ini").write_text(INI)
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"CI": "true"}
     done = subprocess.run(
