@@ -251,6 +251,7 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.CACHE_BYTES, (), live.caching.cache.bytes
     if live.recording is not None:
         yield from live.recording.gauges()
+    yield from live.tenants.gauges()
     for model in live.settings.config.models:
         yield metrics.QUEUE_WAITING, (model.name,), live.admission.waiting(model.name)
     for backend in live.balancer.backends():

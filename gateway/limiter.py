@@ -1,12 +1,7 @@
 """The limits on the way of a call: a ticket at once, or after a word with the store, or a refusal.
 
-Who is admitted is decided in policy/ledger.py; here is the waiting, and the store's thread. In `serve`:
-
-    after openai.read_call      need = tokens_max(path, the parsed body, model.max_model_len)
-                                ticket = limiter.admit(holder, need) or await limiter.lease(holder, need, end)
-    capacity refuses (503)      limiter.undo(note.ticket)
-    in `_settle`, finally       limiter.settle(note.ticket, prompt, completion, unknown=...)
-    a reply's head              limiter.lines(holder): x-ratelimit-*, RateLimit
+Who is admitted is decided in policy/ledger.py; here is the waiting, and the store's thread. taking.py says
+what is taken and settled, and when.
 """
 
 from __future__ import annotations
@@ -75,23 +70,23 @@ class Limiter:
         return found
 
     def admit(self, holder: Holder, tokens: int) -> Ticket | None:
-        """None: the store has to be asked (`lease`). Raises Refusal (429, 503)."""
+        """None: the store has to be asked (`lease`). Raises Reached (429, 503)."""
         verdict = self.ledger.admit(holder, tokens, self._loop.time())
         if type(verdict) is Ticket:
             if self.ledger.wishing or self.ledger.pressing:
                 self._plan()
             return verdict
         if isinstance(verdict, Refused):
-            raise refusal(verdict)
+            raise Reached(verdict)
         return None
 
     async def lease(self, holder: Holder, tokens: int, deadline: float) -> Ticket:
-        """Raises Refusal (429, 503), at the deadline at the latest. Cancelled: nothing was taken."""
+        """Raises Reached (429, 503), at the deadline at the latest. Cancelled: nothing was taken."""
         verdict = self.ledger.admit(holder, tokens, self._loop.time())
         if isinstance(verdict, Ticket):
             return verdict
         if isinstance(verdict, Refused):
-            raise refusal(verdict)
+            raise Reached(verdict)
         done: _Done = self._loop.create_future()
         number = self.ledger.wait(holder, tokens, deadline, done, verdict)
         expiry = self._loop.call_at(deadline, self._expire)
@@ -203,13 +198,17 @@ class Limiter:
             elif isinstance(verdict, Ticket):
                 done.set_result(verdict)
             else:
-                done.set_exception(refusal(verdict))
+                done.set_exception(Reached(verdict))
 
 
 def _exchange(given: Exchange, store: Store) -> Answer:
     return store.exchange(given)
 
 
-def refusal(refused: Refused) -> Refusal:
-    lines = headers.refusal_lines(refused, refused.retry_s or 0.0)
-    return Refusal(refused.status, refused.code, refused.message, headers=lines, type=refused.type)
+class Reached(Refusal):
+    """A limit does not allow it, or nobody knows whether it does."""
+
+    def __init__(self, refused: Refused) -> None:
+        lines = headers.refusal_lines(refused, refused.retry_s or 0.0)
+        super().__init__(refused.status, refused.code, refused.message, headers=lines, type=refused.type)
+        self.refused = refused

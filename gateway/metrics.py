@@ -168,6 +168,38 @@ RELOADS = Metric(
     "infctl_config_reloads", "counter", "Reloads of gateway.yaml and .env: applied or refused.", ("outcome",)
 )
 LOST_LINES = Metric("infctl_log_lines_lost", "counter", "Log lines dropped because stdout was not read.")
+STORE_UP = Metric(
+    "infctl_store_up",
+    "gauge",
+    "1 while the store of counts answers, 0 while it does not; of several workers, the worst.",
+    together="min",
+)
+STORE_WAITING = Metric("infctl_store_waiting", "gauge", "Calls that wait for a word of the store of counts.")
+LIMIT = Metric(
+    "infctl_limit",
+    "gauge",
+    "What a configured tenant may use: in flight, or in the day or month of now.",
+    ("tenant", "limit"),
+    together="max",
+)
+LIMIT_LEFT = Metric(
+    "infctl_limit_left",
+    "gauge",
+    "What is left of it, as far as the worker knows that knows of the least.",
+    ("tenant", "limit"),
+    together="min",
+)
+TOKENS_BEYOND = Metric(
+    "infctl_tokens_beyond_reserved",
+    "counter",
+    "Tokens used beyond the bound that was reserved for the call: a bound was none.",
+)
+PROMPTS_COUNTED = Metric(
+    "infctl_prompts_counted",
+    "counter",
+    "Calls whose prompt the engine was asked to count, as their bound alone would have refused them.",
+    ("model",),
+)
 WORKERS = Metric("infctl_workers", "gauge", "Processes of this gateway that serve.")
 WORKER_RESTARTS = Metric(
     "infctl_worker_restarts", "counter", "Workers that ended unasked and were started again.", ("worker",)
@@ -225,6 +257,12 @@ METRICS: Final = (
     AUDIT_LOST,
     AUDIT_WAITING,
     AUDIT_FAILING,
+    STORE_UP,
+    STORE_WAITING,
+    LIMIT,
+    LIMIT_LEFT,
+    TOKENS_BEYOND,
+    PROMPTS_COUNTED,
     WORKERS,
     WORKER_RESTARTS,
     STARTED,

@@ -5,7 +5,7 @@
       -> tenancy.caller          whose key, which tenant                      401
       -> exchange.body           all of it, bounded                           413 408
       -> openai.read_call        strict JSON, types, the model, the splices   400 403 404
-      -> limiter.admit           taken from every limit, or from none         429 503
+      -> taking.take             from every limit of the tenant, or from none 429 503
       -> caching.find            kept, or being fetched for somebody else     200, x-cache: hit
       -> attempts.opening        a place, the first bytes; or again elsewhere 502 503 504
       -> _forward_...            pieces as they come, usage kept              502, or one error event
@@ -18,23 +18,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import orjson
 
-from gateway import compression, metering, routes
+from gateway import compression, routes
 from gateway.attempts import WHOLE_BYTES, Attempts, Opening, release
 from gateway.client import Reply, UpstreamFailed, reply_lines
-from gateway.limiter import Limiter
 from gateway.live import Live
 from gateway.net.server import Exchange, Refused
 from gateway.note import Note
 from gateway.openai import Call, read_call
 from gateway.policy.cache import Answer
-from gateway.policy.holder import Holder, Ticket
 from gateway.refusal import Refusal
 from gateway.relay import BrokenStream, Plain, Stream
+from gateway.taking import Taking, not_allowed
 from gateway.wire import framing
 
 TAIL_S: Final = 1.0
@@ -61,6 +60,7 @@ class Serve:
         self._live = live
         self._control = control
         self._attempts = Attempts(live)
+        self._taking = Taking(live)
 
     async def __call__(self, exchange: Exchange) -> None:  # noqa: C901 - the whole way, in one piece
         live, head = self._live, exchange.head
@@ -75,7 +75,7 @@ class Serve:
                 return
             self._admit(exchange, note)
             call = self._read(route.path, await exchange.body(), note)
-            if (word := self._take(call, note)) is not None:
+            if (word := self._taking.take(call, note)) is not None:
                 await word
             if call.digest is not None and await self._from_cache(exchange, call, note):
                 return
@@ -124,30 +124,8 @@ class Serve:
         assert note.caller is not None  # noqa: S101 - found before the body was read
         terms = note.terms = self._live.tenants.tenancy.terms(note.caller, note.model)
         if terms.models is not None and note.model not in terms.models:
-            raise _not_allowed(note.tenant, note.model, terms.models)
+            raise not_allowed(note.tenant, note.model, terms.models)
         return call
-
-    def _take(self, call: Call, note: Note) -> Coroutine[Any, Any, None] | None:
-        """From every limit that is met, or from none; `note` holds the ticket. Raises Refusal (429, 503).
-
-        Await what it returns: the store has to be asked first.
-        """
-        tenants, terms = self._live.tenants, note.terms
-        limiter = tenants.limiter
-        if limiter is None:
-            return None
-        assert terms is not None  # noqa: S101 - found with the model
-        holder = terms.holder or tenants.holder(terms, note.tenant, call.model.name)
-        ticket = note.ticket = limiter.admit(holder, call.bound)
-        if ticket is None:
-            return self._lease(limiter, holder, call, note)
-        note.lines += limiter.lines(holder)
-        return None
-
-    async def _lease(self, limiter: Limiter, holder: Holder, call: Call, note: Note) -> None:
-        end = asyncio.get_running_loop().time() + self._live.settings.config.queue.timeout_s
-        note.ticket = await limiter.lease(holder, call.bound, min(end, note.deadline))
-        note.lines += limiter.lines(holder)
 
     async def _from_cache(self, exchange: Exchange, call: Call, note: Note) -> bool:
         """True: answered. Else the answer to come may be one to keep."""
@@ -267,35 +245,14 @@ class Serve:
             live.retries.ended()
         now = time.monotonic()
         note.count(live.metrics, now)
-        if note.ticket is not None and live.tenants.limiter is not None:
-            _end_ticket(live.tenants.limiter, note.ticket, note)
+        if note.ticket is not None:
+            self._taking.end(note.ticket, note)
         if (live.journal.requests or live.audit is not None) and note.kind not in _QUIET:
             facts = note.line(live.journal.now(), now)
             if live.journal.requests:
                 live.journal.request(facts)
             if live.audit is not None:
                 live.audit.record({**facts, "peer": note.exchange.peer})
-
-
-def _end_ticket(limiter: Limiter, ticket: Ticket, note: Note) -> None:
-    cost = metering.cost(
-        attempts=note.attempts,
-        cached=note.cache == "hit",
-        outcome=note.outcome,
-        reason=note.reason,
-        usage=note.usage,
-        late=note.late,
-    )
-    if cost is None:
-        limiter.undo(ticket)
-    else:
-        limiter.settle(ticket, cost.prompt, cost.completion, unknown=cost.unknown)
-
-
-def _not_allowed(tenant: str, model: str, allowed: frozenset[str]) -> Refusal:
-    names = ", ".join(sorted(allowed)) or "none"
-    message = f"{tenant} may not use {model}. Allowed with this key: {names}."
-    return Refusal(403, "model_not_allowed", message, param="model", type="permission_error")
 
 
 def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:

@@ -13,19 +13,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 import msgspec
 
+from gateway import metrics
 from gateway.config import Config, ConfigError, Figures
 from gateway.identify import Tenancy, Terms
 from gateway.limiter import Limiter
+from gateway.metrics import Sample
 from gateway.policy.exchange import StoreDown
 from gateway.policy.holder import Holder
 from gateway.policy.levels import BadSetting, figures
+from gateway.policy.limits import tenant_scope
 from gateway.settings import Settings
 from gateway.store.protocol import Settings as RunTime
 from gateway.store.protocol import Store, StoreRefused
@@ -106,6 +109,19 @@ class Tenants:
         finally:
             if self._renewing is not None and self._renewing.done():
                 self._renewing = None
+
+    def gauges(self) -> Iterator[Sample]:
+        if self.limiter is None:
+            return
+        ledger = self.limiter.ledger
+        yield metrics.STORE_UP, (), float(not self.why)
+        yield metrics.STORE_WAITING, (), ledger.waiting
+        yield metrics.TOKENS_BEYOND, (), ledger.over
+        configured = self._settings.config.tenants
+        for limit, left in ledger.known():
+            if limit.owner in configured and limit.scope == tenant_scope(limit.owner):
+                yield metrics.LIMIT, (limit.owner, limit.code), limit.amount
+                yield metrics.LIMIT_LEFT, (limit.owner, limit.code), left
 
     def warnings(self) -> list[str]:
         """What lasts, and an operator should know."""

@@ -17,7 +17,7 @@ Times are seconds of one steady clock, but for `*_clock_s`: the store's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from gateway.policy import headers
@@ -344,6 +344,12 @@ class Ledger(Generic[V]):
             plan.templates[_name(chosen[0]), _name(chosen[1])] = template
         return template % (*numbers, *numbers)
 
+    def known(self) -> Iterator[tuple[Limit, int]]:
+        """Quotas and slots that are open here, and what is left of each."""
+        for share in self._open.values():
+            if share.limit.measure.kind != "rate" and (share.heard or share.local):
+                yield share.limit, share.free + share.left
+
     @property
     def reserved(self) -> dict[tuple[str, str], int]:
         """What requests under way hold, by counter and window."""
@@ -399,6 +405,7 @@ class Ledger(Generic[V]):
                 else:  # of the old limit's size; the store knows what the new one has left
                     share.give_back()
                     self._mark(share)
+                    share.final_until = 0.0
                 share.limit = limit
             if kind == "slots" and self.shared and away:
                 self._keep_slots(share)

@@ -26,7 +26,7 @@ def built(config: dict[str, Any], tensor: int, pipeline: int, stage: int, *, exp
     from vllm.model_executor.model_loader.utils import initialize_model
     from vllm.model_executor.models import registry
 
-    # A class that no run before has looked at is looked at here, and not by a process with imports of its own.
+    # A class that no run before has looked at is looked at here, not by a process with imports of its own.
     registry._run_in_subprocess = lambda look: look()
 
     with tempfile.TemporaryDirectory() as folder:

@@ -204,6 +204,8 @@ class Stub:
                 "data": [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}],
                 "usage": {"prompt_tokens": 3, "total_tokens": 3},
             }
+        if path == "/tokenize":
+            answer = {"count": 5, "max_model_len": 2048, "tokens": [1, 2, 3, 4, 5]}
         answer["backend"] = self.name
         await self._send(writer, 200, answer)
         return True
