@@ -127,3 +127,6 @@ class Overview(msgspec.Struct, frozen=True):
     settled: int
     unknown: int
     leased: int
+    level: float = -1.0
+    """rate: what could be taken at `at_s`, beside what is leased; below 0: nobody has taken anything yet."""
+    at_s: float = 0.0

@@ -6,7 +6,7 @@ waits longer than the store's own time limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -46,13 +46,36 @@ class Store(Protocol):
         """New, or changed. The new generation."""
 
     def drop_key(self, key_id: str) -> int: ...
+    def change(
+        self, generation: int, figures: Mapping[str, str | None], keys: Mapping[str, Key | None]
+    ) -> int | None:
+        """All of it, if nothing was changed since `generation`: the new one. None: something was, look again.
+
+        By scope and by id; None takes away.
+        """
+
+    def put_used(self, used: Mapping[str, float]) -> None:
+        """When keys were last used, by id: the latest of what is told. The generation stays as it is."""
+
+    def used(self) -> Mapping[str, float]: ...
     def reset(self, counter: str) -> None:
         """Forgets what was settled in the windows that are open, and what dead workers held of them."""
 
     def overview(self, prefix: str = "") -> Sequence[Overview]:
         """Counters of the windows that are open, by name."""
 
-    def usage(self, since: str, until: str, tenant: str | None = None) -> Sequence[Use]:
-        """By day (first and last), tenant, model."""
+    def usage(
+        self,
+        since: str,
+        until: str,
+        tenant: str | None = None,
+        *,
+        after: tuple[str, str, str] = ("", "", ""),
+        most: int | None = None,
+    ) -> Sequence[Use]:
+        """In the order of day (first and last), tenant, model: at most so many that come `after`."""
+
+    def clock_s(self) -> float:
+        """Unix seconds, by which windows open and close."""
 
     def close(self) -> None: ...

@@ -12,7 +12,7 @@ crash of Redis, may take the last second, and with `always` none.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -111,6 +111,28 @@ class Redis:
     def drop_key(self, key_id: str) -> int:
         return self._change("keys", key_id, None)
 
+    def change(
+        self, generation: int, figures: Mapping[str, str | None], keys: Mapping[str, Key | None]
+    ) -> int | None:
+        records = {
+            key_id: None if key is None else msgspec.json.encode(key).decode() for key_id, key in keys.items()
+        }
+        given = [generation, list(figures.items()), list(records.items())]
+        found = int(self._run(redis_script.CHANGE, json.dumps(given)))
+        if found < 0:
+            return None
+        self._journal.keep(self.settings())
+        return found
+
+    def put_used(self, used: Mapping[str, float]) -> None:
+        if used:
+            self._run(redis_script.USED, json.dumps(list(used.items())))
+
+    def used(self) -> Mapping[str, float]:
+        with self._words():
+            found = self._redis.hgetall(self._pre + "used")
+        return {str(key_id): float(at_s) for key_id, at_s in found.items()}
+
     def reset(self, counter: str) -> None:
         self._run(redis_script.RESET, counter, self._now())
 
@@ -119,9 +141,19 @@ class Redis:
         found = [Overview(*one) for one in msgspec.json.decode(said)]
         return sorted(found, key=lambda one: (one.counter, one.period))
 
-    def usage(self, since: str, until: str, tenant: str | None = None) -> Sequence[Use]:
-        found = []
-        for day in self._days(since, until):
+    def usage(
+        self,
+        since: str,
+        until: str,
+        tenant: str | None = None,
+        *,
+        after: tuple[str, str, str] = ("", "", ""),
+        most: int | None = None,
+    ) -> Sequence[Use]:
+        found: list[Use] = []
+        for day in self._days(max(since, after[0]), until):
+            if most is not None and len(found) >= most:
+                break
             sums: dict[tuple[str, str], dict[str, int]] = {}
             with self._words():
                 fields = self._redis.hgetall(f"{self._pre}u:{day}")
@@ -131,9 +163,16 @@ class Redis:
             found += [
                 Use(day, who, model, *(sums[who, model].get(name, 0) for name in "rpcu"))
                 for who, model in sorted(sums)
-                if tenant is None or who == tenant
+                if tenant in {None, who} and (day, who, model) > after
             ]
-        return found
+        return found[:most]
+
+    def clock_s(self) -> float:
+        if self._clock is not None:
+            return self._clock()
+        with self._words():
+            seconds, microseconds = self._redis.time()
+        return float(seconds) + microseconds / 1e6
 
     def close(self) -> None:
         self._redis.close()

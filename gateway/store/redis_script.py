@@ -11,6 +11,7 @@ they lie on one node of a cluster.
     {infctl}:c:COUNTER   s:PERIOD settled, u: unknown, l: level, a: at_s, h: hunger, w:PERIOD:WORKER its lease
     {infctl}:counters    their names          {infctl}:hungry   PERIOD COUNTER -> until_s
     {infctl}:u:DAY       usage                {infctl}:keys, {infctl}:figures
+    {infctl}:used        key's id -> when it was last used
     {infctl}:contributed the replicas that did, while there is no epoch
 """
 
@@ -312,7 +313,7 @@ for _, counter in ipairs(redis.call('SMEMBERS', pre .. 'counters')) do
       local t = load(counter, period)
       if not t.fresh then
         found[#found + 1] = '[' .. cjson.encode(counter) .. ',' .. cjson.encode(period) .. ',' .. whole(t.s) .. ',' ..
-          whole(t.u) .. ',' .. whole(leased(t)) .. ']'
+          whole(t.u) .. ',' .. whole(leased(t)) .. ',' .. exact(t.l) .. ',' .. exact(t.a) .. ']'
       end
     end
   end
@@ -337,6 +338,37 @@ for _, period in ipairs({{'', (window_of('day', clock)), (window_of('month', clo
       end
     end
   end
+end
+return 1
+"""
+)
+
+CHANGE: Final = (
+    _COMMON
+    + f"""
+if not redis.call('HGET', meta, 'epoch') then return redis.error_reply('{NO_EPOCH} no epoch') end
+local given = cjson.decode(ARGV[1])
+if tonumber(redis.call('HGET', meta, 'generation') or '0') ~= given[1] then return -1 end
+for i, name in ipairs({{'figures', 'keys'}}) do
+  for _, pair in ipairs(given[i + 1]) do
+    if pair[2] == cjson.null then
+      redis.call('HDEL', pre .. name, pair[1])
+      if name == 'keys' then redis.call('HDEL', pre .. 'used', pair[1]) end
+    else
+      redis.call('HSET', pre .. name, pair[1], pair[2])
+    end
+  end
+end
+return redis.call('HINCRBY', meta, 'generation', 1)
+"""
+)
+
+USED: Final = (
+    _COMMON
+    + """
+for _, pair in ipairs(cjson.decode(ARGV[1])) do
+  local last = tonumber(redis.call('HGET', pre .. 'used', pair[1]) or '0')
+  if pair[2] > last then redis.call('HSET', pre .. 'used', pair[1], exact(pair[2])) end
 end
 return 1
 """

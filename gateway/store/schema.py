@@ -33,5 +33,6 @@ STEPS: Final[tuple[str, ...]] = (
     ) WITHOUT ROWID;
     CREATE TABLE figures (scope TEXT PRIMARY KEY, said TEXT NOT NULL) WITHOUT ROWID;
     """,
+    "CREATE TABLE used (key_id TEXT PRIMARY KEY, at_s REAL NOT NULL) WITHOUT ROWID",
 )
 VERSION: Final = len(STEPS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -121,25 +121,45 @@ class SQLite:
 
     def put_figures(self, scope: str, said: str | None) -> int:
         with self._transaction(durable=True) as rows:
-            if said is None:
-                self._db.execute("DELETE FROM figures WHERE scope=?", (scope,))
-            else:
-                self._db.execute("INSERT OR REPLACE INTO figures VALUES (?, ?)", (scope, said))
+            rows.put_figures(scope, said)
             return rows.changed()
 
     def put_key(self, key: Key) -> int:
         with self._transaction(durable=True) as rows:
-            record = msgspec.json.encode(key).decode()
-            self._db.execute(
-                "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET record=excluded.record",
-                (key.id, bytes.fromhex(key.digest), record),
-            )
+            rows.put_key(key)
             return rows.changed()
 
     def drop_key(self, key_id: str) -> int:
         with self._transaction(durable=True) as rows:
-            self._db.execute("DELETE FROM keys WHERE id=?", (key_id,))
+            rows.drop_key(key_id)
             return rows.changed()
+
+    def change(
+        self, generation: int, figures: Mapping[str, str | None], keys: Mapping[str, Key | None]
+    ) -> int | None:
+        with self._transaction(durable=True) as rows:
+            if int(rows.meta("generation")) != generation:
+                return None
+            for scope, said in figures.items():
+                rows.put_figures(scope, said)
+            for key_id, key in keys.items():
+                if key is None:
+                    rows.drop_key(key_id)
+                else:
+                    rows.put_key(key)
+            return rows.changed()
+
+    def put_used(self, used: Mapping[str, float]) -> None:
+        with self._transaction(durable=False):
+            self._db.executemany(
+                "INSERT INTO used VALUES (?, ?)"
+                " ON CONFLICT (key_id) DO UPDATE SET at_s=max(at_s, excluded.at_s)",
+                list(used.items()),
+            )
+
+    def used(self) -> Mapping[str, float]:
+        with self._reading():
+            return dict(self._db.execute("SELECT key_id, at_s FROM used"))
 
     # --- for people ---
 
@@ -160,22 +180,35 @@ class SQLite:
         with self._reading() as rows:
             periods = _open_periods(rows.clock_s)
             found = self._db.execute(
-                "SELECT c.counter, c.period, c.settled, c.unknown, coalesce(sum(l.held), 0) FROM counters c"
-                " LEFT JOIN leases l ON l.counter=c.counter AND l.period=c.period"
+                "SELECT c.counter, c.period, c.settled, c.unknown, coalesce(sum(l.held), 0), c.level, c.at_s"
+                " FROM counters c LEFT JOIN leases l ON l.counter=c.counter AND l.period=c.period"
                 " WHERE substr(c.counter, 1, ?)=? AND c.period IN (?, ?, ?)"
                 " GROUP BY c.counter, c.period ORDER BY c.counter, c.period",
                 (len(prefix), prefix, *periods),
             ).fetchall()
         return [Overview(*one) for one in found]
 
-    def usage(self, since: str, until: str, tenant: str | None = None) -> Sequence[Use]:
+    def usage(
+        self,
+        since: str,
+        until: str,
+        tenant: str | None = None,
+        *,
+        after: tuple[str, str, str] = ("", "", ""),
+        most: int | None = None,
+    ) -> Sequence[Use]:
         with self._reading():
             found = self._db.execute(
                 "SELECT day, tenant, model, requests, prompt, completion, unknown FROM usage"
-                " WHERE day BETWEEN ? AND ? AND (? IS NULL OR tenant=?) ORDER BY day, tenant, model",
-                (since, until, tenant, tenant),
+                " WHERE day BETWEEN ? AND ? AND (? IS NULL OR tenant=?) AND (day, tenant, model) > (?, ?, ?)"
+                " ORDER BY day, tenant, model LIMIT ?",
+                (since, until, tenant, tenant, *after, -1 if most is None else most),
             ).fetchall()
         return [Use(*one) for one in found]
+
+    def clock_s(self) -> float:
+        with self._reading() as rows:
+            return rows.clock_s
 
     def check(self) -> str:
         """`ok`, or what is wrong with the file."""
@@ -234,6 +267,23 @@ class _Rows:
     def changed(self) -> int:
         self._db.execute("UPDATE meta SET value=value+1 WHERE name='generation'")
         return int(self.meta("generation"))
+
+    def put_figures(self, scope: str, said: str | None) -> None:
+        if said is None:
+            self._db.execute("DELETE FROM figures WHERE scope=?", (scope,))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO figures VALUES (?, ?)", (scope, said))
+
+    def put_key(self, key: Key) -> None:
+        record = msgspec.json.encode(key).decode()
+        self._db.execute(
+            "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET record=excluded.record",
+            (key.id, bytes.fromhex(key.digest), record),
+        )
+
+    def drop_key(self, key_id: str) -> None:
+        self._db.execute("DELETE FROM keys WHERE id=?", (key_id,))
+        self._db.execute("DELETE FROM used WHERE key_id=?", (key_id,))
 
     def worker(self, name: str) -> Worker | None:
         found = self._db.execute("SELECT seq, answer, dead FROM workers WHERE name=?", (name,)).fetchone()

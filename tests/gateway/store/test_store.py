@@ -198,6 +198,67 @@ def test_settings_and_keys_are_kept_with_a_generation_that_goes_up(store: Store)
     assert store.settings().keys == ()
 
 
+def test_a_change_is_made_whole_or_not_at_all_when_another_was_faster(store: Store):
+    one(store, "a", 1)
+    _, first = created("t", bytes(32), 100.0)
+    _, second = created("t", bytes(31) + b"x", 100.0)
+    seen = store.settings().generation
+    made = store.change(seen, {"tenant:t": '{"in_flight":3}'}, {first.id: first, second.id: second})
+    assert made == store.generation() > seen
+    assert set(store.settings().keys) == {first, second}
+    assert store.change(seen, {"tenant:t": None}, {first.id: None}) is None
+    assert store.settings().figures == {"tenant:t": '{"in_flight":3}'}
+    assert store.change(made, {"tenant:t": None}, {first.id: None, second.id: revoked(second, 200.0)})
+    assert store.settings().figures == {}
+    assert store.settings().keys == (revoked(second, 200.0),)
+
+
+def test_when_keys_were_used_is_kept_beside_them_and_never_goes_back(store: Store):
+    one(store, "a", 1)
+    _, key = created("t", bytes(32), 100.0)
+    generation = store.put_key(key)
+    store.put_used({key.id: 300.25, "key_written": 7.0})
+    store.put_used({key.id: 200.0})
+    store.put_used({})
+    assert store.used() == {key.id: 300.25, "key_written": 7.0}
+    assert store.generation() == generation
+    assert store.settings().keys == (key,)
+    store.change(generation, {}, {key.id: None})
+    assert store.used() == {"key_written": 7.0}
+
+
+def test_usage_is_read_in_pieces(store: Store):
+    days = ("2026-11-25", "2026-11-26", TODAY)
+    uses = tuple(Use(day, who, model, 1, 2, 3, 0) for day in days for who in "tu" for model in "mn")
+    one(store, "a", 1, uses=uses)
+    found: list[Use] = []
+    while piece := store.usage(
+        "2026-01-01",
+        "2026-12-31",
+        after=(found[-1].day, found[-1].tenant, found[-1].model) if found else ("", "", ""),
+        most=5,
+    ):
+        assert len(piece) <= 5
+        found += piece
+    assert found == list(uses)
+    assert [use.day for use in store.usage(days[1], TODAY, "u", after=(days[1], "u", "m"), most=2)] == list(
+        days[1:]
+    )
+
+
+def test_the_clock_is_that_of_the_windows(store: Store, clock: Clock):
+    one(store, "a", 1)
+    clock.passes(7.0)
+    assert store.clock_s() == NOON + 7.0
+
+
+def test_how_full_a_rate_is_can_be_looked_at(store: Store, clock: Clock):
+    one(store, "a", 1, line(RATE, need=15, want=15))
+    one(store, "a", 2, line(RATE, settled=12))
+    [seen] = store.overview(RATE[0])
+    assert (seen.leased, seen.level, seen.at_s) == (3, 5.0, clock.now_s)
+
+
 @pytest.mark.parametrize("name", ["10.1.4.7", "a'b", 'a"b', "a|b\\c", "\u00e4\u4e2d", "x" * 500])
 def test_any_counters_name_is_kept_apart(store: Store, name: str):
     what = (f"tokens_per_day|tenant:{name}", "quota", "day", 100)
