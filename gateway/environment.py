@@ -54,6 +54,15 @@ def apply(config: Config, env: Mapping[str, str], file: str) -> Config:
     return config if data is None else configuration.parse(data, file)
 
 
+def limits_set(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The figures of `limits` that `env` says."""
+    return tuple(
+        field
+        for variable, (section, field) in VARIABLES.items()
+        if section == "limits" and env.get(variable, "").strip()
+    )
+
+
 def _value(text: str) -> bool | float:
     """Raises ValueError."""
     word = _WORDS.get(text.lower())

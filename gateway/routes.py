@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import unquote
 
@@ -17,10 +17,10 @@ class Route:
     kind: Kind
     method: str
     path: str
-    """`{name}` stands for one part, which may hold slashes in a model's name."""
+    """`{id}` stands for one part, which may hold slashes in a model's name."""
     summary: str
     name: str = ""
-    """What stood for `{name}` in this request."""
+    """What stood for `{id}` in this request."""
 
 
 ROUTES: Final = (
@@ -41,6 +41,10 @@ ROUTES: Final = (
     Route("admin", "POST", "/admin/backends/{id}/drain", "Send a backend no new requests"),
     Route("admin", "POST", "/admin/backends/{id}/undrain", "Send a backend requests again"),
     Route("admin", "POST", "/admin/reload", "Read the configuration anew, whole or not at all"),
+    Route("admin", "GET", "/admin/quotas", "Where each tenant stands"),
+    Route("admin", "GET", "/admin/quota/{tenant}", "Where one tenant stands"),
+    Route("admin", "GET", "/admin/usage", "What was used, by day, tenant and model"),
+    Route("admin", "GET", "/admin/tenants", "Who may call, and who has called"),
 )
 
 _FIXED: Final[dict[str, dict[str, Route]]] = {}
@@ -48,11 +52,12 @@ for _route in ROUTES:
     if "{" not in _route.path:
         _FIXED.setdefault(_route.path, {})[_route.method] = _route
 _CALLS: Final = {route.path.encode(): route for route in ROUTES if route.kind == "call"}
-_PATTERNS: Final = tuple(
-    (route.path.partition("{id}")[0], route.path.partition("{id}")[2], route)
-    for route in ROUTES
-    if "{id}" in route.path
-)
+_PATTERNS: Final[dict[tuple[str, str], dict[str, Route]]] = {}
+"""What stands before and behind the name -> method -> route; the longest end first."""
+for _route in sorted(ROUTES, key=lambda route: -len(route.path.partition("}")[2])):
+    if "{" in _route.path:
+        _ends = _route.path.partition("{")[0], _route.path.partition("}")[2]
+        _PATTERNS.setdefault(_ends, {})[_route.method] = _route
 
 
 def match(method: bytes, path: bytes) -> Route:
@@ -81,8 +86,8 @@ def match(method: bytes, path: bytes) -> Route:
 
 
 def _matching(path: str) -> dict[str, Route]:
-    for before, after, route in _PATTERNS:
-        name = path.removeprefix(before).removesuffix(after)
-        if path.startswith(before) and path.endswith(after) and name:
-            return {route.method: Route(route.kind, route.method, route.path, route.summary, name)}
+    for (before, after), routes in _PATTERNS.items():
+        if len(path) > len(before) + len(after) and path.startswith(before) and path.endswith(after):
+            name = path[len(before) : len(path) - len(after)]
+            return {method: replace(route, name=name) for method, route in routes.items()}
     return {}

@@ -41,6 +41,8 @@ class Settings:
     audit_key: bytes | None = None
     store_url: str = ""
     """Of the Redis that several gateways share; empty where counts are kept in a file."""
+    limits_by_environment: tuple[str, ...] = ()
+    """Figures of `limits` that a variable has set."""
 
 
 def read_sources(path: Path) -> Sources:
@@ -95,6 +97,7 @@ def settings_of(
         tuple(env[name] for name in named if name is not None and env.get(name)),
         audit_key.encode() or None,
         store_url,
+        environment.limits_set(env),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
@@ -16,9 +17,10 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.catalog import SHOWN_CHARS
-from gateway.control import everywhere, schemas
+from gateway.control import everywhere, schemas, tenant_schemas, tenants_api
 from gateway.live import Live
 from gateway.net import asgi
+from gateway.refusal import Refusal
 from gateway.routes import ROUTES, Route
 from gateway.version import version
 
@@ -36,6 +38,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         401: "The key is missing or not valid",
         403: "The key may not use this model",
         404: "No such model or path",
+        409: "It cannot be done as things are",
         408: "The body did not come in time",
         413: "The body is larger than the gateway takes",
         429: "A limit or a quota is reached: Retry-After says for how long",
@@ -55,6 +58,10 @@ def build(live: Live) -> asgi.App:
         static_url="/docs/assets",
     )
     app.add_exception_handler(StarletteHTTPException, _openai_shape)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    app.add_exception_handler(Refusal, _refused)
+    for body in tenant_schemas.BODIES:
+        _schemas(app)[body.__name__] = body
     _add_admin(app, live)
     for route in ROUTES:
         if route.kind not in {"docs", "admin"}:
@@ -122,6 +129,8 @@ def _add_admin(app: FastAPI, live: Live) -> None:
             message = f"The configuration cannot be used, the one before it stays: {'; '.join(done.problems)}"
             raise HTTPException(422, {"message": message, "code": "invalid_configuration"})
         return schemas.Reloaded(reloaded=True, gone=list(done.gone), warnings=live.warnings)
+
+    tenants_api.add(app, live, guarded, _ERRORS)
 
 
 def _answers(route: Route, body: type[BaseModel] | None) -> dict[int | str, dict[str, Any]]:
@@ -195,16 +204,50 @@ def _schemas(app: FastAPI) -> dict[str, Any]:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             known.update(schema.pop("$defs", {}))
             known[name] = schema
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                _as_answered(operation["responses"])
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
     return bodies
 
 
+def _as_answered(responses: dict[str, Any]) -> None:
+    """Parameters that cannot be are a 400 in our shape, not FastAPI's 422."""
+    described = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if str(described.get("$ref", "")).endswith("/HTTPValidationError"):
+        del responses["422"]
+        shape = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        responses.setdefault("400", {"description": _ERRORS[400]["description"], "content": shape})
+
+
 def _depends(dependency: Any) -> Any:
     from fastapi import Depends  # noqa: PLC0415
 
     return Depends(dependency)
+
+
+async def _bad_request(_: Request, error: Exception) -> JSONResponse:
+    """A parameter that is not what its schema asks for."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for nothing else
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    detail = {"message": f"{param}: {first['msg']}.", "param": param, "code": "invalid_request"}
+    return JSONResponse({"error": {"type": "invalid_request_error"} | detail}, 400)
+
+
+async def _refused(_: Request, refusal: Exception) -> JSONResponse:
+    assert isinstance(refusal, Refusal)  # noqa: S101 - as above
+    detail = {
+        "message": refusal.message,
+        "type": refusal.type or "invalid_request_error",
+        "param": refusal.param,
+        "code": refusal.code,
+    }
+    lines = refusal.headers.decode().splitlines()
+    headers = dict(line.split(": ", 1) for line in lines)
+    return JSONResponse({"error": detail}, refusal.status, headers)
 
 
 async def _openai_shape(_: Request, error: Exception) -> JSONResponse:

@@ -80,12 +80,16 @@ class Plane:
         gate, authorization, address = self._who(exchange)
         if route.kind == "admin":
             gate.admin(authorization, address)
+            if not route.name.isprintable():  # the framework would leave a line break at the end out
+                message = "The path holds a control character: no tenant, key or backend has such a name."
+                raise Refusal(400, "invalid_request", message)
         body = await exchange.body(limit=64 * 1024)
         if self._app is None:
             async with self._loading:
                 if self._app is None:
                     self._app = await asyncio.to_thread(_load, self._live)
-        await asgi.call(self._app, exchange, body, {})
+        asked = {"peer": address, "request_id": exchange.id}
+        await asgi.call(self._app, exchange, body, {"state": asked})
 
     def _caller(self, exchange: Exchange) -> Caller:
         """Raises Refusal (401)."""

@@ -357,6 +357,10 @@ class Ledger(Generic[V]):
             (share.counter, share.period): share.reserved for share in self._open.values() if share.reserved
         }
 
+    def levels(self, now: float) -> dict[str, float]:
+        """What is left of the rates that this worker keeps to itself, by counter."""
+        return {counter: bucket.level(now) for (counter, *_), bucket in self._buckets.items()}
+
     def clock_s(self, now: float) -> float | None:
         """The store's clock; None: it has not been heard yet."""
         return None if self._clock is None else self._clock[0] + now - self._clock[1]
