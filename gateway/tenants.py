@@ -185,6 +185,12 @@ def open_store(settings: Settings, file: str = "gateway.yaml") -> Store | None:
     if store is None:
         return None
     try:
+        # Digests of keys and who used how much: for its user alone.
+        Path(store.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"store: {store.path}: its folder cannot be made: {error.strerror}"
+        raise ConfigError(file, (problem,)) from None
+    try:
         if store.kind == "sqlite":
             from gateway.store.sqlite import SQLite  # noqa: PLC0415 - only who counts needs it
 

@@ -22,7 +22,7 @@ _PHASES = (
 """In the order they come; a line that fits several belongs to the latest."""
 
 FIRST = "starting"
-QUIET = frozenset({"gateway", "edge", "monitoring", "prepare"})
+QUIET = frozenset({"gateway", "edge", "monitoring", "prepare", "store"})
 """Roles whose log says nothing of how far a start is."""
 LINE_CHARACTERS_MAX = 70
 _ORDER = {FIRST: -1, **{name: number for number, (name, _) in enumerate(_PHASES)}}

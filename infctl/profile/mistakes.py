@@ -19,6 +19,11 @@ _REQUIRED = {
     "task": "task: chat",
 }
 
+_GONE = {
+    "gateway/keys/file": "keys made while it runs (infctl keys create) are in gateway/store; leave it out",
+}
+"""Keys that were once there -> what is there instead."""
+
 
 def words(error: Any, path: Sequence[object], *, key: bool = False) -> tuple[str, str]:
     """(message, hint) for one entry of `errors()`. `path`: as the schema counts; `key`: the key is wrong."""
@@ -51,6 +56,8 @@ def _unknown(path: Sequence[object]) -> tuple[str, str]:
     parent = at(path[:-1])
     known = list(parent.section.model_fields) if parent and parent.section else []
     message = f"unknown key {shown(key)}"
+    if gone := _GONE.get("/".join(map(str, path))):
+        return message, gone
     if near := nearest(key, known):
         return message, f'did you mean "{near}"?'
     homes = [

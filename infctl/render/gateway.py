@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,10 +10,16 @@ from gateway import config
 from infctl.plan import Plan, Replica, service_names
 from infctl.plan.expected import at_once, loading_s
 from infctl.profile.schema import Model, Profile
+from infctl.profile.schema.gateway import Limits, Quotas, Tenant, TenantLimits, TenantQuotas
 from infctl.render.files import RenderedFile, header
 from infctl.stack import Layout, Service, Stack
 from infctl.stack.names import CONTAINER_PORT, Names, gateway_secrets
 
+_TENANT: dict[str, Literal["address", "key", "shared"]] = {
+    "client_address": "address",
+    "key": "key",
+    "shared": "shared",
+}
 # Docker takes the networks it makes itself from these, unless networks.subnet says otherwise. On them only
 # nginx and the host's own loopback port reach the gateway.
 _DOCKER_POOLS = ("172.16.0.0/12", "192.168.0.0/16")
@@ -63,7 +69,11 @@ def to_config(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> con
             shared_env=names.variable(gateway.keys.shared.name) if gateway.keys.shared else None,
             admin_env=names.variable(gateway.keys.admin.name),
             backend_env=names.variable(gateway.keys.backend.name),
+            tenant=_TENANT[gateway.keys.tenant],
         ),
+        limits=_limits(gateway.limits, gateway.quotas),
+        tenants={name: _tenant(tenant, names) for name, tenant in gateway.tenants.items()},
+        store=_store(profile, names),
         env_file=names.env_file,
         secret_files=_secret_files(profile, names) if names.docker else {},
         trusted_proxies=proxies,
@@ -156,6 +166,37 @@ def _policies(profile: Profile) -> dict[str, Any]:
         ),
         "cache_salt": gateway.cache_salt,
     }
+
+
+def _limits(
+    limits: Limits | TenantLimits, quotas: Quotas | TenantQuotas, models: tuple[str, ...] | None = None
+) -> config.Figures:
+    return config.Figures(
+        requests_per_second=limits.requests_per_second,
+        burst=limits.burst,
+        tokens_per_minute=limits.tokens_per_minute,
+        in_flight=limits.in_flight,
+        requests_per_day=quotas.requests_per_day,
+        tokens_per_day=quotas.tokens_per_day,
+        requests_per_month=quotas.requests_per_month,
+        tokens_per_month=quotas.tokens_per_month,
+        models=models,
+    )
+
+
+def _tenant(tenant: Tenant, names: Names) -> config.Tenant:
+    return config.Tenant(
+        key_envs=tuple(names.variable(key.name) for key in tenant.keys),
+        addresses=tenant.addresses,
+        limits=_limits(tenant.limits, tenant.quotas, tenant.models),
+    )
+
+
+def _store(profile: Profile, names: Names) -> config.Store:
+    if profile.store_kind == "sqlite":
+        return config.Store(kind="sqlite", path=names.store)
+    # All gateways of a platform are on one machine, and share one journal: so its name is the platform's.
+    return config.Store(kind="redis", path=names.store, url_env=names.store_url, journals=1, box=profile.name)
 
 
 def _audit(profile: Profile, names: Names) -> config.Audit:

@@ -58,6 +58,11 @@ class Layout:
         return self.home / "anchors"
 
     @property
+    def counts(self) -> Path:
+        """The gateway's counts, and keys and limits set at run time (containers keep them in a volume)."""
+        return self.home / "counts"
+
+    @property
     def state(self) -> Path:
         """The engine's own books."""
         return self.home / "state"

@@ -29,6 +29,8 @@ from infctl.stack.names import (
     HUB_CACHE,
     HUB_KEYS,
     MODELS,
+    REDIS_SOCKET,
+    REDIS_URL,
     Names,
     authority,
     gateway_secrets,
@@ -269,6 +271,9 @@ def _gateway(profile: Profile, names: Names, host: Host, secrets: Collection[str
         env=(
             # A new address needs a new process; the file alone would only be reloaded.
             ("GATEWAY_LISTEN", authority(*listen)),
+            ("GATEWAY_STORE", f"{profile.store_kind} {names.store}"),  # the same
+            # A Redis of the platform's own has no password, so where it is need not be hidden.
+            *(((REDIS_URL, f"unix://{REDIS_SOCKET}"),) if names.docker and profile.renders_redis else ()),
             # The same for the number of its workers, where there are several.
             *((("GATEWAY_WORKERS", str(workers)),) if workers > 1 else ()),
             # Large bodies go back to the system when they are done with, instead of staying in glibc's heap.

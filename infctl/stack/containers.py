@@ -19,7 +19,7 @@ SPEC_LABEL = "io.infctl.spec-hash"
 ROLE_LABEL = "io.infctl.role"
 PLATFORM_LABEL = "io.infctl.platform"
 
-Role = Literal["engine", "gateway", "edge", "prepare", "weights", "monitoring"]
+Role = Literal["engine", "gateway", "edge", "prepare", "weights", "store", "monitoring"]
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 
 

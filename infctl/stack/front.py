@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from infctl.profile.schema import Profile
 from infctl.profile.secrets import generated_secrets, required_secrets
 from infctl.stack.containers import Attachment, Build, Container, Healthcheck, Mount, Needs, Port
 from infctl.stack.engines import ENGINE_CACHES, ENGINE_KEYS, GPU_LOCKS, HUB_TOKEN
@@ -23,6 +24,8 @@ from infctl.stack.names import (
     KEYS,
     LOCKS,
     PREPARE,
+    REDIS,
+    REDIS_SOCKET,
     TLS,
     TLS_KEY,
     gateway_secrets,
@@ -30,7 +33,9 @@ from infctl.stack.names import (
 from infctl.stack.shared import ENV_WHY, Shared, asks, seconds
 
 STATE_VOLUME = "gateway-state"
-"""What the gateway keeps: the audit trail."""
+"""What the gateway keeps: the audit trail, counts, what was set at run time."""
+REDIS_DATA, REDIS_DATA_AT = "redis-data", "/data"
+REDIS_SOCKETS, REDIS_SOCKETS_AT = "redis-socket", REDIS_SOCKET.rpartition("/")[0]
 IMAGE_FOLDER = "gateway/image"
 """What the gateway's image is built from, below the folder of rendered files."""
 
@@ -44,11 +49,18 @@ def prepare(shared: Shared, *, hub: bool) -> Container:
         Mount("volume", ENGINE_CACHES, ENGINE_CACHE, read_only=False),
         Mount("volume", STATE_VOLUME, GATEWAY_STATE, read_only=False),
     ]
+    folders = [ENGINE_CACHE, LOCKS, GATEWAY_STATE]
+    if shared.profile.renders_redis:
+        mounts += [
+            Mount("volume", REDIS_DATA, REDIS_DATA_AT, read_only=False),
+            Mount("volume", REDIS_SOCKETS, REDIS_SOCKETS_AT, read_only=False),
+        ]
+        folders += [REDIS_DATA_AT, REDIS_SOCKETS_AT]
     if hub:
         token = shared.profile.engines.hub_token
         files[token.name if token is not None else "HF_TOKEN"] = f"{HUB_KEYS}/token"
         mounts.append(Mount("volume", HUB_TOKEN, HUB_KEYS, read_only=False))
-    return preparing(shared, files, (ENGINE_CACHE, LOCKS, GATEWAY_STATE), mounts, needed=_needed(shared))
+    return preparing(shared, files, folders, mounts, needed=_needed(shared))
 
 
 def _needed(shared: Shared) -> list[str]:
@@ -107,6 +119,46 @@ def preparing(
     )
 
 
+def redis(shared: Shared) -> Container | None:
+    """None: the gateway counts in a file, or somebody else's Redis does.
+
+    Only the platform's gateways use it, on the same machine: so it listens on a socket in a volume of theirs
+    and needs neither a network nor a password.
+    """
+    if not shared.profile.renders_redis:
+        return None
+    return shared.container(
+        REDIS,
+        "store",
+        shared.profile.gateway.store.image,
+        entrypoint=("redis-server",),
+        command=(
+            "--port", "0", "--unixsocket", REDIS_SOCKET, "--unixsocketperm", "600", "--dir", REDIS_DATA_AT,
+            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+            "--maxmemory-policy", "noeviction",
+        ),
+        user=shared.user,
+        mounts=(
+            Mount("volume", REDIS_DATA, REDIS_DATA_AT, read_only=False),
+            Mount("volume", REDIS_SOCKETS, REDIS_SOCKETS_AT, read_only=False),
+        ),
+        healthcheck=Healthcheck(("CMD", "redis-cli", "-e", "-s", REDIS_SOCKET, "ping"), start_period_s=60.0),
+        needs=(Needs(PREPARE, "service_completed_successfully"),),
+        stop_grace_s=30.0,
+        reasons=(
+            ("service", "counts for all gateways together: quotas, rates, keys and limits set at run time"),
+            ("entrypoint", "without the image's own script, which wants to be root first"),
+            ("user", shared.user_why),
+            ("network_mode", "only the gateways call it, by a socket in a volume"),
+            ("--port", "none"),
+            ("--appendonly", "what is counted survives a restart; a power cut may take the last second"),
+            ("--save", "no snapshots beside the append-only file"),
+            ("--maxmemory-policy", "nothing that is counted is thrown away"),
+            ("start_period", "it reads its file first"),
+        ),
+    )  # fmt: skip
+
+
 def gateway(shared: Shared) -> Container:
     profile, names = shared.profile, shared.names
     service = shared.stack.service(GATEWAY)
@@ -134,14 +186,20 @@ def gateway(shared: Shared) -> Container:
             shared.env_mount(),
             *_key_files(shared),
             Mount("volume", STATE_VOLUME, GATEWAY_STATE, read_only=False),
+            *([Mount("volume", REDIS_SOCKETS, REDIS_SOCKETS_AT)] if profile.renders_redis else []),
         ),
         ports=ports,
+        needs=_gateway_needs(profile),
         healthcheck=asks(url, python="python", start_period_s=30.0),
         memory_bytes=profile.hardening.memory,
         cpus=profile.hardening.cpus,
         stop_grace_s=seconds(service.stop_timeout_s),
         reasons=tuple(_gateway_reasons(shared)),
     )
+
+
+def _gateway_needs(profile: Profile) -> tuple[Needs, ...]:
+    return (Needs(REDIS, "service_healthy"),) if profile.renders_redis else ()
 
 
 def _build_args(image: str) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from infctl.profile.schema import Profile
 from infctl.stack import Layout
@@ -13,6 +13,7 @@ CONTAINER_PORT = 8000
 """Of every vLLM and of the gateway, inside its container; and nginx's without TLS."""
 
 GATEWAY = "gateway"
+REDIS = "redis"
 EDGE = "nginx"
 PREPARE = "prepare"
 WEIGHTS = "weights"
@@ -20,6 +21,9 @@ WEIGHTS = "weights"
 GATEWAY_HOST = "inference-gateway"
 EDGE_HOST = "inference-nginx"
 """Their containers, and how they call each other."""
+REDIS_URL = "REDIS_URL"
+REDIS_SOCKET = "/run/infctl/redis/redis.sock"
+"""In a volume that only the Redis and the gateways have: no network leads to it."""
 EDGE_HEALTH = "/-/edge"
 """nginx answers this itself, whatever the gateway does."""
 EDGE_KEPT_S = 6
@@ -116,6 +120,22 @@ class Names:
         return str(self.layout.audit), str(self.layout.anchors)
 
     @property
+    def store(self) -> str:
+        """The file of the gateway's counts, as it finds it; where a Redis has them, the journal of them."""
+        path = PurePosixPath(self.profile.gateway.store.path)
+        if self.profile.store_kind == "redis":
+            path = path.with_suffix(f".journal{path.suffix}")
+        if self.docker:
+            return f"{GATEWAY_STATE}/counts/{path}"
+        return os.path.normpath(self.layout.counts / Path(path).expanduser())
+
+    @property
+    def store_url(self) -> str:
+        """The variable in which the gateway finds its Redis."""
+        url = self.profile.gateway.store.url
+        return REDIS_URL if url is None else self.variable(url.name)
+
+    @property
     def env_file(self) -> str:
         return ENV_FILE if self.docker else str(self.layout.env_file)
 
@@ -176,8 +196,11 @@ class Names:
 
 def gateway_secrets(profile: Profile) -> tuple[str, ...]:
     """What the gateway's process is given, or reads: names of secrets, each once."""
-    keys, audit = profile.gateway.keys, profile.gateway.audit
-    asked = (keys.shared, keys.admin, keys.backend, audit.hmac_key if audit.enabled else None)
+    gateway = profile.gateway
+    keys, audit = gateway.keys, gateway.audit
+    tenants = (key for tenant in gateway.tenants.values() for key in tenant.keys)
+    url = gateway.store.url if profile.store_kind == "redis" else None
+    asked = (keys.shared, keys.admin, keys.backend, audit.hmac_key if audit.enabled else None, url, *tenants)
     return tuple(dict.fromkeys(key.name for key in asked if key is not None))
 
 

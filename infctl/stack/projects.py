@@ -11,7 +11,7 @@ from infctl.profile.schema import Profile
 from infctl.stack import Stack
 from infctl.stack.containers import Container, Network, Project, Volume
 from infctl.stack.engines import EGRESS, engines, fetched, weights
-from infctl.stack.front import edge, gateway, prepare
+from infctl.stack.front import edge, gateway, prepare, redis
 from infctl.stack.names import Names
 from infctl.stack.observers import observers
 from infctl.stack.shared import Shared
@@ -40,9 +40,11 @@ def _main(shared: Shared) -> Project:
     profile = shared.profile
     hub = bool(fetched(shared))
     fetching = weights(shared)
+    counts = redis(shared)
     found = [
         prepare(shared, hub=hub),
         *([fetching] if fetching is not None else []),
+        *([counts] if counts is not None else []),
         *engines(shared),
         gateway(shared),
         *([edge(shared)] if profile.edge.enabled else []),

@@ -96,6 +96,46 @@ def test_networks_are_called_as_the_profile_says() -> None:
     )
 
 
+def test_several_gateways_have_a_redis_that_no_network_leads_to() -> None:
+    project = main(gateway={"replicas": 3})
+    redis, gateway = project.container("redis"), project.container("gateway")
+    assert [c.service for c in project.containers] == [
+        "prepare", "weights", "redis", "chat", "gateway", "nginx",
+    ]  # fmt: skip
+    assert (redis.networks, redis.ports, redis.user, redis.read_only) == ((), (), "1000:1001", True)
+    assert (redis.image, redis.cap_drop, redis.restart) == ("redis:7.2-alpine", ("ALL",), "unless-stopped")
+    assert mounted(redis) == {"/data": "redis-data rw", "/run/infctl/redis": "redis-socket rw"}
+    assert mounted(gateway)["/run/infctl/redis"] == "redis-socket"
+    words = redis.command
+    assert {words[at]: words[at + 1] for at in range(0, len(words), 2)} == {
+        "--port": "0",
+        "--unixsocket": "/run/infctl/redis/redis.sock",
+        "--unixsocketperm": "600",
+        "--dir": "/data",
+        "--appendonly": "yes",
+        "--appendfsync": "everysec",
+        "--save": "",
+        "--maxmemory-policy": "noeviction",
+    }
+    assert gateway.needs == (Needs("redis", "service_healthy"),)
+    assert redis.needs == (Needs("prepare", DONE),)
+    owned = project.container("prepare").command
+    assert {owned[at + 1] for at, word in enumerate(owned) if word == "--own"} >= {
+        "/data",
+        "/run/infctl/redis",
+    }
+    assert {"p_redis-data", "p_redis-socket"} <= {v.name for v in project.volumes}
+
+
+@pytest.mark.parametrize(
+    "gateway", [{}, {"workers": 4}, {"replicas": 3, "store": {"url": "${COUNTS}"}}], ids=str
+)
+def test_no_redis_is_rendered_where_none_is_needed(gateway: dict[str, Any]) -> None:
+    project = main(gateway=gateway)
+    assert "redis" not in {c.service for c in project.containers}
+    assert project.container("gateway").needs == ()
+
+
 # What every container is denied
 
 

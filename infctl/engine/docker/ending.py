@@ -57,8 +57,8 @@ def stop(hands: Hands, containers: Iterable[Seen]) -> Iterator[Event]:
 
 
 def start(hands: Hands, containers: Iterable[Seen]) -> Iterator[Event]:
-    """One after the other, engines first, each waited for."""
-    order = ("engine", "gateway", "edge")
+    """One after the other, each waited for: what others ask comes before them."""
+    order = ("store", "engine", "gateway", "edge")
     rank = {role: place for place, role in enumerate(order)}
     for one in sorted(containers, key=lambda one: rank.get(one.role, len(order))):
         hands.start(one.id)

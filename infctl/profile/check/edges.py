@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from infctl.profile.check.finding import Finding
 from infctl.profile.check.names import services
@@ -32,6 +33,15 @@ def warn(profile: Profile) -> Iterator[Finding]:
             "nginx refuses bodies that the gateway would take",
             "as large as gateway/http/body",
         )
+
+    keys = profile.gateway.keys
+    for name, tenant in profile.gateway.tenants.items():
+        if tenant.addresses and keys.tenant != "client_address":
+            message = f"nobody looks at them: gateway/keys/tenant is {keys.tenant}"
+            yield Finding(f"gateway/tenants/{name}/addresses", message, "tenant: client_address, or none")
+    if profile.gateway.tenants and keys.tenant == "shared":
+        message = "all callers are one tenant: nobody's own limits hold"
+        yield Finding("gateway/keys/tenant", message, "tenant: client_address, or key")
 
 
 def _ports(profile: Profile) -> Iterator[Finding]:
@@ -91,25 +101,12 @@ def _tls(profile: Profile) -> Iterator[Finding]:
 
 def _keys(profile: Profile) -> Iterator[Finding]:
     keys = profile.gateway.keys
-    if (
-        keys.shared is None
-        and not any(t.keys for t in profile.gateway.tenants.values())
-        and keys.file is None
-    ):
+    if keys.shared is None and not any(t.keys for t in profile.gateway.tenants.values()):
         doors = [profile.gateway.listen.host] + ([profile.edge.bind] if profile.edge.enabled else [])
         if not all(_loopback(door) for door in doors):
             message = "no key is asked for, and the platform can be reached from other machines"
             hint = "a key, or gateway/listen/host and edge/bind: 127.0.0.1"
             yield Finding("gateway/keys/shared", message, hint)
-    if (
-        keys.tenant == "key"
-        and keys.file is None
-        and not any(t.keys for t in profile.gateway.tenants.values())
-    ):
-        hint = "gateway/keys/file, or keys of gateway/tenants, or tenant: client_address"
-        yield Finding(
-            "gateway/keys/tenant", "a call counts for its key's owner, but no owner has a key", hint
-        )
 
 
 def _audit(profile: Profile) -> Iterator[Finding]:
@@ -133,6 +130,7 @@ def _tenants(profile: Profile) -> Iterator[Finding]:
         for field in ("shared", "admin", "backend")
         if isinstance(ref := getattr(keys, field), SecretRef)
     }
+    networks: dict[str, str] = {}
     for name, tenant in profile.gateway.tenants.items():
         path = f"gateway/tenants/{name}"
         for number, ref in enumerate(tenant.keys):
@@ -140,6 +138,11 @@ def _tenants(profile: Profile) -> Iterator[Finding]:
                 message = f"{ref.name} is already the key of {owner[ref.name]}"
                 yield Finding(f"{path}/keys/{number}", message, "a variable of its own")
             owner.setdefault(ref.name, path)
+        for number, network in enumerate(tenant.addresses):
+            other = networks.setdefault(network, name)
+            if other != name:
+                message = f"{network} is already {other}'s"
+                yield Finding(f"{path}/addresses/{number}", message, "each network one tenant's")
         for number, model in enumerate(tenant.models or ()):
             if model not in profile.models:
                 near = nearest(model, list(profile.models))
@@ -149,11 +152,7 @@ def _tenants(profile: Profile) -> Iterator[Finding]:
 
 def _gateway(profile: Profile) -> Iterator[Finding]:
     gateway = profile.gateway
-    if gateway.replicas > 1 and gateway.store.kind == "sqlite":
-        message = f"{gateway.replicas} gateways cannot count together in one SQLite file"
-        yield Finding("gateway/replicas", message, "gateway/store: {kind: redis}, or replicas: 1")
-    if gateway.store.url is not None and gateway.store.kind != "redis":
-        yield Finding("gateway/store/url", "SQLite has no url", "kind: redis, or leave it out")
+    yield from _store(profile)
     for low, high in (
         ("retries/backoff", "retries/backoff_max"),
         ("breaker/recovery", "breaker/recovery_max"),
@@ -165,6 +164,24 @@ def _gateway(profile: Profile) -> Iterator[Finding]:
         part = getattr(gateway, section)
         if getattr(part, field) > getattr(part, limit):
             yield Finding(f"gateway/{low}", f"more than gateway/{high}", f"lower it, or raise {limit}")
+
+
+def _store(profile: Profile) -> Iterator[Finding]:
+    gateway, store = profile.gateway, profile.gateway.store
+    docker = profile.runtime == "docker"
+    if store.kind == "sqlite" and gateway.replicas > 1 and docker:
+        message = f"{gateway.replicas} gateways cannot count together in SQLite: each would grant the whole"
+        hint = "leave kind out (a Redis is rendered), or gateway/replicas: 1; workers share SQLite"
+        yield Finding("gateway/store/kind", message, hint)
+    if store.kind == "sqlite" and store.url is not None:
+        yield Finding("gateway/store/url", "SQLite has no url", "kind: redis, or leave it out")
+    if profile.renders_redis and not docker:
+        hint = 'gateway/store/url: "${REDIS_URL}" of one that runs, or kind: sqlite'
+        yield Finding("gateway/store/kind", "no Redis is started: runtime is process", hint)
+    path = PurePosixPath(store.path)
+    if ".." in path.parts or (docker and path.is_absolute()):
+        message = f"{store.path} is not in the folder of what the gateway keeps"
+        yield Finding("gateway/store/path", message, "a relative path without .., such as gateway.db")
 
 
 def _secrets(profile: Profile) -> Iterator[Finding]:

@@ -59,10 +59,10 @@ class Keys(Section):
     """For /admin; until it is set, the shared key is the admin key as well."""
     backend: Secret = SecretRef("BACKEND_API_KEY")
     """Sent to the engines in place of the client's key; until it is set, engines ask for none."""
-    file: FilePath | None = None
-    """Tenants' hashed keys, managed with /admin/keys."""
     tenant: Literal["client_address", "key", "shared"] = "client_address"
-    """Whose limits a call counts against: the client's address, the key's owner, or one tenant for all."""
+    """Whose limits a call with the shared key counts against: its client's address's, or one tenant's for all
+    (key). A tenant's own key is that tenant's in both; shared: even then it is one tenant for all.
+    """
 
 
 class Limits(Section):
@@ -87,6 +87,8 @@ class Quotas(Section):
     """Prompt and answer together (ORG_DAILY_TOKEN_LIMIT)."""
     requests_per_day: Count = 100_000
     """ORG_DAILY_REQUEST_LIMIT."""
+    requests_per_month: Count | None = None
+    """Left out: no such limit."""
     tokens_per_month: Count = 300_000_000
     """ORG_MONTHLY_TOKEN_LIMIT."""
 
@@ -113,6 +115,8 @@ class TenantQuotas(Section):
     """Prompt and answer together."""
     requests_per_day: Count | None = None
     """Requests a UTC day."""
+    requests_per_month: Count | None = None
+    """Requests a UTC month."""
     tokens_per_month: Count | None = None
     """Prompt and answer together."""
 
@@ -335,12 +339,14 @@ class Audit(Section):
 class Store(Section):
     """Where counts and run-time settings survive."""
 
-    kind: Literal["sqlite", "redis"] = "sqlite"
-    """sqlite for one gateway; redis for several."""
+    kind: Literal["sqlite", "redis"] | None = None
+    """sqlite for one gateway; redis for several. Left out: redis where there are several, or a url."""
     path: FilePath = "gateway.db"
-    """sqlite: the file, relative to the platform's state folder."""
+    """The file, relative to the folder of what the gateway keeps; of redis it makes the journal's name."""
     url: Secret | None = None
-    """redis: the variable that holds redis://...; left out, a Redis is rendered."""
+    """redis: the variable that holds redis://...; left out, a Redis is rendered (runtime: docker)."""
+    image: Image = "redis:7.2-alpine"
+    """docker: of the Redis that is rendered."""
 
 
 class Gateway(Section):

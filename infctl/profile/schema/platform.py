@@ -115,5 +115,19 @@ class Profile(Section):
     logs: Logs = defaults(Logs)
     """The services' log files."""
 
+    @property
+    def store_kind(self) -> Literal["sqlite", "redis"]:
+        """What is written, or what as many gateways as there are need to count together."""
+        gateway = self.gateway
+        if gateway.store.kind is not None:
+            return gateway.store.kind
+        several = gateway.replicas > 1 and self.runtime == "docker"
+        return "redis" if several or gateway.store.url is not None else "sqlite"
+
+    @property
+    def renders_redis(self) -> bool:
+        """The platform has a Redis of its own."""
+        return self.store_kind == "redis" and self.gateway.store.url is None
+
 
 __all__ = ["Hardening", "Logs", "Networks", "Profile", "SecretSource"]

@@ -128,11 +128,10 @@ def test_a_wrong_variable_is_told_by_name(desk, smallest):
 def test_what_is_set_and_not_enforced_is_told_once_a_section(desk):
     loaded = desk.load(
         KEYS,
-        "runtime: process\ngateway:\n  limits: {burst: 9, in_flight: 2}\n  audit: {enabled: false}\n"
-        "edge: {http3: true}\n",
+        "runtime: process\ngateway:\n  limits: {burst: 9}\n  audit: {bodies: true}\nedge: {http3: true}\n",
     )
     assert [str(problem) for problem in unenforced(loaded)] == [
-        "over1.yaml:3:11  gateway/limits: not enforced by this version: no tenant is held back",
+        "over1.yaml:4:19  gateway/audit/bodies: not enforced by this version: the trail has no bodies",
         "over1.yaml:5:15  edge/http3: not enforced by this version: HTTP/1.1 and HTTP/2 are served",
     ]
 
@@ -141,11 +140,51 @@ def test_defaults_are_not_complained_about(desk):
     assert unenforced(desk.load(KEYS, "runtime: process")) == ()
 
 
-def test_a_limit_set_by_a_variable_is_told_too(desk):
-    loaded = desk.load(KEYS, "runtime: process", env={"MAX_RPS_PER_IP": "5"})
-    assert [f"{p} | {p.hint}" for p in unenforced(loaded)] == [
-        "gateway/limits/requests_per_second: not enforced by this version: no tenant is held back"
-        " | MAX_RPS_PER_IP sets it"
+def test_limits_quotas_tenants_and_the_store_are_kept(desk):
+    text = (
+        "gateway: {limits: {burst: 9}, quotas: {tokens_per_day: 1M}, keys: {tenant: key},"
+        " tenants: {a: {limits: {burst: 5}}}, store: {path: g.db}}\n"
+    )
+    assert unenforced(desk.load(KEYS, text, env={"MAX_RPS_PER_IP": "5"})) == ()
+
+
+def test_a_tenants_own_patience_is_not_kept_where_it_differs(desk):
+    text = "gateway: {tenants: {a: {limits: {queue_timeout: 5s}}, b: {limits: {queue_timeout: 2s}}}}\n"
+    assert [str(problem) for problem in unenforced(desk.load(KEYS, text))] == [
+        "over1.yaml:1:49  gateway/tenants/a/limits/queue_timeout: not enforced by this version: a waits as"
+        " long as all others, 2 s (gateway/limits/queue_timeout)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "ours"),
+    [
+        ("gateway: {replicas: 1}", "sqlite", False),
+        ("gateway: {replicas: 3}", "redis", True),
+        ("gateway: {replicas: 3, store: {url: '${R}'}}", "redis", False),
+        ("gateway: {store: {url: '${R}'}}", "redis", False),
+        ("gateway: {store: {kind: redis}}", "redis", True),
+        ("runtime: process\ngateway: {replicas: 3}", "sqlite", False),
+    ],
+)
+def test_several_gateways_count_in_a_redis_and_one_counts_in_a_file(desk, text, kind, ours):
+    profile = desk.load(KEYS, text).profile
+    assert (profile.store_kind, profile.renders_redis) == (kind, ours)
+
+
+def test_a_process_has_no_redis_of_its_own(desk):
+    said = desk.says(KEYS + "runtime: process\n", "gateway: {store: {kind: redis}}")
+    assert said == [
+        "over1.yaml:1:25  gateway/store/kind: no Redis is started: runtime is process"
+        ' | gateway/store/url: "${REDIS_URL}" of one that runs, or kind: sqlite'
+    ]
+
+
+def test_what_nobody_would_look_at_of_tenants_is_told(desk):
+    text = "gateway:\n  keys: {tenant: shared}\n  tenants: {a: {addresses: [10.0.0.0/8]}}\n"
+    assert [f"{p.path}: {p.message}" for p in desk.load(KEYS, text).warnings] == [
+        "gateway/tenants/a/addresses: nobody looks at them: gateway/keys/tenant is shared",
+        "gateway/keys/tenant: all callers are one tenant: nobody's own limits hold",
     ]
 
 
@@ -160,12 +199,13 @@ def test_containers_keep_what_they_are_told(desk):
 
 def test_processes_have_no_monitoring_and_one_gateway(desk):
     text = (
-        "runtime: process\nmonitoring: {slo: {ttft_p95: 1s}}\nedge: {http3: true}\n"
-        "gateway: {replicas: 2, store: {kind: redis}}\n"
+        "runtime: process\nmonitoring: {slo: {ttft_p95: 1s}}\nedge: {http3: true}\ngateway: {replicas: 2}\n"
     )
     assert [problem.path for problem in unenforced(desk.load(KEYS, text))] == [
-        "monitoring", "edge/http3", "gateway/replicas", "gateway/store",
-    ]  # fmt: skip
+        "monitoring",
+        "edge/http3",
+        "gateway/replicas",
+    ]
     assert (
         unenforced(desk.load(KEYS, "runtime: process\nmonitoring: {enabled: false, slo: {ttft_p95: 1s}}"))
         == ()

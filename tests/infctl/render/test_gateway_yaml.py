@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Backend, Config
+from gateway.config import Backend, Config, Figures, Store, Tenant
+from gateway.policy import levels
 from infctl.errors import nowhere
 from infctl.gpus import Gpu
 from infctl.host import Host
@@ -64,6 +65,94 @@ def test_a_process_gets_its_keys_from_infctl_under_their_own_names() -> None:
     )
     assert made.secret_files == {}
     assert made.keys.backend_env == "BACKEND_API_KEY"
+
+
+# --- tenants and their limits ------------------------------------------------------------------------------
+
+
+def test_what_the_profile_grants_is_what_the_gateway_holds_callers_to() -> None:
+    limits = {"requests_per_second": 5.0, "burst": 7, "in_flight": 3, "tokens_per_minute": "2k"}
+    quotas = {"requests_per_day": 10, "tokens_per_day": 20, "requests_per_month": 30, "tokens_per_month": 40}
+    assert config(gateway={"limits": limits, "quotas": quotas}).limits == Figures(
+        requests_per_second=5.0,
+        burst=7,
+        in_flight=3,
+        tokens_per_minute=2000,
+        requests_per_day=10,
+        tokens_per_day=20,
+        requests_per_month=30,
+        tokens_per_month=40,
+    )
+    assert config().limits == levels.BUILT_IN, "the gateway's own are the profile's defaults"
+
+
+def test_a_tenant_has_its_keys_by_the_names_of_their_variables_and_what_differs() -> None:
+    team = {
+        "keys": ["${TEAM_KEY}", "${TEAM_KEY_NEXT}"],
+        "addresses": ["10.1.4.0/24"],
+        "models": ["chat"],
+        "limits": {"burst": 9},
+        "quotas": {"tokens_per_day": 5},
+        "weight": 2.0,
+    }
+    secrets = {"TEAM_KEY": {"file": "k/team"}, "TEAM_KEY_NEXT": {"env": "NEXT"}}
+    made = config(gateway={"tenants": {"team": team}}, secrets=secrets)
+    assert made.tenants == {
+        "team": Tenant(
+            key_envs=("TEAM_KEY", "NEXT"),
+            addresses=("10.1.4.0/24",),
+            limits=Figures(burst=9, tokens_per_day=5, models=("chat",)),
+        )
+    }
+    assert made.secret_files == {"TEAM_KEY": "/run/infctl/secrets/TEAM_KEY/team"}
+    assert made.queue.weights == {"team": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("client_address", "address"), ("key", "key"), ("shared", "shared")]
+)
+def test_whose_a_call_is_has_other_words_in_the_gateway(written: str, meant: str) -> None:
+    assert config(gateway={"keys": {"tenant": written}}).keys.tenant == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "store"),
+    [
+        ({}, Store(kind="sqlite", path="/var/lib/infctl/counts/gateway.db")),
+        (
+            {"replicas": 3},
+            Store(kind="redis", path="/var/lib/infctl/counts/gateway.journal.db", box="p"),
+        ),
+        (
+            {"replicas": 3, "store": {"url": "${COUNTS}", "path": "sub/c.db"}},
+            Store(kind="redis", path="/var/lib/infctl/counts/sub/c.journal.db", url_env="COUNTS", box="p"),
+        ),
+    ],
+)
+def test_counts_are_in_the_volume_and_all_gateways_of_a_machine_have_one_journal(
+    given: dict[str, Any], store: Store
+) -> None:
+    assert config(gateway=given).store == store
+
+
+def test_counts_of_a_process_are_in_the_platforms_folder() -> None:
+    made = config(runtime="process", gateway={"store": {"path": "a/b.db"}})
+    assert made.store == Store(path="/srv/p/.infctl/p/counts/a/b.db")
+
+
+def test_another_store_takes_a_new_process() -> None:
+    """Where counts are is nothing that a reload changes: so it is in the environment as well."""
+
+    def environment(**gateway_section: Any) -> dict[str, str]:
+        models = {"chat": {"source": "a/b", "task": "chat"}}
+        profile = Profile.model_validate({"name": "p", "models": models, "gateway": gateway_section})
+        return dict(build(profile, place(profile, (Gpu(0),)), LAYOUT, Host()).service("gateway").env)
+
+    one, several = environment(), environment(replicas=3)
+    assert one["GATEWAY_STORE"] != several["GATEWAY_STORE"]
+    assert several["REDIS_URL"] == "unix:///run/infctl/redis/redis.sock"
+    assert "REDIS_URL" not in one
+    assert "REDIS_URL" not in environment(replicas=3, store={"url": "${COUNTS}"})
 
 
 # --- models and backends -----------------------------------------------------------------------------------
