@@ -121,6 +121,12 @@ def prometheus_image(docker_host: DockerHost) -> str:
 
 
 @pytest.fixture(scope="session")
+def redis_image(docker_host: DockerHost) -> str:
+    """Debian's Redis."""
+    return made(docker_host.images.redis)
+
+
+@pytest.fixture(scope="session")
 def grafana_image(docker_host: DockerHost) -> str:
     """Stands in for Grafana."""
     return made(docker_host.images.grafana)

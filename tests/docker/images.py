@@ -146,6 +146,23 @@ class Images:
             'ENTRYPOINT ["/bin/prometheus"]',
         )
 
+    def redis(self) -> str:
+        """Debian's Redis, where the public image has it."""
+        names = [name for name in ("redis-server", "redis-cli") if shutil.which(name)]
+        if len(names) < 2:
+            raise NotHereError("Redis is not installed: apt-get install redis-server")
+        programs = [Path(str(shutil.which(name))) for name in names]
+        files = [(f"opt/redis/{path.name}", *_of(path)) for path in programs]
+        # With this machine's libraries, which need not be those of the base image's Debian.
+        libraries = dict.fromkeys(library for path in programs for library in _libraries(path))
+        files += [(f"opt/redis/lib/{path.name}", *_of(path)) for path in libraries]
+        loader = next(path.name for path in libraries if path.name.startswith("ld-linux"))
+        for name in names:
+            run = f"/opt/redis/lib/{loader} --library-path /opt/redis/lib /opt/redis/{name}"
+            files.append((f"usr/bin/{name}", f'#!/bin/sh\nexec {run} "$@"\n'.encode(), 0o755))
+        lines = ("COPY opt /opt", "COPY usr /usr", 'CMD ["redis-server"]')
+        return self._built("redis", self.base(), files, *lines)
+
     def grafana(self) -> str:
         """Stands in for Grafana: its port, its health page, and the password that it reads from a file."""
         return self._built(
@@ -305,6 +322,12 @@ def quoted(value: str) -> str:
 
 def _of(path: Path) -> tuple[bytes, int]:
     return path.read_bytes(), 0o755
+
+
+def _libraries(program: Path) -> list[Path]:
+    """What a program of this machine is linked with, its loader too."""
+    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True, timeout=30)
+    return [Path(word) for word in said.stdout.split() if word.startswith("/")]
 
 
 def _bootstrap(kept: Path) -> None:
