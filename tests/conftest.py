@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-pytest_plugins = ("tests.skips", "tests.docker.fixtures")
+pytest_plugins = ("tests.skips", "tests.side_by_side", "tests.docker.fixtures")
 
 
 def pytest_configure() -> None:

@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 from tests.conformance.test_nginx_containers import free_ports
 from tests.docker.host import DockerProject, health, log, run_in, state, until
 
-pytestmark = pytest.mark.serial
 HEALTHY_S = 90.0
 KEY = "sk-first"
 

@@ -29,7 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mine = [item for item in items if here in item.path.parents and item.path.stem in ORDER]
     for item in mine:
         item.add_marker(pytest.mark.stack)
-        item.add_marker(pytest.mark.serial)
         item.add_marker(pytest.mark.timeout(900))
     mine.sort(key=lambda item: ORDER.index(item.path.stem))
     items[:] = [item for item in items if item not in mine] + mine

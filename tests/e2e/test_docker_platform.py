@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
+import re
 import signal
 import socket
 import time
@@ -19,8 +19,9 @@ from infctl.engine.docker.engine import DockerEngine
 from infctl.stack import Layout
 from tests.docker.host import DockerHost, until
 from tests.e2e.containers import MODEL, SERVICES, Platform, platform
+from tests.infctl import cpu_time
 
-pytestmark = [pytest.mark.docker, pytest.mark.serial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 FIRST, SECOND = f"{MODEL}0", f"{MODEL}1"
 
@@ -68,21 +69,8 @@ def test_a_second_up_and_compose_change_nothing(made: Platform) -> None:
 
 
 def test_up_with_nothing_to_do_takes_less_than_a_second(made: Platform) -> None:
-    """By a clock, and of several tries the best. Where others keep the cores busy all the time, a clock
-    measures those: there its own CPU time has to stay well below.
-    """
-    best = least_cpu = 10.0
-    for _ in range(15):
-        begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        made.ok("up")
-        best = min(best, time.monotonic() - begun)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        least_cpu = min(least_cpu, cpu)
-        if best < 1.0:
-            break
-    busy = os.getloadavg()[0] > 2 * len(os.sched_getaffinity(0))
-    assert best < 1.0 or (busy and least_cpu < 0.95), (best, least_cpu)
+    best = cpu_time.by_clock(lambda: made.spawn("up"), 1.0)
+    assert best < 1.0, f"{best:.3f} s"
 
 
 def test_a_changed_flag_replaces_its_engines_alone_and_says_why(made: Platform) -> None:
@@ -322,16 +310,23 @@ def other_port(profile: dict[str, dict[str, int]]) -> int:
     return profile["edge"]["https_port"]
 
 
-@pytest.mark.parametrize("after_s", [0.6, 1.5, 3.0, 6.0])
-def test_a_ctrl_c_leaves_a_true_state_and_the_next_up_goes_on(made: Platform, after_s: float) -> None:
+@pytest.mark.parametrize("after", ["", ".+", f"{FIRST} +started.*", f"{SECOND} +started.*"])
+def test_a_ctrl_c_leaves_a_true_state_and_the_next_up_goes_on(made: Platform, after: str) -> None:
+    """As soon as it says such a line; or while it still reads its profile."""
     good = made.profile()
     made.change(max_model_len=640)
     going = made.spawn("up", "-y")
-    with pytest.raises(Exception, match="timed out"):
-        going.wait(after_s)
+    assert going.stdout is not None
+    said: list[str] = []
+    if not after:
+        time.sleep(0.6)
+    while after and not (said and re.fullmatch(after, said[-1].strip())):
+        said.append(going.stdout.readline())
+        assert said[-1], said
     going.send_signal(signal.SIGINT)
     out, _ = going.communicate(timeout=120)
-    assert going.returncode == 130, out
+    # A shell shows both as 130. Python leaves by the signal where it came in the middle of an import.
+    assert going.returncode in {130, -signal.SIGINT}, (said, out)
     assert "Traceback" not in out
     assert "not locked" in made.ok("unlock", "--show")
     made.ok("health", "--deep")

@@ -30,7 +30,7 @@ from tests.docker.images import wheels
 from tests.e2e.local import free_ports
 from tests.e2e.page import Page
 
-pytestmark = [pytest.mark.docker, pytest.mark.serial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 ENGINES = ("chat0", "chat1", "text2sql", "embed", "rerank")

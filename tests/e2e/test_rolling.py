@@ -11,7 +11,6 @@ from tests.e2e import proof_rolling as proof
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.serial,
     pytest.mark.timeout(900),  # another test may have the names
     pytest.mark.usefixtures("docker_names"),
 ]

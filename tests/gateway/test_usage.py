@@ -37,7 +37,7 @@ def test_what_is_no_usage_is_none(text):
 
 
 def test_brackets_without_end_are_given_up_quickly():
-    began = time.monotonic()
+    began = time.thread_time()
     for opening in (b"{", b"{}", b"{{}", b"{{}{{}"):
         assert usage_in(b'{"usage":{' + (opening * 4096)[:4096]) is None
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1

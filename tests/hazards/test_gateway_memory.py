@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import pytest
 
 from infctl.gpus import Gpu
 from infctl.host import Host
@@ -42,7 +41,6 @@ def rss_mb(pid: int) -> float:
     raise AssertionError(pid)
 
 
-@pytest.mark.serial
 def test_memory_of_large_bodies_goes_back_to_the_system(tmp_path: Path) -> None:
     stub = Stub()
     keys = {"GATEWAY_API_KEY": KEY, "ADMIN_API_KEY": ADMIN, "BACKEND_API_KEY": BACKEND}

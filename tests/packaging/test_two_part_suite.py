@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import side_by_side
+from tests.e2e.conftest import ORDER
 
 ROOT = Path(__file__).resolve().parents[2]
 INI = "[pytest]\naddopts = -p no:schemathesis -p no:langsmith_plugin\n"
@@ -98,6 +102,42 @@ def test_a_module_that_skips_itself_fails_in_ci(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     assert "which CI allows for a missing GPU only" in done.stdout
+
+
+def test_the_files_that_lanes_name_are_there() -> None:
+    for file in (*side_by_side.EARLY, *(file for files in side_by_side.LANES.values() for file in files)):
+        assert (ROOT / file).is_file(), file
+
+
+def test_who_takes_the_fixed_names_of_containers_is_in_their_lane() -> None:
+    takes = re.compile(r"\bdocker_names\b|import NAMES\b|e2e\.containers import .*\bplatform\b")
+    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    found = {file for file in files if takes.search((ROOT / file).read_text())} - {own(__file__)}
+    assert found == set(side_by_side.LANES["the fixed names of containers"])
+
+
+def test_the_tests_of_the_one_local_platform_are_in_one_lane_in_order() -> None:
+    lane = side_by_side.LANES["real vLLM on this machine"]
+    assert [file for file in lane if "/e2e/" in file] == [
+        f"tests/e2e/{name}.py" for name in ORDER if name.startswith("test_")
+    ]
+
+
+def own(file: str) -> str:
+    return Path(file).resolve().relative_to(ROOT).as_posix()
+
+
+def test_lanes_come_first_then_what_takes_long() -> None:
+    lane = next(iter(side_by_side.LANES))
+    assert side_by_side.unit("tests/e2e/test_down.py::test_it[a::b]") == lane
+    assert side_by_side.unit("tests/test_docs.py::test_it") == "tests/test_docs.py"
+    units = ["tests/test_docs.py", "tests/test_a.py", side_by_side.EARLY[0], lane]
+    assert side_by_side.in_order(units) == [
+        lane,
+        side_by_side.EARLY[0],
+        "tests/test_docs.py",
+        "tests/test_a.py",
+    ]
 
 
 def test_counts_are_read_from_a_coloured_line() -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.proofs import restarts
 
 
-@pytest.mark.serial
 def test_a_restart_of_the_gateway_and_of_a_backend_loses_no_request(tmp_path: Path) -> None:
     figures = restarts.run(tmp_path, gateways=1, backends=1)
     assert (figures.gateways, figures.backends) == (1, 1)

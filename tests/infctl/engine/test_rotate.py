@@ -120,9 +120,9 @@ def test_a_tail_of_a_long_log_reads_its_end_only(tmp_path):
     with path.open("r+b") as file:
         file.seek(20 << 30)
         file.write(b"\nlast\n")
-    began = time.monotonic()
+    began = time.thread_time()
     assert tail(path, 1) == ["last"]
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_a_follower_keeps_an_unfinished_line_until_it_ends(tmp_path):

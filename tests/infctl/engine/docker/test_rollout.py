@@ -18,7 +18,7 @@ from tests.e2e import rolling
 from tests.e2e.load import Tally, under_load
 from tests.e2e.rolling import Rolling
 
-pytestmark = [pytest.mark.docker, pytest.mark.serial, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 ALL = {"vllm-chat0", "vllm-chat1", "inference-gateway", "inference-nginx"}
 BOTH = {"vllm-chat0": "ready", "vllm-chat1": "ready"}
 
