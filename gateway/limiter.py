@@ -54,6 +54,8 @@ class Limiter:
         )
         self._on_trouble = on_trouble
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        """When the timer rings; one that is due at once does not say so itself (uvloop)."""
         self._sending: asyncio.Future[Answer] | None = None
         self._closing = False
         self._holders: dict[tuple[str, str, tuple[Limit, ...]], Holder] = {}
@@ -144,11 +146,12 @@ class Limiter:
         now = self._loop.time()
         due = self.ledger.due(now)
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._due <= due:
                 return
             self._timer.cancel()
             self._timer = None
         if due < float("inf"):
+            self._due = due
             self._timer = self._loop.call_at(max(due, now), self._send)
 
     def _send(self) -> None:

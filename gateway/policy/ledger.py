@@ -242,7 +242,8 @@ class Ledger(Generic[V]):
             if share.local:
                 continue
             share.watch(now, passed_s)
-            if leaving or (share.free and now - share.touched_at >= idle_s and share not in asks):
+            closed = self._open.get(share.counter) is not share  # of its last requests something came back
+            if leaving or closed or (share.free and now - share.touched_at >= idle_s and share not in asks):
                 share.give_back()
             need, want = asks.get(share, (0, 0))
             if len(lines) >= LINES_MAX:

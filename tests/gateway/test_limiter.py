@@ -195,3 +195,21 @@ def test_closing_a_limiter_whose_store_is_away_says_so(tmp_path: Path):
         assert await found.close() is False
 
     asyncio.run(body())
+
+
+def test_the_gateways_own_loop_gives_no_time_back_for_what_is_due_at_once(tmp_path: Path):
+    """Uvloop's handle of a timer that is due already has no `when`."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def body() -> None:
+        async with limiter(tmp_path / "db", shared=True) as (found, _):
+            holders = [
+                found.holder(f"t{n}", "m", (Limit("tokens_per_day", f"tenant:t{n}", 1000),)) for n in range(8)
+            ]
+            tickets = await asyncio.gather(*(admitted(found, holder, 10) for holder in holders))
+            assert all(isinstance(ticket, Ticket) for ticket in tickets)
+            for ticket in tickets:
+                found.settle(ticket, 5, 5)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(body())

@@ -54,7 +54,7 @@ def answer_of(path: bytes, model: Any, body: dict[str, Any], tokens: int) -> dic
             data = [{"index": 0, "object": "score", "score": 0.5}]
             return {"id": "s", "object": "list", "model": model, "data": data, "usage": usage(0)}
         case b"/tokenize":
-            return {"count": 3, "max_model_len": 2048, "tokens": [1, 2, 3]}
+            return {"count": 5, "max_model_len": 2048, "tokens": [1, 2, 3, 4, 5]}
         case b"/detokenize":
             return {"prompt": "a b c"}
         case b"/v1/responses":

@@ -163,6 +163,18 @@ def test_a_settle_goes_to_the_window_that_took_the_reservation():
     assert world.store.tally("tokens_per_day|tenant:t", "2026-11-28").settled == 7
 
 
+def test_what_a_closed_windows_last_request_left_over_goes_back_at_once():
+    world = World(workers=1, held=limits(tokens_per_day=1000), clock_s=MIDNIGHT - 1)
+    old = world.admit(0, 600)
+    world.now += 2
+    assert isinstance(world.admit(0, 10), Ticket)
+    world.exchange(0)
+    assert isinstance(old, Ticket)
+    world.ledgers[0].settle(old, 100, 200)
+    world.exchange(0)
+    assert world.store.tally("tokens_per_day|tenant:t", "2026-11-27").leased == 0
+
+
 def test_a_clock_that_goes_back_opens_no_window_anew():
     world = World(workers=1, held=limits(tokens_per_day=1000), clock_s=MIDNIGHT + 1)
     ticket = world.admit(0, 900)
@@ -343,6 +355,15 @@ def test_a_limit_that_is_lowered_holds_for_the_next_request():
     world.holders[0] = Holder("t", "m", limits(tokens_per_day=600))
     assert isinstance(world.admit(0, 200), Refused)
     assert isinstance(world.admit(0, 100), Ticket)
+
+
+def test_a_limit_that_is_raised_holds_for_the_next_request_though_it_was_used_up():
+    world = World(workers=2, held=limits(requests_per_day=2))
+    for _ in range(2):
+        assert isinstance(world.admit(0, 0), Ticket)
+    assert isinstance(world.admit(0, 0), Refused)
+    world.holders[0] = Holder("t", "m", limits(requests_per_day=3))
+    assert isinstance(world.admit(0, 0), Ticket)
 
 
 def test_a_worker_taken_for_dead_claims_what_runs_and_no_more():
