@@ -26,6 +26,7 @@ from gateway.policy.deadline import place_s
 from gateway.policy.retry import STATUSES, Again, GiveUp, deed
 from gateway.policy.retry import TABLE as AGAIN
 from gateway.refusal import Refusal
+from gateway.stories import Step, seen
 
 WHOLE_BYTES: Final = 1024 * 1024
 """A plain reply up to this size is read whole before its first byte is sent on: if broken, a clean 502."""
@@ -56,6 +57,7 @@ class Attempts:
             backend = place.backend
             note.backend = backend.id
             failure, sent_at = None, loop.time()
+            _put_down(note, live, backend, sent_at)
             try:
                 if live.hedges.on and not note.attempts and hedging.may_be_doubled(call):
                     reply = await self._sent_to_two(exchange, call, note)
@@ -202,6 +204,8 @@ class Attempts:
             reply.close()
         assert note.place is not None  # noqa: S101 - an attempt has just failed there
         backend = note.place.backend
+        if note.story is not None:
+            note.story.steps[-1].why = why
         fact: Fact = "neutral" if why == "upstream_503" else "failure"
         release(self.live, note, fact, failed=fact == "failure")
         return without if backend in without else (*without, backend)  # the second of two
@@ -225,6 +229,12 @@ class Attempts:
         if isinstance(chosen, Nobody):
             raise nobody(chosen, now)
         return chosen
+
+
+def _put_down(note: Note, live: Live, backend: Backend, now: float) -> None:
+    """For who asks why this one."""
+    if note.story is not None:
+        note.story.steps.append(Step(now, backend.id, seen(live.balancer.group(backend.model))))
 
 
 def release(live: Live, note: Note, fact: Fact, *, failed: bool) -> None:

@@ -19,6 +19,7 @@ from gateway.policy.outlier import Outliers
 from gateway.policy.retry import Retries
 from gateway.recording import Recording, Trail, Unopened
 from gateway.settings import Settings
+from gateway.stories import Stories
 from gateway.tenants import Tenants
 from gateway.workers.link import Link
 
@@ -63,6 +64,9 @@ class Live:
     """What redacts and keeps what is written of requests."""
     audit: Trail | Unopened | None = None
     """`record(facts)` at each request's end; None: no trail is kept."""
+
+    stories: Stories | None = None
+    """Of the last calls; None: none are kept."""
 
     link: Link | None = None
     """To the other workers of this gateway; None: this process is all of it."""

@@ -21,6 +21,7 @@ from gateway.policy.deadline import asked_s
 from gateway.policy.holder import Ticket
 from gateway.refusal import Refusal
 from gateway.relay import Plain, Stream
+from gateway.stories import Story
 from gateway.usage import Usage
 
 Outcome = Literal[
@@ -87,6 +88,7 @@ class Note:
         "relay",
         "reply",
         "retrying",
+        "story",
         "stream",
         "tenant",
         "terms",
@@ -99,6 +101,8 @@ class Note:
         self.began_at = time.monotonic()
         """Finer than the loop's clock, which is that of its last round."""
         self.tenant = tenant
+        self.story: Story | None = None
+        """What is kept of it for who asks why."""
         self.caller: Caller | None = None
         self.terms: Terms | None = None
         """What holds for them, with this model."""

@@ -33,6 +33,7 @@ class Orders:
             "hurry": self.hurry,
             "numbers": lambda: report(live.metrics.snapshot(), tallies(live)),
             "document": lambda: own_detailed(live),
+            "story": lambda request_id: None if live.stories is None else live.stories.find(request_id),
             "set_drained": self._set_drained,
             "reload": self._reload,
             "refuse": lambda why: reload.refuse(live, why),

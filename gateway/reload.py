@@ -21,6 +21,7 @@ from gateway.live import Live, Reloaded
 from gateway.net.server import Server
 from gateway.policy.balancer import Backend
 from gateway.settings import Settings, read_settings
+from gateway.stories import Stories
 from gateway.workers.link import Link
 
 FIXED = ("listen", "workers", "audit", "store")
@@ -80,6 +81,12 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
     live.settings = settings
     live.tenants.configure(settings)
     live.journal.configure(config.log)
+    if not config.log.stories:
+        live.stories = None
+    elif live.stories is None:
+        live.stories = Stories(config.log.stories)
+    else:
+        live.stories.resized(config.log.stories)
     if live.recording is not None:
         live.recording.configure(settings)
         live.journal.hide = live.recording.hide()

@@ -41,6 +41,7 @@ ROUTES: Final = (
     Route("admin", "POST", "/admin/backends/{id}/drain", "Send a backend no new requests"),
     Route("admin", "POST", "/admin/backends/{id}/undrain", "Send a backend requests again"),
     Route("admin", "POST", "/admin/reload", "Read the configuration anew, whole or not at all"),
+    Route("admin", "GET", "/admin/requests/{id}", "Why one of the last calls went as it went"),
     Route("admin", "GET", "/admin/quotas", "Where each tenant stands"),
     Route("admin", "GET", "/admin/quota/{tenant}", "Where one tenant stands"),
     Route("admin", "GET", "/admin/usage", "What was used, by day, tenant and model"),

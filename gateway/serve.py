@@ -33,6 +33,7 @@ from gateway.openai import Call, read_call
 from gateway.policy.cache import Answer
 from gateway.refusal import Refusal
 from gateway.relay import BrokenStream, Plain, Stream
+from gateway.stories import Story
 from gateway.taking import Taking, not_allowed
 from gateway.wire import framing
 
@@ -73,6 +74,8 @@ class Serve:
             if route.kind != "call":
                 await self._control(exchange, route)
                 return
+            if live.stories is not None:
+                note.story = Story()
             self._admit(exchange, note)
             call = self._read(route.path, await exchange.body(), note)
             if (word := self._taking.take(call, note)) is not None:
@@ -247,8 +250,10 @@ class Serve:
         note.count(live.metrics, now)
         if note.ticket is not None:
             self._taking.end(note.ticket, note)
-        if (live.journal.requests or live.audit is not None) and note.kind not in _QUIET:
+        if (live.journal.requests or live.audit is not None or note.story) and note.kind not in _QUIET:
             facts = note.line(live.journal.now(), now)
+            if note.story is not None and live.stories is not None:
+                live.stories.keep(facts, note.story, note.exchange.received_at)
             if live.journal.requests:
                 live.journal.request(facts)
             if live.audit is not None:
@@ -298,6 +303,8 @@ def _cut_short(exchange: Exchange, note: Note) -> bool:
 def _refuse(exchange: Exchange, refusal: Refusal, note: Note) -> None:
     """The answer of ours: whole, or one event in a stream that has begun, else a cut."""
     kind = refusal.type or _TYPES.get(refusal.status) or framing.error_type(refusal.status)
+    if note.story is not None:
+        note.story.message = refusal.message
     body = framing.error_body(refusal.message, kind, refusal.code, refusal.param)
     if not exchange.started:
         exchange.respond(refusal.status, framing.JSON + note.lines + refusal.headers, body)

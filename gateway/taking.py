@@ -50,7 +50,7 @@ class Taking:
             return self._counted(limiter, holder, call, note, reached)
         if ticket is None:
             return self._leased(limiter, holder, call, note)
-        note.lines += limiter.lines(holder)
+        self._took(limiter, holder, ticket, note)
         return None
 
     def end(self, ticket: Ticket, note: Note) -> None:
@@ -64,6 +64,8 @@ class Taking:
             usage=note.usage,
             late=note.late,
         )
+        if note.story is not None:
+            note.story.cost = cost
         if cost is None:
             limiter.undo(ticket)
         else:
@@ -75,7 +77,7 @@ class Taking:
         except Reached as reached:
             await self._counted(limiter, holder, call, note, reached)
         else:
-            note.lines += limiter.lines(holder)
+            self._took(limiter, holder, note.ticket, note)
 
     async def _counted(
         self, limiter: Limiter, holder: Holder, call: Call, note: Note, reached: Reached
@@ -94,7 +96,14 @@ class Taking:
         tokens = min(call.bound, tokens_max(path, document, context, prompt=prompt))
         ticket = limiter.admit(holder, tokens)
         note.ticket = ticket or await limiter.lease(holder, tokens, self._until(note))
+        self._took(limiter, holder, note.ticket, note)
+
+    @staticmethod
+    def _took(limiter: Limiter, holder: Holder, ticket: Ticket, note: Note) -> None:
         note.lines += limiter.lines(holder)
+        if note.story is not None:
+            note.story.tokens = ticket.tokens
+            note.story.lefts = limiter.lefts(holder)
 
     def _until(self, note: Note) -> float:
         """How long the store is waited for."""

@@ -130,7 +130,22 @@ def _add_admin(app: FastAPI, live: Live) -> None:
             raise HTTPException(422, {"message": message, "code": "invalid_configuration"})
         return schemas.Reloaded(reloaded=True, gone=list(done.gone), warnings=live.warnings)
 
+    _add_why(app, live, guarded)
     tenants_api.add(app, live, guarded, _ERRORS)
+
+
+def _add_why(app: FastAPI, live: Live, guarded: dict[str, Any]) -> None:
+    @app.get("/admin/requests/{id}", summary="Why one of the last calls went as it went", **guarded)
+    async def why(request_id: Annotated[str, Path(alias="id", max_length=256)]) -> schemas.Story:
+        found = await everywhere.story(live, request_id)
+        if found is None:
+            kept = live.settings.config.log.stories
+            message = (
+                f"{request_id[:SHOWN_CHARS]!r} is not among the last {kept:,} calls of a worker of this"
+                " gateway. What is older, or was another gateway's, is in the log and in the audit trail."
+            )
+            raise HTTPException(404, {"message": message, "code": "not_found", "param": "id"})
+        return schemas.Story.model_validate(found)
 
 
 def _answers(route: Route, body: type[BaseModel] | None) -> dict[int | str, dict[str, Any]]:

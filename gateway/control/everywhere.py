@@ -11,7 +11,16 @@ from gateway.metrics import Snapshot
 from gateway.workers.channel import FailedError
 from gateway.workers.link import NotAgreedError
 
-__all__ = ["NotAgreedError", "detailed", "numbers", "own_detailed", "reload", "set_drained", "tallies"]
+__all__ = [
+    "NotAgreedError",
+    "detailed",
+    "numbers",
+    "own_detailed",
+    "reload",
+    "set_drained",
+    "story",
+    "tallies",
+]
 
 
 async def numbers(live: Live) -> Snapshot:
@@ -36,6 +45,17 @@ async def detailed(live: Live) -> dict[str, Any]:
         return own
     by_worker = {int(number): document for number, document in found["documents"].items()}
     return together.detailed(by_worker, found["workers"], found["tallies"])
+
+
+async def story(live: Live, request_id: str) -> dict[str, Any] | None:
+    """Of one of the last calls, whichever worker had it. None: it is not among them."""
+    found = None if live.stories is None else live.stories.find(request_id)
+    if found is not None or live.link is None:
+        return found
+    try:
+        return await live.link.story(request_id)
+    except FailedError:
+        return None
 
 
 async def set_drained(live: Live, backend_id: str, *, drained: bool) -> dict[str, Any]:

@@ -196,6 +196,44 @@ class Backends(BaseModel):
     backends: list[Backend]
 
 
+class StoryLimit(BaseModel):
+    code: str
+    of: str = Field(description="Whose: tenant:NAME, key:ID, or model:LENGTH:TENANT:MODEL")
+    limit: int
+    left: int = Field(description="Once this call's part had been taken, as far as its worker knew")
+    per_s: float | None = Field(description="Of a rate: what comes back in a second")
+
+
+class Candidate(BaseModel):
+    backend: str
+    in_flight: int = Field(description="Calls at it at that moment, from this worker")
+    capacity: int | None = Field(description="Of this worker; null: not known")
+    state: str
+    breaker: str
+    chosen: bool
+
+
+class StoryAttempt(BaseModel):
+    at_ms: float = Field(description="Since the request came")
+    backend: str
+    failed: str | None = Field(description="Why it was given up; null: its answer counts")
+    candidates: list[Candidate]
+
+
+class StoryTokens(BaseModel):
+    reserved: int = Field(description="What it could use at most")
+    counted: int | None = Field(description="Against its limits; null: nothing was taken")
+    unknown: bool = Field(description="Counted as reserved, because nobody knows")
+
+
+class Story(BaseModel):
+    request: dict[str, Any] = Field(description="As its line in the log")
+    message: str = Field(description="Of a refusal or an error of ours")
+    limits: list[StoryLimit]
+    attempts: list[StoryAttempt]
+    tokens: StoryTokens
+
+
 class Reloaded(BaseModel):
     reloaded: bool = Field(
         description="True; a configuration that is refused is an error, and nothing changes"

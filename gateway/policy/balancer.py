@@ -136,6 +136,10 @@ class Balancer:
     def backends(self) -> tuple[Backend, ...]:
         return tuple(backend for group in self._models.values() for backend in group)
 
+    def group(self, model: str) -> Collection[Backend]:
+        """The same, to be looked at now."""
+        return self._models.get(model, ())
+
     def of(self, model: str) -> tuple[Backend, ...]:
         return tuple(self._models.get(model, ()))
 

@@ -24,6 +24,7 @@ class Plan:
         "quota_ones",
         "rate_ones",
         "rate_tokens",
+        "shares",
         "sized",
         "slots",
         "templates",
@@ -46,6 +47,7 @@ class Plan:
         self.rate_tokens = tuple(kinds.get(("rate", "tokens"), ()))
         self.ones = self.quota_ones + self.slots + self.rate_ones
         self.sized = self.token_quotas + self.rate_tokens
+        self.shares = self.ones + self.sized
         self.buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "requests")
         self.token_buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "tokens")
         self.templates: dict[tuple[str, str], bytes] = {}

@@ -318,6 +318,14 @@ class Ledger(Generic[V]):
         ]
         return found
 
+    def lefts(self, holder: Holder, now: float) -> tuple[tuple[Limit, int], ...]:
+        """Less than `standings`, for what is done with each request."""
+        plan = holder.plan or self._plan(holder, now)
+        found = [(share.limit, share.free + share.left) for share in plan.shares]
+        for limit, bucket in plan.buckets + plan.token_buckets:
+            found.append((limit, int(bucket.level(now))))
+        return tuple(found)
+
     def lines(self, holder: Holder, now: float) -> bytes:
         """For a reply's head: the tightest request rate, and the tightest window of tokens."""
         plan = holder.plan or self._plan(holder, now)

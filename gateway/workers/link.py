@@ -119,6 +119,11 @@ class Link:
         found: Facts = await self._ask("documents", GATHER_S, value=own)
         return found
 
+    async def story(self, request_id: str) -> Facts | None:
+        """Of another worker's call. None: nobody has it. Raises FailedError."""
+        found: Facts | None = await self._ask("story", GATHER_S, request_id=request_id)
+        return found
+
     async def set_drained(self, backend_id: str, *, drained: bool) -> None:
         """At all workers, those too that start later. Raises NotAgreedError, FailedError."""
         missing = await self._ask("drain", AGREE_S, backend=backend_id, drained=drained)

@@ -356,6 +356,16 @@ class Parent:
             "tallies": self._left_tallies,
         }
 
+    async def _story(self, seat: Seat, request_id: str) -> Facts | None:
+        found: list[Facts] = []
+
+        def take(_: Seat, said: Facts | None) -> None:
+            if said is not None:
+                found.append(said)
+
+        await self._each("story", ANSWER_S, take, self._others(seat), request_id=request_id)
+        return found[0] if found else None
+
     async def _drain(self, _: Seat, backend: str, *, drained: bool) -> list[int]:
         """The workers that have not done it in time. Those that start from now on know of it."""
         if drained:
@@ -458,6 +468,7 @@ _HEARD: dict[str, Callable[..., Any]] = {
     "quiet": Parent._is_quiet,  # noqa: SLF001
     "push": Parent._pushed,  # noqa: SLF001
     "total": Parent._total,  # noqa: SLF001
+    "story": Parent._story,  # noqa: SLF001
     "documents": Parent._documents,  # noqa: SLF001
     "drain": Parent._drain,  # noqa: SLF001
     "reload": lambda parent, _: parent._reload(),  # noqa: SLF001
