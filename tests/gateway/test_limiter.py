@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.limiter import Limiter
 from gateway.policy.exchange import Answer, Exchange, StoreDown
@@ -58,6 +59,21 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110 - what it waits for happens on a thread
             await asyncio.sleep(0.01)
+
+
+def test_calls_of_one_moment_ask_together_on_the_loop_that_serves(tmp_path: Path):
+    """Timers of uvloop that are due at once cannot say when."""
+
+    async def body() -> None:
+        async with limiter(tmp_path / "db", shared=True) as (found, _):
+            await found.call(lambda store: None)  # the first exchange, of its start, is behind it
+            await asyncio.sleep(0)
+            holder = found.holder("t", "m", (DAY,))
+            tickets = await asyncio.gather(*(admitted(found, holder, 10) for _ in range(5)))
+            for ticket in tickets:
+                found.settle(ticket, 10, 0)
+
+    uvloop.run(body())
 
 
 def test_the_store_is_asked_once_and_then_the_lease_serves(tmp_path: Path):
