@@ -26,6 +26,7 @@ from infctl.doctor.checks import (
     profile,
     remote,
     state,
+    store,
     toolkit,
     vllm,
 )
@@ -62,6 +63,7 @@ CHECKS = (
     ),
     Check("gpus", "is every card of the plan here and idle", gpus.look, needs=("gpus", "plan")),
     Check("disk", "is there room for weights and images", disk.look, needs=("profile",)),
+    Check("store", "are counts kept on a disk of this machine", store.look, needs=("profile",)),
     Check(
         "mounts", "can each service read what is mounted for it", mounts.look, "docker", ("stack", "docker")
     ),
