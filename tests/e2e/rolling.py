@@ -151,6 +151,9 @@ def platform(
                 "backend": "${BACKEND_API_KEY}",
             },
             "timeouts": {"drain": 30},
+            # All the load is one address's: it is held to limits, and must not reach them.
+            "limits": {"requests_per_second": 100_000.0, "burst": 100_000, "in_flight": 10_000},
+            "quotas": {"tokens_per_day": "1000B", "requests_per_day": "1B", "tokens_per_month": "1000B"},
         },
         "edge": {
             "image": images["edge"],
