@@ -115,10 +115,6 @@ class Limiter:
         """For a reply's head."""
         return self.ledger.lines(holder, self._loop.time())
 
-    def lefts(self, holder: Holder) -> tuple[tuple[Limit, int], ...]:
-        """What is left of each limit, as far as this worker knows."""
-        return self.ledger.lefts(holder, self._loop.time())
-
     def call(self, job: Callable[[Store], T]) -> asyncio.Future[T]:
         """On the store's thread, for the control plane."""
         return self._thread.call(job)

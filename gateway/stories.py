@@ -18,7 +18,6 @@ from gateway.policy.limits import Limit
 
 Seen = tuple[tuple[str, int, float, str, str], ...]
 """Of each backend of the model: id, in flight, room, state, its breaker's state."""
-Lefts = tuple[tuple[Limit, int], ...]
 
 
 def seen(group: Iterable[Backend]) -> Seen:
@@ -39,11 +38,12 @@ class Step(msgspec.Struct, gc=False):
 class Story:
     """Filled in on the way of a call."""
 
-    __slots__ = ("cost", "lefts", "message", "steps", "tokens")
+    __slots__ = ("cost", "lefts", "limits", "message", "steps", "tokens")
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self.lefts: Lefts = ()
+        self.limits: tuple[Limit, ...] = ()
+        self.lefts: list[float] = []
         """What was left of each limit, once this call's part had been taken."""
         self.tokens = 0
         """Reserved."""
@@ -87,10 +87,10 @@ def told(facts: dict[str, Any], story: Story, received_at: float) -> dict[str, A
                 "code": limit.code,
                 "of": limit.scope,
                 "limit": limit.amount,
-                "left": left,
+                "left": int(left),
                 "per_s": limit.per_s or None,
             }
-            for limit, left in story.lefts
+            for limit, left in zip(story.limits, story.lefts, strict=True)
         ],
         "attempts": [
             {

@@ -103,7 +103,8 @@ class Taking:
         note.lines += limiter.lines(holder)
         if note.story is not None:
             note.story.tokens = ticket.tokens
-            note.story.lefts = limiter.lefts(holder)
+            note.story.limits = ticket.plan.limits
+            note.story.lefts = ticket.plan.lefts(asyncio.get_running_loop().time())
 
     def _until(self, note: Note) -> float:
         """How long the store is waited for."""

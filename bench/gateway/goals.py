@@ -41,7 +41,7 @@ class Goal:
 
 
 def goals(table: list[dict[str, Any]]) -> list[Goal]:
-    """Of the row `gateway`, beside the others of the same run."""
+    """Of the rows `gateway` and `gateway-tenants`, beside the others of the same run."""
     by_name = {row["name"]: row for row in table}
     own, nginx = by_name.get("gateway"), by_name.get("nginx", {})
     if own is None:
@@ -54,6 +54,17 @@ def goals(table: list[dict[str, Any]]) -> list[Goal]:
     def beyond(of: Callable[[dict[str, Any]], float | None]) -> float | None:
         mine, floor = of(own), of(nginx)
         return mine - floor if mine is not None and floor is not None else None
+
+    def with_tenants(other: str) -> float | None:
+        mine, theirs = by_name.get("gateway-tenants", {}).get("rps"), by_name.get(other, {}).get("rps")
+        return mine / theirs if mine and theirs else None
+
+    def tenants_cost() -> float | None:
+        whole, without = (
+            by_name.get("gateway-tenants", {}).get("cpu_us_per_request"),
+            own["cpu_us_per_request"],
+        )
+        return whole - without if whole and without else None
 
     def two_workers() -> float | None:
         both, one = by_name.get("gateway-x2", {}).get("cpu_us_per_request"), own["cpu_us_per_request"]
@@ -72,6 +83,9 @@ def goals(table: list[dict[str, Any]]) -> list[Goal]:
         Goal("requests/s a core, x vllm-router", ratio("rps", "vllm-router"), least=1.7),
         Goal("requests/s a core, x smg", ratio("rps", "smg"), least=3),
         Goal("requests/s a core, x litellm", ratio("rps", "litellm"), least=300),
+        Goal("... with tenants, quotas and audit on, x nginx", with_tenants("nginx"), least=0.24),
+        Goal("... with tenants, quotas and audit on, x vllm-router", with_tenants("vllm-router"), least=1.4),
+        Goal("CPU that these add to a request, us", tenants_cost(), most=12),
         Goal("CPU a chunk, x nginx", ratio("cpu_ms_per_1k_chunks", "nginx"), most=1.8),
         Goal("CPU a chunk, x vllm-router", ratio("cpu_ms_per_1k_chunks", "vllm-router"), most=1.3),
         Goal("CPU a request with two workers, x with one", two_workers(), most=1.1),

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import answers
 import peers
@@ -97,10 +97,31 @@ def _nginx_binary() -> str | None:
     return shutil.which("nginx")
 
 
+PLENTY: Final = {
+    "requests_per_second": 1_000_000.0,
+    "burst": 1_000_000,
+    "tokens_per_minute": 10**14,
+    "in_flight": 100_000,
+    "requests_per_day": 10**12,
+    "tokens_per_day": 10**14,
+    "requests_per_month": 10**13,
+    "tokens_per_month": 10**15,
+}
+"""Each limit that there is, so that each is counted; nobody reaches one."""
+
+
 def gateway(
-    name: str = "gateway", root: Path = ROOT, config: Path | None = GATEWAY_CONFIG, workers: int = 1
+    name: str = "gateway",
+    root: Path = ROOT,
+    config: Path | None = GATEWAY_CONFIG,
+    workers: int = 1,
+    *,
+    tenants: bool = False,
 ) -> Proxy:
-    """The whole program of one checkout, configured by one file; None: by what all versions know."""
+    """The whole program of one checkout, configured by one file; None: by what all versions know.
+
+    `tenants`: with a store, every limit, the audit trail and redaction too.
+    """
 
     def command(place: Place) -> Command:
         file = place.folder / "gateway.yaml"
@@ -110,6 +131,11 @@ def gateway(
         data["listen"] = {"host": "127.0.0.1", "port": place.port}
         if workers > 1:
             data["workers"] = workers
+        if tenants:
+            data["store"] = {"path": str(place.folder / "counts.db")}
+            data["limits"] = PLENTY
+            data["audit"] = {"folder": str(place.folder / "audit"), "anchors": str(place.folder / "anchors")}
+            data["redaction"] = {"enabled": True}
         for model in data["models"]:
             for backend in model["backends"]:
                 backend["url"] = f"http://127.0.0.1:{place.backend}"
@@ -119,9 +145,7 @@ def gateway(
             "GATEWAY_API_KEY": answers.KEY,
             "ADMIN_API_KEY": "admin",
             "BACKEND_API_KEY": "b",
-            "MAX_RPS_PER_IP": "1000000",
-            "MAX_BURST_PER_IP": "1000000",
-            "MAX_CONCURRENT_PER_IP": "100000",
+            "AUDIT_HMAC_KEY": "signs-the-trail-of-the-benchmark",
         }
         return Command([sys.executable, "-m", "gateway", "--config", str(file)], env, root)
 
@@ -207,6 +231,7 @@ def _peer(
 KNOWN: dict[str, Callable[[], Proxy]] = {
     "nginx": nginx,
     "gateway": gateway,
+    "gateway-tenants": lambda: gateway("gateway-tenants", tenants=True),
     "gateway-x2": lambda: gateway("gateway-x2", workers=2),
     "vllm-router": vllm_router,
     "smg": smg,

@@ -23,17 +23,28 @@ class Bucket:
 
     def level(self, now: float) -> float:
         """What could be taken now."""
-        return self.amount - max(0.0, self._full_at - self._steady(now)) * self.per_s
+        if now < self._last:  # as in `_steady`, written out here and below: these are asked with each request
+            now = self._last
+        else:
+            self._last = now
+        lacking_s = self._full_at - now
+        return self.amount - lacking_s * self.per_s if lacking_s > 0 else self.amount
 
     def fits(self, wanted: float, now: float) -> bool:
-        now = self._steady(now)
+        if now < self._last:
+            now = self._last
+        else:
+            self._last = now
         lacking = (self._full_at - now) * self.per_s if self._full_at > now else 0.0
         return lacking + wanted <= self.amount * (1 + SLACK)
 
     def take(self, wanted: float, now: float) -> None:
         """After `fits`; also beyond it, where something was used that nobody foresaw."""
-        now = self._steady(now)
-        self._full_at = (max(now, self._full_at)) + wanted / self.per_s
+        if now < self._last:
+            now = self._last
+        else:
+            self._last = now
+        self._full_at = (max(self._full_at, now)) + wanted / self.per_s
 
     def give(self, unused: float) -> None:
         """Back, of what was taken. It is never fuller than full."""

@@ -20,6 +20,7 @@ class Plan:
 
     __slots__ = (
         "buckets",
+        "limits",
         "ones",
         "quota_ones",
         "rate_ones",
@@ -50,10 +51,23 @@ class Plan:
         self.shares = self.ones + self.sized
         self.buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "requests")
         self.token_buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "tokens")
-        self.templates: dict[tuple[str, str], bytes] = {}
+        self.limits = tuple(
+            [share.limit for share in self.shares] + [limit for limit, _ in self.buckets + self.token_buckets]
+        )
+        """In the order of `lefts`."""
+        self.templates: dict[tuple[int | None, int | None], bytes] = {}
         """Of header lines, by the limits they speak of."""
         self.version = version
         self.refresh()
+
+    def lefts(self, now: float) -> list[float]:
+        """What is left of each of its limits, as far as this worker knows."""
+        found: list[float] = [share.free + share.left for share in self.shares]
+        for _, bucket in self.buckets:
+            found.append(bucket.level(now))
+        for _, bucket in self.token_buckets:
+            found.append(bucket.level(now))
+        return found
 
     def refresh(self) -> None:
         """When the first of its shares ends."""

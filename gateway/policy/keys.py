@@ -138,15 +138,16 @@ class Ring:
     """All keys, looked up by hash. Never changed: a change makes a new one."""
 
     def __init__(self, keys: Iterable[Key]) -> None:
-        self._by_digest = {bytes.fromhex(key.digest): key for key in keys}
-        self._nobody = Key(id="", tenant="", digest=_NOBODY.hex(), shown="", created_s=0.0, revoked_s=0.0)
+        self._by_digest = {digest: (digest, key) for key in keys for digest in [bytes.fromhex(key.digest)]}
+        nobody = Key(id="", tenant="", digest=_NOBODY.hex(), shown="", created_s=0.0, revoked_s=0.0)
+        self._nobody = _NOBODY, nobody
 
     def __len__(self) -> int:
         return len(self._by_digest)
 
     def find(self, digest: bytes, clock_s: float) -> Key | None:
         """Of a key's text (`digest_of`). The same steps for one that is unknown, expired or revoked."""
-        key = self._by_digest.get(digest, self._nobody)
-        same = compare_digest(bytes.fromhex(key.digest), digest)
+        known, key = self._by_digest.get(digest, self._nobody)
+        same = compare_digest(known, digest)
         holds = key.holds(clock_s)
         return key if same & holds else None

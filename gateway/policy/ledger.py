@@ -318,40 +318,47 @@ class Ledger(Generic[V]):
         ]
         return found
 
-    def lefts(self, holder: Holder, now: float) -> tuple[tuple[Limit, int], ...]:
-        """Less than `standings`, for what is done with each request."""
-        plan = holder.plan or self._plan(holder, now)
-        found = [(share.limit, share.free + share.left) for share in plan.shares]
-        for limit, bucket in plan.buckets + plan.token_buckets:
-            found.append((limit, int(bucket.level(now))))
-        return tuple(found)
-
     def lines(self, holder: Holder, now: float) -> bytes:
         """For a reply's head: the tightest request rate, and the tightest window of tokens."""
         plan = holder.plan or self._plan(holder, now)
-        numbers: list[int] = []
-        chosen: list[Limit | None] = []
-        for buckets, shares in ((plan.buckets, plan.rate_ones), (plan.token_buckets, plan.sized)):
-            least, limit, left, source = 2.0, None, 0.0, None
-            for one, bucket in buckets:
-                level = bucket.level(now)
-                if level / one.amount < least:
-                    least, limit, left, source = level / one.amount, one, level, None
-            for share in shares:
-                known = share.free + share.left
-                if known / share.limit.amount < least:
-                    least, limit, left, source = known / share.limit.amount, share.limit, known, share
-            chosen.append(limit)
-            if limit is not None:
-                reset_s = (
-                    (limit.amount - left) / limit.per_s if source is None else self._reset_s(source, now)
-                )
-                numbers += headers.left(int(left + SLACK)), math.ceil(reset_s)
-        template = plan.templates.get((_name(chosen[0]), _name(chosen[1])))
+        first = self._tightest(plan.buckets, plan.rate_ones, now)
+        second = self._tightest(plan.token_buckets, plan.sized, now)
+        key = first and id(first[0]), second and id(second[0])  # the plan holds its limits
+        template = plan.templates.get(key)
         if template is None:
-            template = headers.template(chosen[0], chosen[1])
-            plan.templates[_name(chosen[0]), _name(chosen[1])] = template
+            limits = (None if one is None else one[0] for one in (first, second))
+            template = plan.templates[key] = headers.template(*limits)
+        if first is None:
+            return template if second is None else template % (*second[1:], *second[1:])
+        if second is None:
+            return template % (*first[1:], *first[1:])
+        numbers = *first[1:], *second[1:]
         return template % (*numbers, *numbers)
+
+    def _tightest(
+        self, buckets: tuple[tuple[Limit, Bucket], ...], shares: tuple[Share, ...], now: float
+    ) -> tuple[Limit, int, int] | None:
+        """Of which the smallest part is left: it, how much that is, and the seconds until all is there."""
+        least, limit, left, tightest = 2.0, None, 0.0, None
+        for one, bucket in buckets:
+            level = bucket.level(now)
+            part = level / one.amount
+            if part < least:
+                least, limit, left = part, one, level
+        for share in shares:
+            known = share.free + share.left
+            part = known / share.amount
+            if part < least:
+                least, limit, left, tightest = part, share.limit, known, share
+        if limit is None:
+            return None
+        if tightest is None:
+            reset_s = (limit.amount - left) / limit.per_s
+        elif tightest.end_s and self._clock is not None:
+            reset_s = max(0.0, tightest.end_s - self._clock[0] - now + self._clock[1])
+        else:
+            reset_s = self._reset_s(tightest, now)
+        return limit, headers.left(int(left + SLACK)), math.ceil(reset_s)
 
     def known(self) -> Iterator[tuple[Limit, int]]:
         """Quotas and slots that are open here, and what is left of each."""
@@ -419,7 +426,7 @@ class Ledger(Generic[V]):
                     share.give_back()
                     self._mark(share)
                     share.final_until = 0.0
-                share.limit = limit
+                share.limit, share.amount = limit, limit.amount
             if kind == "slots" and self.shared and away:
                 self._keep_slots(share)
             elif now >= share.until:
@@ -524,7 +531,7 @@ class Ledger(Generic[V]):
         return max(0.0, (share.end_s or window(limit.measure.span, clock_s).end_s) - clock_s)
 
     def _asks(self, now: float) -> dict[Share, tuple[int, int]]:
-        """What each share should ask for: what the first waiter needs, and what all need and size() says."""
+        """What each share should ask for: what the first waiter needs, up to what all need and a spare."""
         asks: dict[Share, tuple[int, int]] = {}
         for waiter in self._waiting.values():
             verdict = self._lacking(waiter, now)
@@ -535,7 +542,7 @@ class Ledger(Generic[V]):
             if share.asked and share not in asks:
                 asks[share] = 1, 0
         return {
-            share: (first, max(total, first, share.size() - share.free))
+            share: (first, max(total, first, 0) + share.spare(total))
             for share, (first, total) in asks.items()
         }
 
@@ -630,10 +637,6 @@ class Ledger(Generic[V]):
                 key: bucket for key, bucket in self._buckets.items() if bucket.level(now) < bucket.amount
             }
             self._version += 1
-
-
-def _name(limit: Limit | None) -> str:
-    return "" if limit is None else limit.code + limit.scope
 
 
 def _empty_bucket(plan: Plan, tokens: int, now: float) -> Refused | None:

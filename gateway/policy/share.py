@@ -27,6 +27,7 @@ ALONE_S: Final = 30.0
 
 class Share:
     __slots__ = (
+        "amount",
         "asked",
         "claim",
         "counter",
@@ -56,6 +57,7 @@ class Share:
 
     def __init__(self, limit: Limit, period: str = NO_PERIOD, *, local: bool = False) -> None:
         self.limit = limit
+        self.amount = limit.amount
         self.counter = limit.counter
         self.period = period
         self.end_s = 0
@@ -104,9 +106,16 @@ class Share:
             self.recent = (self.recent + used / passed_s) / 2
 
     def size(self) -> int:
-        """What the next lease should come to."""
+        """What is to be free after the next lease: some seconds' use, and once more what is reserved now.
+
+        Without the second, requests that reserve much and use little would each have to ask the store.
+        """
         part = QUOTA_PART if self.limit.measure.kind == "quota" else FAST_PART
-        return max(1, min(self.limit.amount // part, math.ceil(self.recent * AHEAD_S)))
+        return max(1, min(self.amount // part, max(math.ceil(self.recent * AHEAD_S), self.reserved)))
+
+    def spare(self, needed: int) -> int:
+        """To ask for beyond what those who wait need; 0 of them: ahead of need."""
+        return self.size() if needed else max(0, self.size() - self.free)
 
     def grant(self, amount: int, left: int) -> None:
         self.free += amount

@@ -55,7 +55,7 @@ def test_a_story_is_told_in_words_and_times_since_the_request_came():
     backend = Backend(Wanted(id="a", url="http://127.0.0.1:1", concurrency=4), "chat", Breaker(), 0.0)
     backend.in_flight = 2
     story.steps = [Step(10.5, "a", seen([backend]), "upstream_head")]
-    story.lefts = ((Limit("tokens_per_day", "tenant:t", 1000), 400),)
+    story.limits, story.lefts = (Limit("tokens_per_day", "tenant:t", 1000),), [400]
     story.tokens, story.cost, story.message = 300, Cost(unknown=True), "too bad"
     found = told(FACTS, story, 10.0)
     assert found["request"] == {"request_id": "req_1", "client_request_id": "mine", "tenant": "t"}

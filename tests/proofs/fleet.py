@@ -88,9 +88,9 @@ class Process:
         until(there, 60)
 
     def workers(self) -> list[int]:
-        """Their process ids."""
-        found = ask(self.port, "GET", "/health/detailed", KEYS["ADMIN_API_KEY"]).json()
-        return [each["pid"] for each in found.get("workers") or () if each["pid"]]
+        """Their process ids, once all of them serve: a gateway of which one ends before has not started."""
+        found = ask(self.port, "GET", "/health/detailed", KEYS["ADMIN_API_KEY"]).json().get("workers") or []
+        return [each["pid"] for each in found] if all(each["state"] == "serving" for each in found) else []
 
     def kill(self) -> None:
         self.process.kill()
