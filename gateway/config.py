@@ -289,7 +289,7 @@ class Log(_Frozen, frozen=True):
     requests: bool = True
     """One JSON line a request."""
     stories: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 1000
-    """Calls of each worker whose whole story is kept in memory, 3 kB each; 0: none."""
+    """Calls of each worker whose whole story is kept in memory, 2 kB each; 0: none."""
 
 
 PiiKind = Literal["email", "phone", "card", "iban", "national_id", "ip", "jwt", "key"]

@@ -70,16 +70,17 @@ class Journal:
             self.write({"ts": self.now(), "level": level, "event": event, **self._who, **facts})
             self.flush()
 
-    def request(self, facts: dict[str, Any]) -> None:
-        """One request ended. `facts` begin with `ts`."""
-        self.write(facts)
+    def request(self, facts: dict[str, Any]) -> bytes:
+        """One request ended. `facts` begin with `ts`. The line, as it is before anything is hidden in it."""
+        return self.write(facts)
 
-    def write(self, facts: dict[str, Any]) -> None:
+    def write(self, facts: dict[str, Any]) -> bytes:
         line = orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
         self._lines.append(line)
         self._size += len(line)
         if self._size >= FLUSH_BYTES:
             self.flush()
+        return line
 
     def now(self) -> str:
         """The time as RFC 3339 with milliseconds: made once a millisecond, up to the second once a second."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import orjson
 
 from gateway.metering import Cost
 from gateway.policy.backend import Backend
@@ -56,21 +57,24 @@ class Stories:
     """Of one worker. `most`: 0 keeps none."""
 
     def __init__(self, most: int) -> None:
-        self._kept: deque[tuple[dict[str, Any], Story, float]] = deque(maxlen=most)
+        self._kept: deque[tuple[bytes, Story, float]] = deque(maxlen=most)
 
     def resized(self, most: int) -> None:
         if most != self._kept.maxlen:
             self._kept = deque(self._kept, maxlen=most)
 
-    def keep(self, facts: dict[str, Any], story: Story, received_at: float) -> None:
-        """At the call's end. `facts`: of its log line. `received_at`: by the loop's clock."""
-        self._kept.append((facts, story, received_at))
+    def keep(self, line: bytes, story: Story, received_at: float) -> None:
+        """At the call's end. `line`: as in the log. `received_at`: by the loop's clock."""
+        self._kept.append((line, story, received_at))
 
     def find(self, request_id: str) -> dict[str, Any] | None:
         """By our id, or the client's own: the last one."""
-        for facts, story, received_at in reversed(self._kept):
-            if request_id in {facts["request_id"], facts["client_request_id"]}:
-                return told(facts, story, received_at)
+        raw = request_id.encode()
+        for line, story, received_at in reversed(self._kept):
+            if raw in line:
+                facts = orjson.loads(line)
+                if request_id in {facts["request_id"], facts["client_request_id"]}:
+                    return told(facts, story, received_at)
         return None
 
 

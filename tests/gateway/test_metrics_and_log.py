@@ -49,7 +49,8 @@ def test_names_follow_the_conventions():
         assert metric.name.startswith("infctl_")
         assert not metric.name.endswith("_total")
         assert metric.help.endswith(".")
-        known = {"tenant", "model", "backend", "outcome", "reason", "kind", "state", "version", "worker"}
+        known = {"tenant", "limit", "model", "backend", "outcome", "reason", "kind", "state", "version"}
+        known |= {"worker"}
         assert set(metric.labels) <= known
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gateway.config import Backend as Wanted
@@ -27,14 +29,14 @@ ENV = {
 }
 
 
-def facts(number: int) -> dict[str, object]:
-    return FACTS | {"request_id": f"req_{number}", "client_request_id": None}
+def line(number: int, client: str | None = None) -> bytes:
+    return json.dumps(FACTS | {"request_id": f"req_{number}", "client_request_id": client}).encode()
 
 
 def test_the_last_calls_are_kept_and_no_more():
     kept = Stories(3)
     for number in range(5):
-        kept.keep(facts(number), Story(), 0.0)
+        kept.keep(line(number), Story(), 0.0)
     assert [kept.find(f"req_{number}") is not None for number in range(5)] == [False, False, True, True, True]
     kept.resized(1)
     assert kept.find("req_3") is None
@@ -43,8 +45,8 @@ def test_the_last_calls_are_kept_and_no_more():
 
 def test_a_call_is_found_by_its_clients_own_id_the_last_one_first():
     kept = Stories(3)
-    kept.keep(FACTS | {"request_id": "req_1"}, Story(), 0.0)
-    kept.keep(FACTS | {"request_id": "req_2"}, Story(), 0.0)
+    kept.keep(line(1, "mine"), Story(), 0.0)
+    kept.keep(line(2, "mine"), Story(), 0.0)
     found = kept.find("mine")
     assert found is not None
     assert found["request"]["request_id"] == "req_2"
