@@ -427,6 +427,7 @@ class Ledger(Generic[V]):
                     self._mark(share)
                     share.final_until = 0.0
                 share.limit, share.amount = limit, limit.amount
+                self._version += 1  # a holder of the limits before may come back, should they be set again
             if kind == "slots" and self.shared and away:
                 self._keep_slots(share)
             elif now >= share.until:
@@ -476,6 +477,7 @@ class Ledger(Generic[V]):
             )
             bucket = self._buckets[key] = Bucket(max(1.0, limit.amount / shares), limit.per_s / shares)
             if old is not None:
+                self._version += 1  # as above: a plan must not go on with the bucket before
                 lacking = min(old.amount - old.level(now), bucket.amount)
                 bucket.take(lacking, now)
             elif part:

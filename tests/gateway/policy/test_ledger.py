@@ -357,6 +357,25 @@ def test_a_limit_that_is_lowered_holds_for_the_next_request():
     assert isinstance(world.admit(0, 100), Ticket)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_limit_that_is_set_back_to_what_it_was_holds_as_before(shared: bool):
+    """Whoever resolves settings keeps holders: the one of before comes back."""
+    before = Holder("t", "m", limits(requests_per_day=50, requests_per_second=20))
+    world = World(workers=1, held=before.limits, shared=shared)
+    world.holders[0] = before
+    for _ in range(10):
+        assert isinstance(world.admit(0, 0), Ticket)
+    world.holders[0] = Holder("t", "m", limits(requests_per_day=5, requests_per_second=1))
+    assert isinstance(world.admit(0, 0), Refused)
+    world.holders[0] = before
+    world.now += 5
+    for _ in range(20):
+        assert isinstance(world.admit(0, 0), Ticket)
+    refused = world.admit(0, 0)
+    assert isinstance(refused, Refused)
+    assert (refused.limit.code, refused.limit.amount) == ("requests_per_second", 20)
+
+
 def test_a_limit_that_is_raised_holds_for_the_next_request_though_it_was_used_up():
     world = World(workers=2, held=limits(requests_per_day=2))
     for _ in range(2):
