@@ -183,12 +183,16 @@ class Tenancy:
         gate: Gate,
         figures: Mapping[str, Figures] | None = None,
         keys: tuple[Key, ...] = (),
+        used: dict[str, float] | None = None,
     ) -> None:
-        """`figures`: set at run time, by scope. `keys`: created at run time."""
+        """`figures`: set at run time, by scope. `keys`: created at run time. `used`: where it is noted when
+        each key was used last, by id.
+        """
         self._config = config
         self._gate = gate
         self._figures = figures or {}
         self.keys = keys
+        self._used: dict[str, float] = {} if used is None else used
         self._ring = Ring((*keys, *gate.keys))
         self._one_for_all = config.keys.tenant == "shared"
         self._proper = {
@@ -200,7 +204,9 @@ class Tenancy:
         """A client of the data plane. Raises Refusal (401)."""
         gate, digest = self._gate, digest_of(_bearer(authorization))
         key = self._ring.find(digest, clock_s)
-        if key is None and not gate.by_shared_key(digest):
+        if key is not None:
+            self._used[key.id] = clock_s
+        elif not gate.by_shared_key(digest):
             raise _unauthorized(authorization)
         found = self._callers.get(key or address)
         if found is None:

@@ -119,6 +119,21 @@ class Limiter:
         """On the store's thread, for the control plane."""
         return self._thread.call(job)
 
+    async def tell(self) -> None:
+        """All that is settled by now is counted in the store. Raises StoreDown."""
+        if self._closing:
+            raise StoreDown("this worker is stopping")
+        if self._sending is not None:
+            await asyncio.wait([self._sending])  # it may have left before
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._send()
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+        if self.ledger.down_since is not None:
+            raise StoreDown("the store of counts does not answer")
+
     async def close(self) -> bool:
         """Tells the store all that is settled, gives the rest back. False: it could not be told in time."""
         self._closing = True

@@ -12,6 +12,8 @@ from gateway.control import drains
 from gateway.control.everywhere import own_detailed, tallies
 from gateway.live import Live
 from gateway.net.server import Server
+from gateway.policy.exchange import StoreDown
+from gateway.workers.channel import FailedError
 from gateway.workers.link import Link, report, sources_from_wire
 
 
@@ -35,6 +37,8 @@ class Orders:
             "document": lambda: own_detailed(live),
             "story": lambda request_id: None if live.stories is None else live.stories.find(request_id),
             "set_drained": self._set_drained,
+            "renew": self._renew,
+            "tell": self._tell,
             "reload": self._reload,
             "refuse": lambda why: reload.refuse(live, why),
         }
@@ -48,6 +52,22 @@ class Orders:
         known = self._live.balancer.get(backend)
         if known is not None:  # else a reload has just taken it away
             await drains.set_drained(self._live, known, drained=drained)
+
+    async def _renew(self) -> int:
+        """The generation of what is set at run time, as it is in force here now."""
+        try:
+            return await self._live.tenants.renew()
+        except StoreDown as error:
+            raise FailedError(str(error)) from None
+
+    async def _tell(self) -> int:
+        limiter = self._live.tenants.limiter
+        try:
+            if limiter is not None:
+                await limiter.tell()
+        except StoreDown as error:
+            raise FailedError(str(error)) from None
+        return 0
 
     def _reload(self, sources: dict[str, Any]) -> list[str]:
         """The backends that are gone."""

@@ -44,8 +44,16 @@ ROUTES: Final = (
     Route("admin", "GET", "/admin/requests/{id}", "Why one of the last calls went as it went"),
     Route("admin", "GET", "/admin/quotas", "Where each tenant stands"),
     Route("admin", "GET", "/admin/quota/{tenant}", "Where one tenant stands"),
+    Route("admin", "PUT", "/admin/quota/{tenant}/limits", "Set a tenant's limits"),
+    Route("admin", "PATCH", "/admin/quota/{tenant}/limits", "Change some of a tenant's limits"),
+    Route("admin", "DELETE", "/admin/quota/{tenant}/limits", "Go back to the limits of the profile"),
+    Route("admin", "POST", "/admin/quota/{tenant}/reset", "Begin a tenant's quotas anew"),
     Route("admin", "GET", "/admin/usage", "What was used, by day, tenant and model"),
     Route("admin", "GET", "/admin/tenants", "Who may call, and who has called"),
+    Route("admin", "GET", "/admin/keys", "The keys there are"),
+    Route("admin", "POST", "/admin/keys", "Create a key"),
+    Route("admin", "DELETE", "/admin/keys/{id}", "Revoke a key"),
+    Route("admin", "POST", "/admin/keys/{id}/rotate", "Make a key's successor"),
 )
 
 _FIXED: Final[dict[str, dict[str, Route]]] = {}

@@ -27,12 +27,15 @@ from gateway.limiter import Limiter
 from gateway.metrics import Sample
 from gateway.policy.exchange import StoreDown
 from gateway.policy.holder import Holder
+from gateway.policy.keys import Key
 from gateway.policy.levels import BadSetting, figures
 from gateway.policy.limits import tenant_scope
 from gateway.settings import Settings
 from gateway.store.protocol import Settings as RunTime
 from gateway.store.protocol import Store, StoreRefused
 
+USED_S: Final = 60.0
+"""Between two notes in the store of when keys were used."""
 LOAD_S: Final = 3.0
 """For what was set at run time, before the first call is taken; a store that is away is not waited for."""
 
@@ -66,7 +69,10 @@ class Tenants:
         """Scopes whose limits cannot be read: another version wrote them."""
         self._renewing: asyncio.Task[int] | None = None
         self.limiter: Limiter | None = None
-        self.tenancy = Tenancy(settings.config, settings.gate)
+        self.used: dict[str, float] = {}
+        """When keys were used here, by id: what the store has not been told."""
+        self._telling: asyncio.TimerHandle | None = None
+        self.tenancy = self._made(())
         if store is not None:
             self.limiter = Limiter(
                 store,
@@ -76,11 +82,16 @@ class Tenants:
                 on_change=self._changed,
                 on_trouble=self._trouble,
             )
+            self._tell_later()
 
     def configure(self, settings: Settings) -> None:
         """After a reload: what was set at run time stays."""
         self._settings = settings
-        self.tenancy = Tenancy(settings.config, settings.gate, self.figures, self.tenancy.keys)
+        self.tenancy = self._made(self.tenancy.keys)
+
+    def _made(self, keys: tuple[Key, ...]) -> Tenancy:
+        settings = self._settings
+        return Tenancy(settings.config, settings.gate, self.figures, keys, self.used)
 
     def holder(self, terms: Terms, tenant: str, model: str) -> Holder:
         """Whose limits a call meets. There is a limiter."""
@@ -103,12 +114,8 @@ class Tenants:
         assert self.limiter is not None  # noqa: S101 - there is nothing to renew without
         while self._renewing is not None:  # it may have looked before the change was made
             await asyncio.wait([self._renewing])
-        self._renewing = asyncio.get_running_loop().create_task(self._renew(self.limiter))
-        try:
-            return await asyncio.shield(self._renewing)
-        finally:
-            if self._renewing is not None and self._renewing.done():
-                self._renewing = None
+        self._renewing = asyncio.get_running_loop().create_task(self._renew_alone(self.limiter))
+        return await asyncio.shield(self._renewing)
 
     def gauges(self) -> Iterator[Sample]:
         if self.limiter is None:
@@ -137,7 +144,30 @@ class Tenants:
 
     async def close(self) -> bool:
         """Tells the store all that was used. False: it could not be told in time."""
-        return True if self.limiter is None else await self.limiter.close()
+        if self.limiter is None:
+            return True
+        self._tell_used(self.limiter)  # before the last exchange, on the same thread
+        if self._telling is not None:
+            self._telling.cancel()
+        return await self.limiter.close()
+
+    def _tell_later(self) -> None:
+        assert self.limiter is not None  # noqa: S101 - there is nobody to tell
+        self._telling = asyncio.get_running_loop().call_later(USED_S, self._tell_used, self.limiter)
+
+    def _tell_used(self, limiter: Limiter) -> None:
+        """When keys were used: once a minute, and never in a call's way."""
+        self._tell_later()
+        if not self.used:
+            return
+        told = self.used.copy()
+        self.used.clear()
+
+        def back(telling: asyncio.Future[None]) -> None:
+            if not telling.cancelled() and telling.exception() is not None:
+                self.used.update({**told, **self.used})  # in a minute again
+
+        limiter.call(lambda store: store.put_used(told)).add_done_callback(back)
 
     async def _renew(self, limiter: Limiter) -> int:
         found = await limiter.call(_settings)
@@ -148,8 +178,7 @@ class Tenants:
                 self.figures[scope] = figures(msgspec.json.decode(said))
             except (BadSetting, msgspec.DecodeError):
                 self.unread.append(scope)
-        settings = self._settings
-        self.tenancy = Tenancy(settings.config, settings.gate, self.figures, found.keys)
+        self.tenancy = self._made(found.keys)
         self.generation = found.generation
         if self._on_renewed is not None:
             self._on_renewed(found.generation)
@@ -159,14 +188,19 @@ class Tenants:
         if generation != self.generation and self._renewing is None:
             self._renewing = asyncio.get_running_loop().create_task(self._renew_later())
 
-    async def _renew_later(self) -> int:
+    async def _renew_alone(self, limiter: Limiter) -> int:
+        """Its end is seen whoever waits for it, and also if nobody does any longer."""
         try:
-            assert self.limiter is not None  # noqa: S101 - it has told of the change
-            return await self._renew(self.limiter)
-        except StoreDown:
-            return self.generation  # the next look finds it again: exchanges tell of the trouble
+            return await self._renew(limiter)
         finally:
             self._renewing = None
+
+    async def _renew_later(self) -> int:
+        assert self.limiter is not None  # noqa: S101 - it has told of the change
+        try:
+            return await self._renew_alone(self.limiter)
+        except StoreDown:
+            return self.generation  # the next look finds it again: exchanges tell of the trouble
 
     def _trouble(self, why: str) -> None:
         self.why = why

@@ -42,11 +42,12 @@ async def ask(live: Live, job: Job[T]) -> T:
         async with asyncio.timeout(ANSWER_S):
             return await counting.call(job)
     except (StoreDown, TimeoutError) as error:
-        why = str(error) or f"no answer within {ANSWER_S:g} s"
-        message = f"The store of counts does not answer ({why}). Ask again in some seconds."
-        raise Refusal(
-            503, "store_unavailable", message, headers=b"retry-after: 5\r\n", type="overloaded"
-        ) from None
+        raise away(str(error) or f"no answer within {ANSWER_S:g} s") from None
+
+
+def away(why: str) -> Refusal:
+    message = f"The store of counts does not answer ({why}). Ask again in some seconds."
+    return Refusal(503, "store_unavailable", message, headers=b"retry-after: 5\r\n", type="overloaded")
 
 
 async def counts(live: Live) -> Counts:

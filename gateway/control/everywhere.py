@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 from gateway.control import documents, drains, together
 from gateway.live import Live, Reloaded
 from gateway.metrics import Snapshot
+from gateway.policy.exchange import StoreDown
 from gateway.workers.channel import FailedError
 from gateway.workers.link import NotAgreedError
 
 __all__ = [
+    "Agreed",
     "NotAgreedError",
     "detailed",
     "numbers",
     "own_detailed",
     "reload",
+    "renew",
     "set_drained",
     "story",
     "tallies",
+    "tell",
 ]
+
+ALONE_S: Final = 2.0
+"""For this process to do what all workers would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Numbers of the workers that have done it, and of those that have not in time."""
+
+    done: tuple[int, ...]
+    late: tuple[int, ...]
 
 
 async def numbers(live: Live) -> Snapshot:
@@ -72,6 +89,33 @@ async def set_drained(live: Live, backend_id: str, *, drained: bool) -> dict[str
     rows = (await detailed(live))["backends"]
     found: dict[str, Any] = next(row for row in rows if row["id"] == backend_id)
     return found
+
+
+async def renew(live: Live, generation: int) -> Agreed:
+    """What is set at run time is in force; `generation`: what it has to come to at least."""
+    return await _all_do(live, "renew", generation, live.tenants.renew)
+
+
+async def tell(live: Live) -> Agreed:
+    """What was settled by now is counted in the store."""
+    limiter = live.tenants.limiter
+    assert limiter is not None  # noqa: S101 - asked before
+    return await _all_do(live, "tell", 0, limiter.tell)
+
+
+async def _all_do(live: Live, what: str, least: int, here: Callable[[], Awaitable[int | None]]) -> Agreed:
+    if live.link is None:
+        try:
+            async with asyncio.timeout(ALONE_S):
+                came_to = await here() or 0
+        except (StoreDown, TimeoutError):
+            return Agreed((), (0,))
+        return Agreed((0,), ()) if came_to >= least else Agreed((), (0,))
+    try:
+        done, late = await live.link.all_do(what, least)
+    except FailedError:
+        return Agreed((), tuple(range(live.link.workers)))
+    return Agreed(tuple(done), tuple(late))
 
 
 async def reload(live: Live) -> Reloaded:

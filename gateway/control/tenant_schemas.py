@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.config import AMOUNT_MAX
+from gateway.config import AMOUNT_MAX, TENANT_NAME
 from gateway.policy.keys import NAME_CHARS, OVERLAP_MAX_S
 from gateway.policy.limits import Code
 
 Level = Literal["key", "run_time", "tenant", "environment", "profile", "built_in"]
+QuotaCode = Literal["requests_per_day", "tokens_per_day", "requests_per_month", "tokens_per_month"]
 KnownBy = Literal["profile", "run_time", "key", "counts"]
 
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | Literal["none"] | None
@@ -154,7 +155,7 @@ class QuotaReset(BaseModel):
 class ResetRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    code: Code | None = Field(default=None, description="One quota; null: all of the tenant's")
+    code: QuotaCode | None = Field(default=None, description="One quota; null: all of the tenant's")
 
 
 class KeyEntry(BaseModel):
@@ -180,8 +181,8 @@ class Keys(_Page):
 class KeyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    tenant: str = Field(min_length=1, max_length=128)
-    name: str = Field(default="", max_length=NAME_CHARS)
+    tenant: str = Field(json_schema_extra={"pattern": TENANT_NAME})
+    name: str = Field(default="", max_length=NAME_CHARS, description="Printable characters")
     expires_s: float | None = Field(
         default=None, gt=0, le=3_153_600_000, allow_inf_nan=False, description="From now; null: never"
     )

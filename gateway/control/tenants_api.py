@@ -55,7 +55,7 @@ def add(app: FastAPI, live: Live, guarded: dict[str, Any], errors: dict[int | st
     @app.get("/admin/quota/{tenant:path}", summary="Where one tenant stands", **counting)
     async def one_quota(tenant: TenantName) -> said.Quota:
         """A tenant that nobody has heard of has the usual limits, and has used nothing."""
-        name = _tenant(tenant)
+        name = tenant_of_path(tenant)
         moment, [found] = await counted.standing(live, lambda _: [name])
         return said.Quota.model_validate(moment | found)
 
@@ -68,7 +68,7 @@ def add(app: FastAPI, live: Live, guarded: dict[str, Any], errors: dict[int | st
         after: After = None,
     ) -> said.Usages:
         """Of the last 30 days, where nothing else is asked for."""
-        who = None if tenant is None else _tenant(tenant)
+        who = None if tenant is None else tenant_of_path(tenant)
         today = window("day", await counted.ask(live, lambda store: store.clock_s())).period
         last = _day(until or today, "until")
         first = _day(since, "since") if since else last - timedelta(days=HISTORY_DAYS - 1)
@@ -132,7 +132,7 @@ def _page(names: list[str], after: str | None, size: int) -> tuple[list[str], bo
     return names[begin : begin + size], begin + size < len(names)
 
 
-def _tenant(text: str) -> str:
+def tenant_of_path(text: str) -> str:
     """Raises Refusal (400)."""
     try:
         return tenant_name(text)

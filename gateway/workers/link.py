@@ -131,6 +131,14 @@ class Link:
             names = ", ".join(map(str, missing))
             raise NotAgreedError(f"worker {names} has not answered within its time; the others have done it")
 
+    async def all_do(self, what: str, least: int) -> tuple[list[int], list[int]]:
+        """Numbers of those that serve: who has done it and come to `least`, and who has not in time.
+
+        Raises FailedError.
+        """
+        found = await self._ask("all_do", AGREE_S, what=what, least=least)
+        return found["done"], found["late"]
+
     async def reload(self) -> Facts:
         """`problems` for which it was refused, and backends that are `gone`. Raises FailedError."""
         found: Facts = await self._ask("reload", AGREE_S)

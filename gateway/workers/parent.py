@@ -43,6 +43,8 @@ ANSWER_S: Final = 2.0
 """For one worker to say how it is; one that does not is told of by what it last said."""
 DO_S: Final = 12.0
 """For one worker to do what all do: an undrained backend is probed first."""
+SETTLE_S: Final = 2.0
+"""For one worker to take over what was set at run time, or to tell the store what it has counted."""
 STOP_SLACK_S: Final = 5.0
 """Beyond the drain's limit, until a worker that will not end is killed."""
 
@@ -374,6 +376,18 @@ class Parent:
             self._drained.discard(backend)
         return await self._each("set_drained", DO_S, backend=backend, drained=drained)
 
+    async def _all_do(self, _: Seat, what: str, least: int) -> Facts:
+        """Who starts from now on reads anew what the store says, so only those that serve are asked."""
+        serving = [seat for seat in self._seats if seat.serves]
+        done: list[int] = []
+
+        def take(seat: Seat, came_to: int) -> None:
+            if came_to >= least:
+                done.append(seat.number)
+
+        await self._each(what, SETTLE_S, take, serving)
+        return {"done": sorted(done), "late": [each.number for each in serving if each.number not in done]}
+
     # To all workers.
 
     def _tell_all(self, op: str, **facts: Any) -> None:
@@ -471,6 +485,7 @@ _HEARD: dict[str, Callable[..., Any]] = {
     "story": Parent._story,  # noqa: SLF001
     "documents": Parent._documents,  # noqa: SLF001
     "drain": Parent._drain,  # noqa: SLF001
+    "all_do": Parent._all_do,  # noqa: SLF001
     "reload": lambda parent, _: parent._reload(),  # noqa: SLF001
 }
 

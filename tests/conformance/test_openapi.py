@@ -53,14 +53,19 @@ def document(gateway: Gateway) -> dict[str, Any]:
     """With the names that are served here in the place of all names, so that calls arrive at a backend."""
     found: dict[str, Any] = gateway.http.get("/openapi.json").json()
     for name, schema in found["components"]["schemas"].items():
-        if name.endswith("Request"):
+        if name.endswith("Request") and "model" in schema["properties"]:
             at = "embed" if name.startswith(("Embedding", "Rerank", "Score")) else "chat"
             schema["properties"]["model"] = {"enum": [at]}
+    schemas = found["components"]["schemas"]
+    schemas["Limits"]["properties"]["models"] = {"type": "array", "items": {"enum": ["chat", "qwen"]}}
+    schemas["KeyRequest"]["properties"]["name"] = {"enum": ["ci", "\u00e4"]}
     for path, methods in found["paths"].items():
         for operation in methods.values():
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] in VALUES:
                     parameter["schema"] = {"enum": VALUES[parameter["name"]]}
+                if parameter["name"] == "model":
+                    parameter["schema"] = {"enum": ["chat", "none"]}
                 if parameter["name"] == "id":
                     names = ["chat0", "none"] if path.startswith("/admin") else ["chat", "qwen", "none"]
                     parameter["schema"] = {"enum": names}
@@ -104,7 +109,7 @@ def test_what_the_document_says_of_an_operation_holds(
     meets(GenerationMode.POSITIVE, 8)
     if method == "POST":
         meets(GenerationMode.NEGATIVE, 4)
-    assert seen.keys() & {"200", "404"}
+    assert seen.keys() & {"200", "201", "404"}
 
 
 def test_a_whole_number_may_be_written_as_a_float(gateway: Gateway) -> None:
