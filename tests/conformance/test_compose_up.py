@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from tests.conformance.test_nginx_containers import free_ports
 from tests.docker.host import DockerProject, health, log, run_in, state, until
+from tests.docker.hurried import hurried
 
 HEALTHY_S = 90.0
 KEY = "sk-first"
@@ -100,7 +101,8 @@ def platform(
 def render(profile: Path, folder: Path) -> None:
     from infctl.cli.app import app
 
-    done = CliRunner().invoke(app, ["render", "-f", str(profile), "-o", str(folder)])
+    with hurried():
+        done = CliRunner().invoke(app, ["render", "-f", str(profile), "-o", str(folder)])
     assert done.exit_code == 0, done.output
 
 

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tests.docker import hurried
 from tests.docker.fixtures import NAMES
 from tests.docker.host import DockerHost, DockerProject, clean_env, until
 from tests.e2e.local import free_ports
@@ -46,7 +46,7 @@ class Platform:
     ) -> subprocess.CompletedProcess[str]:
         """`infctl ARGS` as a person runs it, without a terminal."""
         return subprocess.run(
-            [sys.executable, "-m", "infctl", *args],
+            [*hurried.COMMAND, *args],
             cwd=self.folder,
             env={**clean_env(), "COLUMNS": "200", **(env or {})},
             capture_output=True,
@@ -58,7 +58,7 @@ class Platform:
 
     def spawn(self, *args: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "infctl", *args],
+            [*hurried.COMMAND, *args],
             cwd=self.folder,
             env={**clean_env(), "COLUMNS": "200"},
             stdout=subprocess.PIPE,

@@ -16,6 +16,7 @@ from infctl.engine.docker.engine import DockerEngine
 from infctl.engine.docker.rollout_aside import Aside
 from infctl.engine.docker.rollout_gateway import Turn
 from infctl.engine.model import Event
+from tests.docker.hurried import hurried
 from tests.e2e.rolling import written
 
 
@@ -31,7 +32,8 @@ def dying(do: Callable[..., Iterator[Event]], last: str) -> Callable[..., Iterat
 def main(folder: str, step: str) -> None:
     for way in (Aside, Turn):
         way._do = dying(way._do, step)  # type: ignore[method-assign, assignment, arg-type]
-    project, stack = written(Path(folder))
+    with hurried():
+        project, stack = written(Path(folder))
     engine = DockerEngine(project.layout)
     with engine.lock("a test that is killed"):
         for _ in engine.apply(stack, {}):

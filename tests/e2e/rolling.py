@@ -22,6 +22,7 @@ from infctl.engine.docker.engine import DockerEngine
 from infctl.engine.model import Event
 from infctl.stack import Stack
 from tests.docker.host import DockerHost, remove
+from tests.docker.hurried import hurried
 from tests.e2e.load import Target
 from tests.e2e.local import ROOT, free_ports
 
@@ -170,7 +171,8 @@ def platform(
     }
     made = Rolling(host, folder, profile, first + 1, images)
     try:
-        yield made
+        with hurried():
+            yield made
     finally:
         remove(
             host.client,

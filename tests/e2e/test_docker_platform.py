@@ -19,7 +19,6 @@ from infctl.engine.docker.engine import DockerEngine
 from infctl.stack import Layout
 from tests.docker.host import DockerHost, until
 from tests.e2e.containers import MODEL, SERVICES, Platform, platform
-from tests.infctl import cpu_time
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
@@ -66,11 +65,6 @@ def test_a_second_up_and_compose_change_nothing(made: Platform) -> None:
     assert told["changes"] is False
     made.project.compose("up", "-d")
     assert made.ids() == before
-
-
-def test_up_with_nothing_to_do_takes_less_than_a_second(made: Platform) -> None:
-    best = cpu_time.by_clock(lambda: made.spawn("up"), 1.0)
-    assert best < 1.0, f"{best:.3f} s"
 
 
 def test_a_changed_flag_replaces_its_engines_alone_and_says_why(made: Platform) -> None:
@@ -310,11 +304,15 @@ def other_port(profile: dict[str, dict[str, int]]) -> int:
     return profile["edge"]["https_port"]
 
 
-@pytest.mark.parametrize("after", ["", ".+", f"{FIRST} +started.*", f"{SECOND} +started.*"])
-def test_a_ctrl_c_leaves_a_true_state_and_the_next_up_goes_on(made: Platform, after: str) -> None:
+@pytest.mark.parametrize(
+    ("after", "length"),
+    [("", 640), (".+", 641), (f"{FIRST} +started.*", 642), (f"{SECOND} +started.*", 643)],
+)
+def test_a_ctrl_c_leaves_a_true_state_and_the_next_up_goes_on(
+    made: Platform, after: str, length: int
+) -> None:
     """As soon as it says such a line; or while it still reads its profile."""
-    good = made.profile()
-    made.change(max_model_len=640)
+    made.change(max_model_len=length)
     going = made.spawn("up", "-y")
     assert going.stdout is not None
     said: list[str] = []
@@ -332,8 +330,6 @@ def test_a_ctrl_c_leaves_a_true_state_and_the_next_up_goes_on(made: Platform, af
     made.ok("health", "--deep")
     made.ok("up", "-y")
     made.well()
-    made.write(good)
-    made.ok("up", "-y")
 
 
 # Over ssh, and the end

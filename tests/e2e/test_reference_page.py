@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ import pytest
 import yaml
 
 from infctl.render.engine_files import weights
+from tests.docker import hurried
 from tests.docker.fixtures import NAMES
 from tests.docker.host import DockerHost, DockerProject, clean_env, health, state, until
 from tests.docker.images import wheels
@@ -81,7 +81,7 @@ def render(folder: Path, overlay: dict[str, Any]) -> None:
     """`git clone` of the page: here the folder comes from infctl."""
     shutil.copy(ROOT / "profiles" / "l4x4.yaml", folder / "l4x4.yaml")
     (folder / "here.yaml").write_text(yaml.safe_dump(overlay))
-    argv = [sys.executable, "-m", "infctl", "render", "-f", "l4x4.yaml", "-f", "here.yaml", "-o", "."]
+    argv = [*hurried.COMMAND, "render", "-f", "l4x4.yaml", "-f", "here.yaml", "-o", "."]
     done = subprocess.run(
         argv, cwd=folder, env=clean_env(), capture_output=True, text=True, timeout=120, check=False
     )
