@@ -47,7 +47,9 @@ class Keys(_Frozen, frozen=True):
     """Names of the variables that hold keys: never the keys themselves."""
 
     shared_env: EnvName | None = "GATEWAY_API_KEY"
-    """The one key every client sends; None: no key is asked for (loopback experiments only)."""
+    """The one key every client sends. None: tenants' own keys alone are taken; where they name none, no key
+    is asked for (loopback experiments only).
+    """
     admin_env: EnvName = "ADMIN_API_KEY"
     """Until it is set, the shared key is the admin key as well."""
     backend_env: EnvName = "BACKEND_API_KEY"
@@ -360,6 +362,11 @@ class Config(_Frozen, frozen=True):
     redaction: Redaction = Redaction()
     audit: Audit = Audit()
 
+    @property
+    def has_tenants_keys(self) -> bool:
+        """The files name some, whether or not they have a value."""
+        return any(tenant.key_envs for tenant in self.tenants.values())
+
 
 def parse(data: Any, file: str = "gateway.yaml") -> Config:
     """Plain data -> Config. Raises ConfigError with every cross-field problem found."""
@@ -420,7 +427,8 @@ def _problems(config: Config) -> list[str]:
         if not model.backends:
             problems.append(f"models.{model.name}: no backend")
     problems += _backend_problems(config)
-    if config.keys.shared_env is None and config.listen.host not in _LOOPBACK:
+    anybody = config.keys.shared_env is None and not config.has_tenants_keys
+    if anybody and config.listen.host not in _LOOPBACK:
         problems.append(
             f"keys.shared_env: null asks nobody for a key, which is for loopback only; listen.host is"
             f" {config.listen.host}"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
+from secrets import token_bytes
 from typing import Final
 
 from gateway.config import Config, ConfigError, Figures
@@ -25,6 +26,7 @@ from gateway.policy.levels import Level
 from gateway.policy.limits import Limit, model_scope, tenant_scope
 from gateway.refusal import Refusal
 
+DIGEST_BYTES: Final = 32
 UNKNOWN: Final = "unknown"
 SHARED: Final = "shared"
 """The tenant of those who are told apart by nothing."""
@@ -103,10 +105,12 @@ class Gate:
             value = env.get(name, "") if name else ""
             if value and not (value.isascii() and value.isprintable()):
                 raise ConfigError(file, (f"keys: {name} holds a character that no header can carry",))
-        self._shared = _digest(shared.encode())
-        self._admin = _digest(admin.encode())
-        self._open = not shared
-        self._admin_open = not admin
+        # What is not set is no empty key, which whoever sends none would have.
+        self._shared = _digest(shared.encode()) if shared else token_bytes(DIGEST_BYTES)
+        self._admin = _digest(admin.encode()) if admin else token_bytes(DIGEST_BYTES)
+        asks = bool(shared) or config.has_tenants_keys
+        self._open = not asks
+        self._admin_open = not admin and not asks
         self._proxies = Networks(config.trusted_proxies)
         self._metrics = Networks(config.metrics_open_to)
         self._behind = lru_cache(maxsize=4096)(self._first_stranger)

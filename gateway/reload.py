@@ -120,7 +120,7 @@ def standing_warnings(settings: Settings, link: Link | None = None) -> list[str]
             f"{audit.key_env} is not set: whoever can write the audit trail can forge it. Give it a"
             " long random value where the other keys are"
         )
-    if keys.shared_env is None:
+    if keys.shared_env is None and not settings.config.has_tenants_keys:
         found.append("no key is asked for: keys.shared_env is null")
     elif settings.gate.shared_is_admin:
         found.append(f"{keys.admin_env} is not set: {keys.shared_env} is the admin key as well")

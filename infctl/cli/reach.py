@@ -24,11 +24,10 @@ def reach_of(profile: Profile, layout: Layout, stack: Stack) -> Reach:
     service = next(service for service in stack.services if service.role == "gateway")
     published = profile.gateway.listen
     host, port = next(iter(service.listen), (published.host, published.port))
-    keys = profile.gateway.keys
     edge, trust = _edge(profile, layout)
     return Reach(
         gateway=f"http://{authority(reachable(host), port)}",
-        key_name=keys.shared.name if keys.shared is not None else "",
+        key_name=_key_name(profile),
         edge=edge,
         trust=trust,
     )
@@ -64,6 +63,15 @@ def curl_parts(reach: Reach, env_file: Path, known: bool) -> dict[str, Any]:
         "env_file": env_file if known else None,
         "key_name": reach.key_name or DEFAULT_KEY,
     }
+
+
+def _key_name(profile: Profile) -> str:
+    """The shared key, or one of a tenant that may use every model, or any; empty: none is asked for."""
+    shared, tenants = profile.gateway.keys.shared, profile.gateway.tenants.values()
+    if shared is not None:
+        return shared.name
+    free_first = sorted(tenants, key=lambda tenant: tenant.models is not None)
+    return next((key.name for tenant in free_first for key in tenant.keys), "")
 
 
 def _edge(profile: Profile, layout: Layout) -> tuple[str, str | None]:

@@ -82,6 +82,26 @@ def test_no_key_opens_all_where_none_is_asked_for():
         closed_admin.admin(None, "t")
 
 
+@pytest.mark.parametrize("env", [{}, {"TEAM_KEY": "team"}], ids=["their key is not set", "their key is set"])
+def test_where_tenants_have_keys_of_their_own_nobody_else_gets_in(env):
+    """Without a shared key nothing is open: not to who sends none, not to an empty one, not /admin."""
+    closed = gate(env, keys={"shared_env": None}, tenants={"team": {"key_envs": ["TEAM_KEY"]}})
+    for sent in (None, b"", b"Bearer ", b"Bearer x"):
+        with pytest.raises(Refusal):
+            who(closed, sent)
+        with pytest.raises(Refusal):
+            closed.admin(sent, "t")
+    if env:
+        assert who(closed, b"Bearer team").tenant == "team"
+
+
+def test_only_a_gateway_that_asks_for_some_key_may_be_reached_from_elsewhere():
+    elsewhere = {"models": [], "keys": {"shared_env": None}, "listen": {"host": "0.0.0.0"}}
+    with pytest.raises(ConfigError, match="loopback only"):
+        config.parse(elsewhere)
+    assert config.parse({**elsewhere, "tenants": {"team": {"key_envs": ["TEAM_KEY"]}}}).has_tenants_keys
+
+
 def test_an_empty_key_is_no_key():
     with pytest.raises(ConfigError, match="GATEWAY_API_KEY is not set"):
         gate({"GATEWAY_API_KEY": ""})

@@ -107,6 +107,10 @@ def _keys(profile: Profile) -> Iterator[Finding]:
             message = "no key is asked for, and the platform can be reached from other machines"
             hint = "a key, or gateway/listen/host and edge/bind: 127.0.0.1"
             yield Finding("gateway/keys/shared", message, hint)
+    elif keys.shared is None and "admin" not in keys.model_fields_set:
+        yield Finding(
+            "gateway/keys/shared", "without it nobody has a key for /admin", 'admin: "${ADMIN_API_KEY}"'
+        )
 
 
 def _audit(profile: Profile) -> Iterator[Finding]:

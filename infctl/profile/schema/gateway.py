@@ -54,7 +54,9 @@ class Keys(Section):
             {"type": "string", "pattern": r"^(none|\$\{[A-Za-z_].*\})$", "examples": ["${GATEWAY_API_KEY}"]}
         ),
     ] = SecretRef("GATEWAY_API_KEY", "the key your clients send")
-    """The one key every client sends; `none`: no key is asked for (experiments on loopback only)."""
+    """The one key every client sends; `none`: tenants' own keys alone are taken, and where there are none, no
+    key is asked for (experiments on loopback only).
+    """
     admin: Secret = SecretRef("ADMIN_API_KEY")
     """For /admin; until it is set, the shared key is the admin key as well."""
     backend: Secret = SecretRef("BACKEND_API_KEY")
