@@ -31,6 +31,7 @@ LANES: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_docker_platform.py",
         "tests/e2e/test_reference_page.py",
         "tests/e2e/test_rolling.py",
+        "tests/e2e/test_several_gateways.py",
         "tests/infctl/engine/docker/test_rollout.py",
     ),
 }

@@ -28,7 +28,7 @@ from tests.docker.fixtures import NAMES
 from tests.docker.host import DockerHost, DockerProject, clean_env, health, state, until
 from tests.docker.images import wheels
 from tests.e2e.local import free_ports
-from tests.e2e.page import Page
+from tests.e2e.page import Answer, Page
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
@@ -215,10 +215,23 @@ def test_health_is_told(page: Page) -> None:
     assert "vllm-chat0" in detailed.text
 
 
-def test_quotas_are_not_told_yet(page: Page) -> None:
-    """Today: the admin endpoints of quotas belong to a later part, and are answered as what is not there."""
-    for which in ("curl https://your-host/admin/quota/192.168.1.100", "curl https://your-host/admin/quotas"):
-        assert page.curl("quota", which).status == 404
+def test_quotas_are_told(page: Page) -> None:
+    """Of somebody who has not called yet, and of all: this machine's own address has."""
+    one = page.curl("quota", "curl https://your-host/admin/quota/192.168.1.100")
+    assert one.status == 200, one
+    assert {row["code"]: row["limit"] for row in one.json["limits"]} == {
+        "requests_per_second": 100,
+        "in_flight": 120,
+        "requests_per_day": 100_000,
+        "tokens_per_day": 10_000_000,
+        "tokens_per_month": 300_000_000,
+    }
+    every = page.curl("quota", "curl https://your-host/admin/quotas")
+    assert every.status == 200, every
+    (mine,) = every.json["quotas"]
+    used = {row["code"]: row["settled"] for row in mine["limits"]}
+    assert used["requests_per_day"] == 4, "the calls of test_every_endpoint_answers"
+    assert used["tokens_per_day"] == used["tokens_per_month"] > 0
 
 
 def test_restarts_take_an_edited_env_and_rebuild(page: Page, docker_host: DockerHost) -> None:
@@ -236,10 +249,17 @@ def test_restarts_take_an_edited_env_and_rebuild(page: Page, docker_host: Docker
     assert {one.id for one in project.containers()} == before
 
 
-def detailed(page: Page, key: str) -> int:
-    argv = ["curl", "https://your-host/health/detailed", "-H", f"Authorization: Bearer {key}"]
+def asked(page: Page, path: str, body: str = "", key: str = "") -> Answer:
+    """As the page's own curls, and not one of them."""
+    argv = ["curl", f"https://your-host{path}", "-H", f"Authorization: Bearer {key or page.key}"]
+    argv += ["-H", "Content-Type: application/json", "-d", body] if body else []
     done = subprocess.run(argv, env=page.env, capture_output=True, text=True, timeout=60, check=False)
-    return int(done.stdout.rpartition("\n")[2] or 0)
+    text, _, status = done.stdout.rstrip().rpartition("\n")
+    return Answer(int(status or 0), text)
+
+
+def detailed(page: Page, key: str) -> int:
+    return asked(page, "/health/detailed", key=key).status
 
 
 def test_the_gateway_is_scaled_by_hand(page: Page, docker_host: DockerHost) -> None:
@@ -302,15 +322,35 @@ def test_trouble_is_looked_into(page: Page) -> None:
 
 
 def test_limits_are_adjusted_in_env(page: Page, docker_host: DockerHost) -> None:
-    """Today: the gateway takes the edited file; it does not hold anybody to these limits yet."""
-    assert page.curl("rate limits", "curl https://your-host/admin/quotas").status == 404
+    """... and hold; so does what is not on the page: one request at once, then one in a minute."""
+    before = limits(page.curl("rate limits", "curl https://your-host/admin/quotas"))
+    assert (before["requests_per_second"]["per_s"], before["in_flight"]["limit"]) == (50, 120)
     env = (page.folder / ".env").read_text()
     for name in ("MAX_RPS_PER_IP", "MAX_INFLIGHT_PER_IP"):
         (line,) = re.findall(rf"(?m)^# {name}=.*$", env)
         edit(page.folder / ".env", line, page.tick("rate limits", name))
     page.run("rate limits", "docker compose restart gateway")
     all_healthy(project_of(page, docker_host))
-    until(lambda: detailed(page, page.key) == 200, 30, "the gateway is back")
+    until(lambda: asked(page, "/health/detailed").status == 200, 30, "the gateway is back")
+    now = limits(asked(page, "/admin/quotas"))
+    assert (now["requests_per_second"]["per_s"], now["in_flight"]["limit"]) == (100, 200)
+    assert {row["level"] for row in (now["requests_per_second"], now["in_flight"])} == {"environment"}
+    assert now["requests_per_day"]["settled"] == before["requests_per_day"]["settled"], "kept"
+    edit(page.folder / ".env", "MAX_RPS_PER_IP=100", "MAX_RPS_PER_IP=0.01\nRPS_BURST=1")
+    project_of(page, docker_host).compose("restart", "gateway")
+    all_healthy(project_of(page, docker_host))
+    until(lambda: asked(page, "/health/detailed").status == 200, 30, "the gateway is back")
+    embed = '{"model": "embed", "input": "one"}'
+    assert asked(page, "/v1/embeddings", embed).status == 200
+    refused = asked(page, "/v1/embeddings", embed)
+    assert (refused.status, refused.json["error"]["code"]) == (429, "requests_per_second")
+
+
+def limits(answer: Answer) -> dict[str, dict[str, Any]]:
+    """Of the one tenant there is."""
+    assert answer.status == 200, answer
+    (mine,) = answer.json["quotas"]
+    return {row["code"]: row for row in mine["limits"]}
 
 
 def test_no_command_of_the_page_is_forgotten(page: Page) -> None:
