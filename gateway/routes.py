@@ -50,6 +50,8 @@ ROUTES: Final = (
     Route("admin", "POST", "/admin/quota/{tenant}/reset", "Begin a tenant's quotas anew"),
     Route("admin", "GET", "/admin/usage", "What was used, by day, tenant and model"),
     Route("admin", "GET", "/admin/tenants", "Who may call, and who has called"),
+    Route("admin", "GET", "/admin/backup", "All that is kept, for another box"),
+    Route("admin", "POST", "/admin/restore", "Take a backup in"),
     Route("admin", "GET", "/admin/keys", "The keys there are"),
     Route("admin", "POST", "/admin/keys", "Create a key"),
     Route("admin", "DELETE", "/admin/keys/{id}", "Revoke a key"),

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.catalog import SHOWN_CHARS
-from gateway.control import changing_api, everywhere, schemas, tenant_schemas, tenants_api
+from gateway.control import backup_api, changing_api, everywhere, schemas, tenant_schemas, tenants_api
 from gateway.live import Live
 from gateway.net import asgi
 from gateway.refusal import Refusal
@@ -133,6 +133,7 @@ def _add_admin(app: FastAPI, live: Live) -> None:
     _add_why(app, live, guarded)
     tenants_api.add(app, live, guarded, _ERRORS)
     changing_api.add(app, live, guarded, _ERRORS)
+    backup_api.add(app, live, guarded, _ERRORS)
 
 
 def _add_why(app: FastAPI, live: Live, guarded: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -21,6 +21,9 @@ from gateway.net.server import Exchange
 from gateway.refusal import Refusal
 from gateway.routes import Route
 from gateway.wire import framing
+
+ADMIN_BYTES: Final = 64 * 1024
+"""Of a body."""
 
 
 class Plane:
@@ -83,7 +86,8 @@ class Plane:
             if not route.name.isprintable():  # the framework would leave a line break at the end out
                 message = "The path holds a control character: no tenant, key or backend has such a name."
                 raise Refusal(400, "invalid_request", message)
-        body = await exchange.body(limit=64 * 1024)
+        whole = exchange.head.path == b"/admin/restore"  # as large as the backup is
+        body = await exchange.body(limit=None if whole else ADMIN_BYTES)
         if self._app is None:
             async with self._loading:
                 if self._app is None:

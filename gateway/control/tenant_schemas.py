@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -217,3 +217,23 @@ class KeyRevoked(BaseModel):
 
 
 BODIES: tuple[type[BaseModel], ...] = (Limits, ResetRequest, KeyRequest, RotateRequest)
+
+
+class Backup(BaseModel):
+    format: int
+    id: str
+    made_at: float = Field(description="Unix seconds, by the store's clock")
+    gateway: str = Field(description="The version that wrote it")
+    figures: dict[str, str] = Field(description="Set at run time: scope -> limits as JSON")
+    keys: list[dict[str, Any]] = Field(description="With the hash of each, never the key")
+    counts: list[dict[str, Any]] = Field(description="Of the open windows; what was leased counts as used")
+    usage: list[list[Any]] = Field(description="Day, tenant, model, requests, prompt, completion, unknown")
+    audit: list[dict[str, Any]] = Field(description="Where each chain of the trail stood")
+
+
+class Restored(BaseModel):
+    figures: int = Field(description="Scopes with limits in the backup")
+    keys: int
+    counts: int
+    usage: int = Field(description="Rows of history")
+    applied_by: AppliedBy
