@@ -13,6 +13,7 @@ from gateway.control import backup, changes, counted, everywhere
 from gateway.control import tenant_schemas as said
 from gateway.control.backup import Backup
 from gateway.control.changes import Who, applied_by
+from gateway.control.changing_api import body_of
 from gateway.live import Live
 from gateway.policy.exchange import Exchange
 from gateway.refusal import Refusal
@@ -38,7 +39,7 @@ def add(app: FastAPI, live: Live, guarded: dict[str, Any], errors: dict[int | st
         found = await counted.ask(live, lambda store: backup.made(store, heads))
         return Response(msgspec.json.encode(found), media_type="application/json")
 
-    @app.post("/admin/restore", summary="Take a backup in", **shared)
+    @app.post("/admin/restore", summary="Take a backup in", **shared, **body_of(said.RestoreRequest))
     async def restore(request: Request) -> said.Restored:
         """Limits and keys of the same name are replaced; counts are added to what is there, once."""
         found = backup.read(await request.body())

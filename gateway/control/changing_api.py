@@ -78,7 +78,7 @@ def _add_limits(app: FastAPI, live: Live, changing: dict[str, Any]) -> None:
 
     summary = "Set a tenant's limits"
 
-    @app.put("/admin/quota/{tenant:path}/limits", summary=summary, **changing, **_body(said.Limits))
+    @app.put("/admin/quota/{tenant:path}/limits", summary=summary, **changing, **body_of(said.Limits))
     async def put_limits(request: Request, tenant: TenantName, model: ModelName = None) -> said.LimitsSet:
         """In place of all that was set here before. What is not said is as the profile has it."""
         return await set_limits(
@@ -87,7 +87,7 @@ def _add_limits(app: FastAPI, live: Live, changing: dict[str, Any]) -> None:
 
     summary = "Change some of a tenant's limits"
 
-    @app.patch("/admin/quota/{tenant:path}/limits", summary=summary, **changing, **_body(said.Limits))
+    @app.patch("/admin/quota/{tenant:path}/limits", summary=summary, **changing, **body_of(said.Limits))
     async def patch_limits(request: Request, tenant: TenantName, model: ModelName = None) -> said.LimitsSet:
         """The others stay. null takes one back to the profile."""
         return await set_limits(
@@ -102,7 +102,7 @@ def _add_limits(app: FastAPI, live: Live, changing: dict[str, Any]) -> None:
 
     summary = "Begin a tenant's quotas anew"
 
-    @app.post("/admin/quota/{tenant:path}/reset", summary=summary, **changing, **_body(said.ResetRequest))
+    @app.post("/admin/quota/{tenant:path}/reset", summary=summary, **changing, **body_of(said.ResetRequest))
     async def reset(request: Request, tenant: TenantName) -> said.QuotaReset:
         """What it used in this day and month is forgotten, that of its keys and single models as well; the
         history of usage stays.
@@ -153,7 +153,7 @@ def _add_keys(app: FastAPI, live: Live, changing: dict[str, Any]) -> None:
         more = begin + size < len(rows)
         return said.Keys.model_validate({"keys": page, "next": _place(page[-1]) if more else None})
 
-    @app.post("/admin/keys", summary="Create a key", status_code=201, **changing, **_body(said.KeyRequest))
+    @app.post("/admin/keys", summary="Create a key", status_code=201, **changing, **body_of(said.KeyRequest))
     async def create(request: Request, response: Response) -> said.KeyMade:
         """Its text is in the answer, and nowhere else: only its hash is kept."""
         raw = await _raw(request)
@@ -206,7 +206,7 @@ def _add_keys(app: FastAPI, live: Live, changing: dict[str, Any]) -> None:
 
     summary = "Make a key's successor"
 
-    @app.post("/admin/keys/{id:path}/rotate", summary=summary, **changing, **_body(said.RotateRequest))
+    @app.post("/admin/keys/{id:path}/rotate", summary=summary, **changing, **body_of(said.RotateRequest))
     async def rotate(
         request: Request, response: Response, key_id: Annotated[str, InPath(alias="id")]
     ) -> said.KeyRotated:
@@ -338,7 +338,7 @@ def _model_of(model: type[M], raw: dict[str, Any]) -> M:
         raise deciding.bad(f"{param or 'body'}: {first['msg']}.", param) from None
 
 
-def _body(model: type[BaseModel]) -> dict[str, Any]:
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """For the OpenAPI document: bodies are read strictly here, not by the framework."""
     shape = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
     required = any(field.is_required() for field in model.model_fields.values()) or model is said.Limits

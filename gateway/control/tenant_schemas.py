@@ -216,11 +216,10 @@ class KeyRevoked(BaseModel):
     applied_by: AppliedBy
 
 
-BODIES: tuple[type[BaseModel], ...] = (Limits, ResetRequest, KeyRequest, RotateRequest)
-
-
 class Backup(BaseModel):
-    format: int
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1]
     id: str
     made_at: float = Field(description="Unix seconds, by the store's clock")
     gateway: str = Field(description="The version that wrote it")
@@ -231,9 +230,16 @@ class Backup(BaseModel):
     audit: list[dict[str, Any]] = Field(description="Where each chain of the trail stood")
 
 
+class RestoreRequest(Backup):
+    """As GET /admin/backup has told it."""
+
+
 class Restored(BaseModel):
     figures: int = Field(description="Scopes with limits in the backup")
     keys: int
     counts: int
     usage: int = Field(description="Rows of history")
     applied_by: AppliedBy
+
+
+BODIES: tuple[type[BaseModel], ...] = (Limits, ResetRequest, KeyRequest, RotateRequest, RestoreRequest)
