@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -26,6 +26,19 @@ def test_tenants_take_turns_whoever_came_first():
         queue.put(value, value[0])
     assert served(queue, 5) == ["a1", "b1", "a2", "b2", "a3"]
     assert queue.pop() is None
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60))
+@settings(max_examples=examples(50))
+def test_a_thousand_waiting_calls_of_one_tenant_cost_another_at_most_one_turn(pauses: list[int]):
+    """`pauses`: so many are served before the other tenant comes again."""
+    queue: Queue[str] = Queue(5000, fair=True)
+    for _ in range(2000):
+        queue.put("many", "many")
+    for pause in pauses:
+        served(queue, pause)
+        queue.put("one", "one")
+        assert "one" in served(queue, 2)
 
 
 def test_a_weight_is_a_share():
