@@ -290,7 +290,7 @@ class Log(_Frozen, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     requests: bool = True
     """One JSON line a request."""
-    stories: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 1000
+    stories: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 500
     """Calls of each worker whose whole story is kept in memory, 2 kB each; 0: none."""
 
 

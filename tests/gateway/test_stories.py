@@ -116,7 +116,7 @@ def test_an_admin_is_told_of_a_call_whichever_worker_had_it(start, make_stub, tm
     assert {limit["code"] for limit in every[0]["limits"]} >= {"requests_per_day", "tokens_per_day"}
     unknown = gateway.admin("GET", "/admin/requests/req_nobody")
     assert unknown.status_code == 404
-    assert "is not among the last 1,000 calls" in unknown.json()["error"]["message"]
+    assert "is not among the last 500 calls" in unknown.json()["error"]["message"]
     assert gateway.http.get(f"/admin/requests/{asked[0]}").status_code == 401
 
 
