@@ -123,7 +123,7 @@ def test_an_admin_is_told_of_a_call_whichever_worker_had_it(start, make_stub, tm
 def test_a_refusal_is_told_with_its_message(start, make_stub, tmp_path):
     config = config_for(make_stub()) | {
         "store": {"path": str(tmp_path / "counts.db")},
-        "limits": {"burst": 1},
+        "limits": {"requests_per_second": 0.01, "burst": 1},
     }
     gateway = start(config, ENV).wait_ready(2)
     refused = [gateway.chat() for _ in range(3)][-1]
