@@ -221,7 +221,8 @@ class Attempts:
             without = without[-1:]
             chosen = live.admission.place(model, now, key, without)
         if isinstance(chosen, Full):
-            limit_s = place_s(live.settings.config.queue.timeout_s, note.queued_s, note.deadline - now)
+            longest_s = live.settings.config.queue.longest_s(note.tenant)
+            limit_s = place_s(longest_s, note.queued_s, note.deadline - now)
             try:
                 chosen = await live.admission.wait(model, note.tenant, key, without, limit_s)
             finally:

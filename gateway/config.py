@@ -246,9 +246,15 @@ class Queue(_Frozen, frozen=True):
     """For one model; further ones are refused at once."""
     timeout_s: Seconds = 2.0
     """The longest wait (QUEUE_TIMEOUT_SECS)."""
+    timeouts_s: dict[str, Seconds] = {}
+    """Of tenants that wait longer, or less long."""
     fairness: Literal["weighted", "first_come"] = "weighted"
     weights: dict[str, Annotated[float, msgspec.Meta(gt=0, le=1000)]] = {}
     """Of tenants, where they wait for the same model; 1 for who is not named."""
+
+    def longest_s(self, tenant: str) -> float:
+        """It waits."""
+        return self.timeouts_s.get(tenant, self.timeout_s)
 
 
 class Balancing(_Frozen, frozen=True):

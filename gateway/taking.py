@@ -108,7 +108,8 @@ class Taking:
 
     def _until(self, note: Note) -> float:
         """How long the store is waited for."""
-        end = asyncio.get_running_loop().time() + self._live.settings.config.queue.timeout_s
+        longest_s = self._live.settings.config.queue.longest_s(note.tenant)
+        end = asyncio.get_running_loop().time() + longest_s
         return min(end, note.deadline)
 
 

@@ -39,7 +39,7 @@ _WHEN: dict[str, tuple[Callable[[Profile, Any], bool], str]] = {
 
 def unenforced(loaded: LoadedProfile) -> tuple[Problem, ...]:
     """One warning a section or field that is set and that this version does not act on, in file order."""
-    found = [*_sections(loaded), *_values(loaded), *_waits(loaded)]
+    found = [*_sections(loaded), *_values(loaded)]
     order = {str(path): number for number, path in enumerate(loaded.sources)}
 
     def key(problem: Problem) -> tuple[int, int, int, str]:
@@ -75,16 +75,6 @@ def _values(loaded: LoadedProfile) -> Iterator[Problem]:
     for path, (counts, instead) in _WHEN.items():
         if loaded.writes(path) and counts(loaded.profile, _value(loaded, path)):
             yield _warning(loaded, path, instead)
-
-
-def _waits(loaded: LoadedProfile) -> Iterator[Problem]:
-    """The gateway's queue has one patience for all."""
-    gateway = loaded.profile.gateway
-    for name, tenant in gateway.tenants.items():
-        wanted, held = tenant.limits.queue_timeout, gateway.limits.queue_timeout
-        if wanted is not None and wanted != held:
-            instead = f"{name} waits as long as all others, {held:g} s (gateway/limits/queue_timeout)"
-            yield _warning(loaded, f"gateway/tenants/{name}/limits/queue_timeout", instead)
 
 
 def _warning(loaded: LoadedProfile, path: str, instead: str) -> Problem:

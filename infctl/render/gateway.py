@@ -150,6 +150,11 @@ def _policies(profile: Profile) -> dict[str, Any]:
             waiting=gateway.queue.waiting,
             timeout_s=gateway.limits.queue_timeout,
             fairness=gateway.queue.fairness,
+            timeouts_s={
+                name: tenant.limits.queue_timeout
+                for name, tenant in gateway.tenants.items()
+                if tenant.limits.queue_timeout is not None
+            },
             weights={name: tenant.weight for name, tenant in gateway.tenants.items() if tenant.weight != 1},
         ),
         "balancing": config.Balancing(

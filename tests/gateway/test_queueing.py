@@ -64,6 +64,21 @@ def test_a_call_that_waited_too_long_is_told_when_to_come_back(start, make_stub)
     assert b'infctl_queue_refused_total{model="chat",reason="timeout"} 1' in metrics
 
 
+def test_a_tenant_may_be_more_patient_than_the_others(start, make_stub):
+    stub = make_stub()
+    stub.mode = "hang"
+    config = gated(stub, timeout_s=0.05, timeouts_s={"patient": 0.7})
+    config["tenants"] = {"patient": {"addresses": ["127.0.0.1/32"]}}
+    gateway = start(config).wait_ready(2)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(_leave_after, gateway, 1.5)
+        until(lambda: stub.active == 1)
+        answer = gateway.chat()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "queue_timeout")
+    assert "within 0.7 s" in answer.json()["error"]["message"]
+    assert gateway.request_line(answer.headers["x-request-id"])["queue_ms"] >= 699
+
+
 def test_who_finds_the_queue_full_is_told_at_once(start, make_stub):
     stub = make_stub()
     stub.mode = "hang"

@@ -143,17 +143,9 @@ def test_defaults_are_not_complained_about(desk):
 def test_limits_quotas_tenants_and_the_store_are_kept(desk):
     text = (
         "gateway: {limits: {burst: 9}, quotas: {tokens_per_day: 1M}, keys: {tenant: key},"
-        " tenants: {a: {limits: {burst: 5}}}, store: {path: g.db}}\n"
+        " tenants: {a: {limits: {burst: 5, queue_timeout: 5s}}}, store: {path: g.db}}\n"
     )
     assert unenforced(desk.load(KEYS, text, env={"MAX_RPS_PER_IP": "5"})) == ()
-
-
-def test_a_tenants_own_patience_is_not_kept_where_it_differs(desk):
-    text = "gateway: {tenants: {a: {limits: {queue_timeout: 5s}}, b: {limits: {queue_timeout: 2s}}}}\n"
-    assert [str(problem) for problem in unenforced(desk.load(KEYS, text))] == [
-        "over1.yaml:1:49  gateway/tenants/a/limits/queue_timeout: not enforced by this version: a waits as"
-        " long as all others, 2 s (gateway/limits/queue_timeout)"
-    ]
 
 
 @pytest.mark.parametrize(

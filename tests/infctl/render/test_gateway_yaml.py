@@ -91,7 +91,7 @@ def test_a_tenant_has_its_keys_by_the_names_of_their_variables_and_what_differs(
         "keys": ["${TEAM_KEY}", "${TEAM_KEY_NEXT}"],
         "addresses": ["10.1.4.0/24"],
         "models": ["chat"],
-        "limits": {"burst": 9},
+        "limits": {"burst": 9, "queue_timeout": "7s"},
         "quotas": {"tokens_per_day": 5},
         "weight": 2.0,
     }
@@ -106,6 +106,7 @@ def test_a_tenant_has_its_keys_by_the_names_of_their_variables_and_what_differs(
     }
     assert made.secret_files == {"TEAM_KEY": "/run/infctl/secrets/TEAM_KEY/team"}
     assert made.queue.weights == {"team": 2.0}
+    assert (made.queue.longest_s("team"), made.queue.longest_s("another")) == (7.0, 2.0)
 
 
 @pytest.mark.parametrize(
