@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from infctl.errors import GatewayError
+from infctl.errors import GatewayError, UsageError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _CONNECT_S = 2.0
 _CONTROL_S = 5.0
+_PAGE = 500
+ROWS_MAX = 20_000
+"""Of a list: more is for a program that asks page by page."""
 _BODY_BYTES_MAX = 8 * 1024 * 1024
 """Of an answer. A control plane that sends more is not ours."""
 
@@ -109,6 +112,48 @@ class Api:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._not_ours("/health/detailed", error) from None
+
+    def admin(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        """One question to `/admin`; `query`: None is left out. Raises UsageError for what the gateway calls a
+        mistake in it, GatewayError for all else but an answer.
+        """
+        from urllib.parse import urlencode  # noqa: PLC0415 - most commands ask nothing
+
+        asked = urlencode({name: value for name, value in (query or {}).items() if value is not None})
+        code, answer = self._call(
+            method, f"{path}?{asked}" if asked else path, timeout_s=_CONTROL_S, body=body
+        )
+        if code in (200, 201):
+            if not isinstance(answer, dict):
+                raise self._not_ours(path, TypeError(f"a {type(answer).__name__}, not an object"))
+            return answer
+        said = answer.get("error", {}) if isinstance(answer, dict) else {}
+        message = str(said.get("message", "")) if isinstance(said, dict) else ""
+        if code == 400 and message:
+            raise UsageError(message.rstrip("."))
+        if code in (404, 409) and message:
+            raise GatewayError(message.rstrip("."))
+        raise self._refused(code, answer, path)
+
+    def rows(self, path: str, field: str, **query: object) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """All pages of a list of `/admin`, at most ROWS_MAX rows; and the last page without them."""
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while True:
+            page = self.admin("GET", path, query={"limit": _PAGE, "after": after, **query})
+            try:
+                found += page.pop(field)
+                after = page.pop("next")
+            except (KeyError, TypeError) as error:
+                raise self._not_ours(path, error) from None
+            if after is None or len(found) >= ROWS_MAX:
+                return found[:ROWS_MAX], page
 
     # The models
 

@@ -23,11 +23,14 @@ from infctl.cli import (
     plan,
     profiles,
     pull,
+    quota,
     render,
     rollback,
     scale,
     size,
     status,
+    tenant_keys,
+    tenants,
     unlock,
     up,
     validate,
@@ -83,6 +86,7 @@ _COMMANDS = (
     (history.history, "Show what was done, by whom, how it ended"),
     (status.status, "Show what runs, how busy, and what is wrong"),
     (health.health, "Give a verdict: exit code 0 or 1"),
+    (tenants.tenants, "Show who may call, and who has called"),
     (logs.logs, "Show the services' logs, interleaved"),
     (exec_, "Run a command where a service runs"),
     (images.images, "Show images: tag, digest, size, age"),
@@ -95,6 +99,8 @@ for _command, _short in _COMMANDS:
     _name = _command.__name__.rstrip("_")
     app.command(_name, short_help=_short, context_settings=_SETTINGS.get(_name))(_command)
 app.add_typer(doctor.app, short_help="Look for what would go wrong, and why it did")
+app.add_typer(quota.app, short_help="Show what tenants use of their limits; change limits")
+app.add_typer(tenant_keys.app, short_help="Create, list, rotate and revoke the keys of tenants")
 app.add_typer(audit.app, short_help="Read the audit trail, and say whether it was changed")
 app.add_typer(profiles.app, short_help="List the built-in profiles, or show one")
 

@@ -337,7 +337,7 @@ LOGS = {"service": "string", "at": "number?: seconds since the epoch", "line": "
 AUDIT_RECORD = {
     "seq": "integer: from 1, without a gap",
     "prev": "string: the hash of the record before",
-    "event": "string: request, refused, audit_file, audit_lost, audit_removed, audit_hidden",
+    "event": "string: request, refused, audit_file, audit_lost, audit_removed, audit_hidden, admin",
     "ts": "string, RFC 3339",
     "hash": "string: and whatever else was recorded, as a request's log line has it",
 }
@@ -365,6 +365,116 @@ AUDIT_VERIFY = {
     ],
 }
 AUDIT_EXPORT = {"folder": "string", "files": "integer", "bytes": "integer"}
+_FIGURES = {
+    "requests_per_second": "number?: or none, for no limit; as all of these",
+    "burst": "integer?",
+    "tokens_per_minute": "integer?",
+    "in_flight": "integer?",
+    "requests_per_day": "integer?",
+    "tokens_per_day": "integer?",
+    "requests_per_month": "integer?",
+    "tokens_per_month": "integer?",
+    "models": "list of string?: those it may use",
+}
+_LIMIT = {
+    "code": "string: requests_per_second, in_flight, tokens_per_day, ...",
+    "limit": "integer?: null: there is none; of a rate: at once",
+    "per_s": "number?: of a rate: comes back in a second",
+    "level": "string: who set it: key, run_time, tenant, environment, profile, built_in",
+    "settled": "integer?: used, of a day or a month",
+    "leased": "integer?: held for requests under way or to come",
+    "unknown": "integer?: of settled: as reserved, because nobody knows what was used",
+    "left": "integer?",
+    "resets_at": "number?: seconds since the epoch",
+    "reset_s": "number?",
+}
+QUOTA_SHOW = {
+    "as_of": "number: seconds since the epoch, by the clock of the store",
+    "refused_since": "number: when the gateway started",
+    "quotas": [
+        {
+            "tenant": "string",
+            "known_by": ["string: profile, run_time, key, counts; empty: by nothing"],
+            "limits": [_LIMIT],
+            "models": "list of string?: it may use; null: all",
+            "by_key": [{"key": "string", "name": "string", "limits": [_LIMIT], "models": "list of string?"}],
+            "by_model": [{"model": "string", "limits": [_LIMIT]}],
+            "set_at_run_time": _FIGURES,
+            "refused": "object: limit -> requests",
+        }
+    ],
+}
+_APPLIED_BY = {
+    "workers": "integer: of the gateway, whose next request meets the change",
+    "late": ["integer: a worker that has not said so in time"],
+    "others": "string: of other gateways on the same store; empty: there are none",
+}
+QUOTA_SET = {
+    "tenant": "string",
+    "model": "string?",
+    "before": _FIGURES,
+    "after": _FIGURES,
+    "applied_by": _APPLIED_BY,
+}
+QUOTA_RESET = {
+    "tenant": "string",
+    "reset": [
+        {
+            "counter": "string: CODE|tenant:NAME, CODE|key:ID, CODE|model:...",
+            "code": "string",
+            "settled": "integer: used before; now 0",
+            "leased": "integer: held for requests under way",
+        }
+    ],
+    "applied_by": _APPLIED_BY,
+}
+QUOTA_HISTORY = {
+    "since": "string: a day",
+    "until": "string: a day",
+    "usage": [
+        {
+            "day": "string: 2026-11-27, UTC",
+            "tenant": "string",
+            "model": "string",
+            "requests": "integer",
+            "prompt_tokens": "integer",
+            "completion_tokens": "integer",
+            "unknown_tokens": "integer",
+            "total_tokens": "integer",
+        }
+    ],
+}
+_KEY = {
+    "id": "string",
+    "tenant": "string",
+    "name": "string",
+    "shown": "string: how it begins; empty for a key of the profile",
+    "origin": "string: profile, run_time",
+    "state": "string: active, rotated, expired, revoked",
+    "created_at": "number?: seconds since the epoch, as all of these",
+    "expires_at": "number?",
+    "rotated_at": "number?",
+    "successor": "string?: the id",
+    "revoked_at": "number?",
+    "used_at": "number?: to the minute",
+    "limits": _FIGURES,
+}
+KEYS_CREATE = {"text": "string: the key, shown once", "key": _KEY, "applied_by": _APPLIED_BY}
+KEYS_LIST = {"keys": [_KEY]}
+KEYS_ROTATE = {**KEYS_CREATE, "old": _KEY}
+KEYS_REVOKE = {"key": _KEY, "applied_by": _APPLIED_BY}
+TENANTS = {
+    "tenants": [
+        {
+            "tenant": "string",
+            "known_by": ["string: profile, run_time, key, counts"],
+            "keys": "integer: that let somebody in now",
+            "addresses": ["string: a network whose clients it is"],
+            "models": "list of string?: it may use; null: all",
+            "set_at_run_time": _FIGURES,
+        }
+    ]
+}
 VERSION = {
     "infctl": "string",
     "python": "string",
@@ -392,6 +502,15 @@ BY_COMMAND = {
     "audit search": AUDIT_RECORD,
     "audit verify": AUDIT_VERIFY,
     "audit export": AUDIT_EXPORT,
+    "quota show": QUOTA_SHOW,
+    "quota set": QUOTA_SET,
+    "quota reset": QUOTA_RESET,
+    "quota history": QUOTA_HISTORY,
+    "keys create": KEYS_CREATE,
+    "keys list": KEYS_LIST,
+    "keys rotate": KEYS_ROTATE,
+    "keys revoke": KEYS_REVOKE,
+    "tenants": TENANTS,
     "images": IMAGES,
     "unlock": UNLOCK,
     "doctor": DOCTOR,
