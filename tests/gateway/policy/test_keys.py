@@ -111,3 +111,17 @@ def test_unknown_expired_and_revoked_keys_take_the_same_steps():
             taken[name].append(time.perf_counter_ns() - started)
     medians = [statistics.median(times) for times in taken.values()]
     assert max(medians) < 1.2 * min(medians) + 100
+
+
+def test_a_ring_finds_a_key_exactly_as_long_as_it_holds():
+    made = [
+        created("t", bytes(31) + bytes([n]), 100.0, expires_s=ends)[1]
+        for n, ends in enumerate((None, 200.0, 101.0, None))
+    ]
+    made[3] = revoked(made[3], 150.0)
+    ring = Ring(made)
+    for clock_s in (100.0, 101.0, 150.0, 199.9, 200.0, 1e12):
+        for key in made:
+            found = ring.find(bytes.fromhex(key.digest), clock_s)
+            assert found == (key if key.holds(clock_s) else None)
+    assert ring.find(bytes(32), 100.0) is None
