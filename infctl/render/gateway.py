@@ -200,8 +200,15 @@ def _tenant(tenant: Tenant, names: Names) -> config.Tenant:
 def _store(profile: Profile, names: Names) -> config.Store:
     if profile.store_kind == "sqlite":
         return config.Store(kind="sqlite", path=names.store)
-    # All gateways of a platform are on one machine, and share one journal: so its name is the platform's.
-    return config.Store(kind="redis", path=names.store, url_env=names.store_url, journals=1, box=profile.name)
+    # All gateways of a platform are on one machine, and share one journal.
+    store = profile.gateway.store
+    return config.Store(
+        kind="redis",
+        path=names.store,
+        url_env=names.store_url,
+        journals=store.boxes,
+        box=store.box or profile.name,
+    )
 
 
 def _audit(profile: Profile, names: Names) -> config.Audit:

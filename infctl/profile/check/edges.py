@@ -179,7 +179,13 @@ def _store(profile: Profile) -> Iterator[Finding]:
         yield Finding("gateway/store/kind", message, hint)
     if store.kind == "sqlite" and store.url is not None:
         yield Finding("gateway/store/url", "SQLite has no url", "kind: redis, or leave it out")
-    if profile.renders_redis and not docker:
+    if store.boxes > 1 and store.url is None:
+        message = f"{store.boxes} boxes cannot count together without a Redis that all of them reach"
+        yield Finding("gateway/store/boxes", message, 'gateway/store/url: "${REDIS_URL}", or boxes: 1')
+    elif store.boxes > 1 and store.box is None:
+        message = "which of them this one is has to be told apart for good"
+        yield Finding("gateway/store/boxes", message, "gateway/store/box: a name of its own on each")
+    elif profile.renders_redis and not docker:
         hint = 'gateway/store/url: "${REDIS_URL}" of one that runs, or kind: sqlite'
         yield Finding("gateway/store/kind", "no Redis is started: runtime is process", hint)
     path = PurePosixPath(store.path)

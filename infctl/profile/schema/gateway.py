@@ -19,6 +19,7 @@ from infctl.profile.schema.base import (
     Network,
     Number,
     OneOrMany,
+    PlatformName,
     Port,
     Retention,
     Secret,
@@ -347,6 +348,10 @@ class Store(Section):
     """The file, relative to the folder of what the gateway keeps; of redis it makes the journal's name."""
     url: Secret | None = None
     """redis: the variable that holds redis://...; left out, a Redis is rendered (runtime: docker)."""
+    boxes: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    """Machines whose platforms count together in the Redis of url; so many have to tell it what it lost."""
+    box: PlatformName | None = None
+    """The lasting name of this one among them; left out: the platform's, which is enough for one."""
     image: Image = "redis:7.2-alpine"
     """docker: of the Redis that is rendered."""
 

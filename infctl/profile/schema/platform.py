@@ -121,7 +121,7 @@ class Profile(Section):
         gateway = self.gateway
         if gateway.store.kind is not None:
             return gateway.store.kind
-        several = gateway.replicas > 1 and self.runtime == "docker"
+        several = (gateway.replicas > 1 and self.runtime == "docker") or gateway.store.boxes > 1
         return "redis" if several or gateway.store.url is not None else "sqlite"
 
     @property

@@ -136,6 +136,12 @@ def test_counts_are_in_the_volume_and_all_gateways_of_a_machine_have_one_journal
     assert config(gateway=given).store == store
 
 
+def test_boxes_that_share_a_redis_have_a_journal_and_a_name_each() -> None:
+    made = config(gateway={"store": {"url": "${COUNTS}", "boxes": 3, "box": "left"}}).store
+    assert made is not None
+    assert (made.kind, made.journals, made.box) == ("redis", 3, "left")
+
+
 def test_counts_of_a_process_are_in_the_platforms_folder() -> None:
     made = config(runtime="process", gateway={"store": {"path": "a/b.db"}})
     assert made.store == Store(path="/srv/p/.infctl/p/counts/a/b.db")
