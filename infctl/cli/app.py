@@ -10,6 +10,7 @@ import typer
 from infctl import __version__
 from infctl.cli import (
     audit,
+    backup,
     console,
     diff,
     doctor,
@@ -35,6 +36,7 @@ from infctl.cli import (
     up,
     validate,
     version,
+    why,
 )
 from infctl.cli.exec import exec_
 from infctl.cli.failures import guarded
@@ -87,8 +89,11 @@ _COMMANDS = (
     (status.status, "Show what runs, how busy, and what is wrong"),
     (health.health, "Give a verdict: exit code 0 or 1"),
     (tenants.tenants, "Show who may call, and who has called"),
+    (why.why, "Tell the story of one call"),
     (logs.logs, "Show the services' logs, interleaved"),
     (exec_, "Run a command where a service runs"),
+    (backup.backup, "Write keys, limits and counts to a file"),
+    (backup.restore, "Take such a file into the running gateway"),
     (images.images, "Show images: tag, digest, size, age"),
     (unlock.unlock, "Say who holds the lock, or take it away"),
     (down.restart, "Stop and start services as they are"),

@@ -475,6 +475,56 @@ TENANTS = {
         }
     ]
 }
+WHY = {
+    "request": "object: as its line in the log",
+    "message": "string: of a refusal or an error of the gateway's own",
+    "limits": [
+        {
+            "code": "string",
+            "of": "string: tenant:NAME, key:ID, model:LENGTH:TENANT:MODEL",
+            "limit": "integer",
+            "left": "integer: once this call's part had been taken, as far as its worker knew",
+            "per_s": "number?: of a rate: comes back in a second",
+        }
+    ],
+    "attempts": [
+        {
+            "at_ms": "number: since the request came",
+            "backend": "string",
+            "failed": "string?: why it was given up; null: its answer counts",
+            "candidates": [
+                {
+                    "backend": "string",
+                    "in_flight": "integer: calls of this worker",
+                    "capacity": "integer?: of this worker; null: not known",
+                    "state": "string: ready, loading, down, drained, draining",
+                    "breaker": "string: closed, open, half_open",
+                    "chosen": "boolean",
+                }
+            ],
+        }
+    ],
+    "tokens": {
+        "reserved": "integer",
+        "counted": "integer?: against its limits; null: nothing was taken",
+        "unknown": "boolean: counted as reserved, because nobody knows",
+    },
+}
+BACKUP = {
+    "keys": "integer",
+    "figures": "integer: tenants and models with limits set at run time",
+    "counts": "integer: of the windows that are open",
+    "usage": "integer: rows of history",
+    "audit": "integer: chains of the trail",
+    "file": "string",
+}
+RESTORE = {
+    "figures": "integer",
+    "keys": "integer",
+    "counts": "integer",
+    "usage": "integer",
+    "applied_by": _APPLIED_BY,
+}
 VERSION = {
     "infctl": "string",
     "python": "string",
@@ -511,6 +561,9 @@ BY_COMMAND = {
     "keys rotate": KEYS_ROTATE,
     "keys revoke": KEYS_REVOKE,
     "tenants": TENANTS,
+    "why": WHY,
+    "backup": BACKUP,
+    "restore": RESTORE,
     "images": IMAGES,
     "unlock": UNLOCK,
     "doctor": DOCTOR,
