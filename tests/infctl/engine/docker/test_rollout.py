@@ -149,18 +149,6 @@ def test_a_new_nginx_is_away_for_a_moment_and_says_for_how_long(platform, nginx_
     assert platform.plan() == []
 
 
-def test_a_new_nginx_that_does_not_start_gives_way_to_the_old_one(platform, nginx_image, stand_in_image):
-    before = platform.host.client.containers.get("inference-nginx").id
-    platform.change("edge/image", stand_in_image)
-    with pytest.raises(EngineError, match="nginx"):
-        platform.up()
-    platform.change("edge/image", nginx_image)
-    assert platform.host.client.containers.get("inference-nginx").id == before
-    assert platform.names() == ALL
-    with unnoticed(platform):
-        assert platform.plan() == []
-
-
 def test_files_that_nginx_refuses_change_nothing_and_are_told_in_its_words(platform):
     project, stack = rolling.written(platform.folder)
     hands = Hands(DockerEngine(project.layout).client, {})
@@ -179,6 +167,18 @@ def test_files_that_nginx_refuses_change_nothing_and_are_told_in_its_words(platf
         conf.write_text(good)
         hands.client.close()
     assert platform.plan() == []
+
+
+def test_a_new_nginx_that_does_not_start_gives_way_to_the_old_one(platform, nginx_image, stand_in_image):
+    before = platform.host.client.containers.get("inference-nginx").id
+    platform.change("edge/image", stand_in_image)
+    with pytest.raises(EngineError, match="nginx"):
+        platform.up()
+    platform.change("edge/image", nginx_image)
+    assert platform.host.client.containers.get("inference-nginx").id == before
+    assert platform.names() == ALL
+    with unnoticed(platform):
+        assert platform.plan() == []
 
 
 # Each other step: make proof-rolling.
