@@ -4,7 +4,7 @@ Four workers of one gateway on SQLite: one of them is killed, or all with their 
 again; then three gateways on a real Redis, which itself is killed, stopped for seconds, cut off and emptied.
 The clients of proof-quota go on meanwhile.
 
-    python -m tests.proofs.crash [--kills 500] [--clients 32] [--kind sqlite|redis] [--seed N]
+    python -m tests.proofs.crash [--kills 500] [--clients 32] [--kind sqlite|redis] [--away 60] [--seed N]
 
 Shown: at no look is settled + leased above a limit; the database opens each time and is whole (PRAGMA
 integrity_check); what clients were told that they used is counted, or still leased to the dead; no answer
@@ -35,13 +35,14 @@ PAUSE_S: Final = 0.6
 """Between two kills, on average."""
 PER_KILL_S: Final = 1.3
 """With the time that what was killed takes to come back."""
-STOPPED_S: Final = 3.0
+AWAY_S: Final = 3.0
+"""For which Redis is stopped, or cut off."""
 EACH: Final = 25
 """Kills between two hurts of Redis."""
 
 
-async def kills(fleet: Fleet, found: Found, count: int, chance: random.Random) -> None:
-    hurts = _hurts(fleet)
+async def kills(fleet: Fleet, found: Found, count: int, chance: random.Random, away_s: float) -> None:
+    hurts = _hurts(fleet, away_s)
     for number in range(count):
         await asyncio.sleep(chance.random() * 2 * PAUSE_S)
         found.kills[await asyncio.to_thread(fleet.kill_one, chance)] += 1
@@ -53,7 +54,7 @@ async def kills(fleet: Fleet, found: Found, count: int, chance: random.Random) -
             found.kills[what] += 1
 
 
-def _hurts(fleet: Fleet) -> list[tuple[str, Callable[[], None]]]:
+def _hurts(fleet: Fleet, away_s: float) -> list[tuple[str, Callable[[], None]]]:
     redis = fleet.redis
     if redis is None:
         return []
@@ -64,14 +65,14 @@ def _hurts(fleet: Fleet) -> list[tuple[str, Callable[[], None]]]:
 
     def stop() -> None:
         redis.signal(signal.SIGSTOP)
-        time.sleep(STOPPED_S)
+        time.sleep(away_s)
         redis.signal(signal.SIGCONT)
 
     def cut_off() -> None:
         away = redis.socket.with_suffix(".away")
         redis.socket.rename(away)
         redis.drop_clients(away)
-        time.sleep(STOPPED_S)
+        time.sleep(away_s)
         away.rename(redis.socket)
 
     return [
@@ -105,12 +106,14 @@ def judge(fleet: Fleet, found: Found) -> int:
     return lost
 
 
-def run(folder: Path, kind: str, count: int, clients: int, seed: int) -> tuple[Found, int]:
+def run(
+    folder: Path, kind: str, count: int, clients: int, seed: int, away_s: float = AWAY_S
+) -> tuple[Found, int]:
     found = Found(kind)
     with backend() as (first, _), backend() as (second, _):
         fleet = Fleet(folder, kind, [first, second], tenants(count * PER_KILL_S), keep=False)
         try:
-            hurting = kills(fleet, found, count, random.Random(f"{seed} kills"))
+            hurting = kills(fleet, found, count, random.Random(f"{seed} kills"), away_s)
             asyncio.run(load(fleet, found, 1.0, clients, seed, hurting))
             codes = fleet.stop()
             if any(codes):
@@ -125,6 +128,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=500, help="in all")
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--away", type=float, default=AWAY_S, help="seconds that Redis is not to be had")
     parser.add_argument("--kind", choices=("sqlite", "redis"))
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     asked = parser.parse_args(argv)
@@ -133,7 +137,9 @@ def main(argv: list[str]) -> int:
     every, lost = [], 0
     for kind in kinds:
         with tempfile.TemporaryDirectory() as folder:
-            found, dead = run(Path(folder), kind, asked.kills // len(kinds), asked.clients, asked.seed)
+            found, dead = run(
+                Path(folder), kind, asked.kills // len(kinds), asked.clients, asked.seed, asked.away
+            )
         every.append(found)
         lost += dead
         sys.stdout.write(line(found) + "\n")
