@@ -143,7 +143,7 @@ class Ring:
         self._by_digest = {
             digest: (digest, _end_s(key), key) for key in keys for digest in [bytes.fromhex(key.digest)]
         }
-        # Who is unknown is compared with somebody who is not let in, somewhere in memory: as one who is known.
+        # Who is unknown is compared with somebody who is not let in, somewhere in memory: as who is known.
         others = [(bytes(bytearray(digest)), -math.inf, None) for digest in self._by_digest] or [_NOBODY]
         self._decoys = [others[n % len(others)] for n in range(DECOYS)]
 
