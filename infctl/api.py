@@ -56,6 +56,8 @@ class Health:
     warnings: tuple[str, ...]
     models: tuple[Mapping[str, Any], ...]
     backends: tuple[Backend, ...]
+    near_limits: tuple[Mapping[str, Any], ...] = ()
+    """Tenants that have used 90 % of a quota; known to an admin alone."""
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ class Api:
                 warnings=tuple(map(str, body.get("warnings", ()))),
                 models=tuple(body.get("models", ())),
                 backends=tuple(map(_backend, body.get("backends", ()))),
+                near_limits=tuple(body.get("near_limits") or ()),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._not_ours("/health/detailed", error) from None

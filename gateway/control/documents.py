@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from gateway.catalog import paths_of
 from gateway.config import Model
 from gateway.live import Live
 from gateway.policy.balancer import Backend
+from gateway.policy.window import window
 from gateway.version import version
+
+NEAR: Final = 0.9
+"""Of a limit: used or held."""
+NEAR_MAX: Final = 20
 
 
 def backend(known: Backend, now: float) -> dict[str, Any]:
@@ -79,7 +84,25 @@ def detailed(live: Live, now: float) -> dict[str, Any]:
             for model in live.settings.config.models
         ],
         **backends(live, now),
+        "near_limits": near_limits(live, now),
     }
+
+
+def near_limits(live: Live, now: float) -> list[dict[str, Any]]:
+    """Tenants that have nearly used up a day or a month, as this worker knows: for an admin's eyes alone."""
+    limiter = live.tenants.limiter
+    if limiter is None or (clock_s := limiter.ledger.clock_s(now)) is None:
+        return []
+    found: list[dict[str, Any]] = []
+    for limit, left in limiter.ledger.known():
+        span = limit.measure.span
+        if span is None or not limit.scope.startswith("tenant:") or left > limit.amount * (1 - NEAR):
+            continue
+        tenant, end_s = limit.scope.partition(":")[2], window(span, clock_s).end_s
+        row = {"tenant": tenant, "code": limit.code, "limit": limit.amount, "left": max(0, left)}
+        found.append(row | {"reset_s": round(end_s - clock_s, 3)})
+    found.sort(key=lambda row: row["left"] / row["limit"])
+    return found[:NEAR_MAX]
 
 
 def models(live: Live, allowed: frozenset[str] | None = None) -> dict[str, Any]:

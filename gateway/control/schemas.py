@@ -263,6 +263,14 @@ class Worker(BaseModel):
     start_in_s: float | None = Field(description="Seconds until it is started again; null: it runs")
 
 
+class NearLimit(BaseModel):
+    tenant: str
+    code: str
+    limit: int
+    left: int = Field(description="As the worker knows that knows best")
+    reset_s: float
+
+
 class Detailed(Backends):
     status: Literal["ok", "degraded", "down"]
     version: str
@@ -271,6 +279,9 @@ class Detailed(Backends):
     warnings: list[str]
     models: list[ModelHealth]
     workers: list[Worker] | None = Field(default=None, description="Where the gateway has several")
+    near_limits: list[NearLimit] | None = Field(
+        default=None, description="Tenants that have used 90 % of a day's or a month's quota; for admins only"
+    )
 
 
 CALLS: dict[str, type[BaseModel]] = {

@@ -34,7 +34,18 @@ def detailed(
         ],
         "backends": backends({number: each["backends"] for number, each in documents.items()}, tallies),
         "workers": list(workers),
+        "near_limits": near_limits([row for each in every for row in each["near_limits"]]),
     }
+
+
+def near_limits(rows: Sequence[Document]) -> list[Document]:
+    """Of several workers: who has heard of the least that is left is right, it only becomes less."""
+    least: dict[tuple[str, str], Document] = {}
+    for row in rows:
+        known = least.setdefault((row["tenant"], row["code"]), row)
+        if row["left"] < known["left"]:
+            least[row["tenant"], row["code"]] = row
+    return sorted(least.values(), key=lambda row: float(row["left"]) / row["limit"])
 
 
 def backends(lists: Mapping[int, Sequence[Document]], tallies: Mapping[str, Sequence[int]]) -> list[Document]:

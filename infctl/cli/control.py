@@ -13,6 +13,7 @@ from infctl.errors import Interrupted, UsageError
 if TYPE_CHECKING:
     from infctl.api import Api
     from infctl.cli.remains import Remains
+    from infctl.history.applied import Reach
 
 ADMIN_KEY = "ADMIN_API_KEY"
 """Where the profile names no other."""
@@ -27,11 +28,11 @@ def control(files: list[Path] | None) -> Iterator[Api]:
         yield api
 
 
-def admin_api(remains: Remains) -> Api:
+def admin_api(remains: Remains, reach: Reach | None = None) -> Api:
     """Until there is an admin's key, the one that clients send is the admin's as well."""
     from infctl.api import Api
 
-    reach = remains.reach(remains.stack())
+    reach = reach or remains.reach(remains.stack())
     name = _key_name(remains)
     key = remains.secret(name) or remains.env.get(name)
     if not key and reach.key_name:

@@ -77,6 +77,8 @@ class PlatformFacts:
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """What the engine found odd."""
+    near_limits: tuple[Mapping[str, Any], ...] = ()
+    """Tenants that have used 90 % of a quota."""
 
     def as_data(self) -> dict[str, Any]:
         watch = next((row for row in self.services if row.role == "supervisor"), None)
@@ -90,6 +92,7 @@ class PlatformFacts:
             "services": [row.as_data() for row in self.services if row.role != "supervisor"],
             "warnings": list(self.warnings),
             "notes": list(self.notes),
+            "near_limits": [dict(row) for row in self.near_limits],
         }
 
 
@@ -145,6 +148,7 @@ def merge(
         services=tuple(rows),
         warnings=told,
         notes=observed.notes,
+        near_limits=health.near_limits if health else (),
     )
 
 

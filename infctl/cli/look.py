@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infctl.cli import facts, load, processes
+from infctl.cli.control import admin_api
 from infctl.errors import GatewayError, InfctlError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Looking:
         observed = observed or remains.engine.observe()
         asked: Health | str
         try:
-            with remains.api(reach) as api:
+            with admin_api(remains, reach) as api:
                 asked = api.health()
         except GatewayError as error:
             asked = error.message

@@ -167,19 +167,15 @@ def tenant_lines(quota: Row, width: int, *, utf8: bool, paint: Paint = unpainted
     return [*out, "", paint(f"{legend} · as of {_clock(quota['as_of'])}".replace("·", _dot(utf8)), "dim")]
 
 
-def near(quotas: Sequence[Row]) -> list[str]:
+def near(rows: Sequence[Row]) -> list[str]:
     """For `infctl status`: `data-team 91 % of tokens today (resets in 9 h 57 min)`."""
     from infctl.cli.text import duration
 
-    found = []
-    for quota in busiest(quotas, every=True):
-        for row in quota["limits"]:
-            if is_near(row):
-                ends = f" (resets in {duration(row['reset_s'])})" if row["reset_s"] else ""
-                found.append(
-                    f"{quota['tenant']} {share(row):.0%} of {_NAMES[row['code']]}{ends}".replace("%", " %")
-                )
-    return found
+    return [
+        f"{row['tenant']} {100 * share(row):.0f} % of {_NAMES.get(row['code'], row['code'])}"
+        f" (resets in {duration(row['reset_s'])})"
+        for row in rows
+    ]
 
 
 def usage_lines(rows: Sequence[Row], width: int, paint: Paint = unpainted) -> list[str]:

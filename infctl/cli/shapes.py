@@ -221,6 +221,15 @@ STATUS = {
     ],
     "warnings": ["string"],
     "notes": ["string: what the engine found odd"],
+    "near_limits": [
+        {
+            "tenant": "string",
+            "code": "string: tokens_per_day, ...",
+            "limit": "integer",
+            "left": "integer",
+            "reset_s": "number",
+        }
+    ],
 }
 UP = {
     "name": "string",

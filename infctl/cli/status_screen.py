@@ -33,6 +33,12 @@ def lines(facts: PlatformFacts, width: int, paint: Paint = unpainted) -> list[st
         notes.append(f"gateway: its counts are missing, {facts.gateway.why}")
     if notes:
         out += ["", *notes]
+    if facts.near_limits:
+        from infctl.cli.quota_screen import near
+
+        first, *rest = near(facts.near_limits)
+        lead = "tenants near a limit  "
+        out += ["", f"{lead}{first}", *(" " * len(lead) + text for text in rest)]
     if facts.warnings:
         out += ["", *(f"{paint('warning:', 'warning')} {text}" for text in facts.warnings)]
     return out

@@ -124,3 +124,15 @@ def test_a_gateway_without_a_store_says_what_to_do(start, make_stub):
 
 def test_the_schema_has_every_figure_there_is():
     assert tuple(Limits.model_fields) == Figures.__struct_fields__
+
+
+def test_an_admin_sees_in_the_health_who_has_nearly_used_up_a_quota_and_no_client_does(counting: Counting):
+    limited = {"acme": {"key_envs": ["ACME_KEY"], "limits": {"requests_per_day": 20}}}
+    gateway = counting(tenants=limited)
+    for _ in range(19):
+        assert call(gateway).status_code == 200
+    [row] = asked(gateway, "GET", "/health/detailed").json()["near_limits"]
+    assert (row["tenant"], row["code"], row["limit"]) == ("acme", "requests_per_day", 20)
+    assert row["left"] <= 2
+    assert 0 < row["reset_s"] <= 86_400
+    assert "near_limits" not in gateway.detailed()

@@ -57,10 +57,18 @@ def test_the_gateway_is_as_well_as_its_least_well_worker() -> None:
 
     def document(status: str, *warnings: str, **rest: Any) -> dict[str, Any]:
         whole = {"status": status, "uptime_s": 1.0, "draining": False, "warnings": list(warnings)}
-        return whole | {"models": [model], "backends": [row()]} | rest
+        return whole | {"models": [model], "backends": [row()], "near_limits": []} | rest
 
     unwell = document("down", "b", "a", uptime_s=9.0, models=[model | {"healthy": False}])
     found = together.detailed({0: document("ok", "a"), 1: unwell}, [{"worker": 0}], {})
     assert (found["status"], found["uptime_s"], found["warnings"]) == ("down", 9.0, ["a", "b"])
     assert found["models"] == [{"name": "m", "healthy": False, "waiting": 2}]
     assert found["workers"] == [{"worker": 0}]
+
+
+def test_of_a_limit_the_worker_is_right_that_has_heard_of_the_least() -> None:
+    rows = [
+        {"tenant": tenant, "code": "tokens_per_day", "limit": 100, "left": left, "reset_s": 1.0}
+        for tenant, left in (("a", 9), ("b", 5), ("a", 2))
+    ]
+    assert together.near_limits(rows) == [rows[2], rows[1]]

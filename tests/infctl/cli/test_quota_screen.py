@@ -162,3 +162,8 @@ def test_usage_ends_with_its_sum():
     lines = screen.usage_lines(rows, 100)
     assert lines[-1].split() == ["all", "3", "20", "40", "0", "2,000"]
     assert screen.usage_lines([], 100) == ["nothing was used in these days"]
+
+
+def test_status_says_who_is_near_a_limit():
+    near = [{"tenant": "data-team", "code": "tokens_per_day", "limit": 100, "left": 9, "reset_s": 35_820.0}]
+    assert screen.near(near) == ["data-team 91 % of tokens today (resets in 9 h 57 min)"]

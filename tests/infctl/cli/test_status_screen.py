@@ -159,7 +159,10 @@ def test_colour_adds_nothing_but_colour() -> None:
 
 
 KEYS = {
-    "": ["name", "runtime", "supervised", "supervisor", "now", "gateway", "services", "warnings", "notes"],
+    "": [
+        "name", "runtime", "supervised", "supervisor", "now", "gateway", "services", "warnings", "notes",
+        "near_limits",
+    ],
     "gateway": ["url", "reachable", "status", "version", "draining", "why"],
     "services": [
         "name", "role", "models", "state", "pid", "device", "memory_bytes", "in_flight",
@@ -167,6 +170,17 @@ KEYS = {
         "planned_bytes", "kv_use", "waiting", "tokens_per_s",
     ],
 }  # fmt: skip
+
+
+def test_tenants_near_a_limit_are_named_with_when_it_comes_back() -> None:
+    near = {"tenant": "data-team", "code": "tokens_per_day", "limit": 100, "left": 9, "reset_s": 35_820.0}
+    known = merged(replace(HEALTH, near_limits=(near, near | {"tenant": "search", "left": 4})))
+    assert (
+        "\ntenants near a limit  data-team 91 % of tokens today (resets in 9 h 57 min)\n"
+        "                      search 96 % of tokens today (resets in 9 h 57 min)\n"
+    ) in screen(known, 120)
+    assert known.as_data()["near_limits"] == [near, near | {"tenant": "search", "left": 4}]
+    assert "near a limit" not in screen(merged(), 120)
 
 
 def test_the_json_keys_are_a_promise() -> None:
