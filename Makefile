@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -44,6 +44,7 @@ help:
 	@echo "make proof-workers     20 workers of a gateway are killed under load: only their own clients notice, back in 1 s"
 	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
 	@echo "make proof-quota       64 clients against 4 workers on SQLite and 3 gateways on Redis: never over, equal to the token"
+	@echo "make proof-aborted     1,000 streams left at random chunks: what was read is what is counted"
 	@echo "make proof-crash       500 times kill -9 under load, and a Redis that is hurt: never over, nothing forgotten"
 	@echo "make proof-leases      quotas of four workers on SQLite and Redis, each killed 100 times: never over, equal to the token"
 	@echo "make proof-audit       100 times two writers of an audit trail killed, 2,000 bytes changed or tails cut: all told rightly"
@@ -145,6 +146,9 @@ proof-leases: setup-dev
 
 proof-quota: setup-dev
 	@$(BIN)/python -m tests.proofs.quota $(ARGS)
+
+proof-aborted: setup-dev
+	@$(BIN)/python -m tests.proofs.aborted $(ARGS)
 
 proof-crash: setup-dev
 	@$(BIN)/python -m tests.proofs.crash $(ARGS)

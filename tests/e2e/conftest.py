@@ -15,6 +15,7 @@ from tests.e2e.local import UP_WITHIN_S, Platform, has_local_stack, make
 ORDER = (
     "test_main_job",
     "test_real_clients",
+    "test_aborted_streams",
     "test_planned_kv",
     "test_killed_processes",
     "test_changes",
