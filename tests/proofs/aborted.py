@@ -135,8 +135,8 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(f"{each}\n")
     sys.stdout.write(
         f"proof-aborted: {found.streams:,} streams left ({found.ended} at their end),"
-        f" {len(found.wrong)} wrong; {found.settled:,} tokens settled, {found.counted:,} read, {found.ahead:,} of them on the way to"
-        " clients that had left\n"
+        f" {len(found.wrong)} wrong; {found.settled:,} tokens settled, {found.counted:,} read,"
+        f" {found.ahead:,} of them on the way to clients that had left\n"
     )
     return 1 if found.wrong or found.streams < asked.streams else 0
 
