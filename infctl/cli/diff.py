@@ -31,6 +31,8 @@ def diff(
     """Show what `infctl up` would do: each action with its cause, what it does to memory and tokens, who is
     away for how long, and how the files would change.
 
+    What was set at run time (infctl quota set) is shown as well: it stays as it is.
+
     Drift is found too: containers and rendered files edited by hand, and mounted files whose contents
     changed. With -o it is saved; `infctl up FILE` then applies exactly that, or refuses it when anything
     has moved since.
@@ -40,7 +42,7 @@ def diff(
       infctl diff --detailed-exitcode || infctl up
       infctl diff -o change.json && infctl up change.json
     """
-    from infctl.cli import change, saved
+    from infctl.cli import change, run_time, saved
     from infctl.cli.project import open_project
 
     project = open_project(files)
@@ -48,12 +50,17 @@ def diff(
     wanted = project.want(built)
     seen = change.look(project, wanted)
     warnings = [*project.warnings(), *built.warnings]
+    kept = run_time.asked(project)
     if json_output:
-        console.data({"name": built.stack.name, **as_data(seen), "warnings": warnings})
+        console.data(
+            {"name": built.stack.name, **as_data(seen), "warnings": warnings, "set_at_run_time": kept}
+        )
     else:
         for text in warnings:
             console.warn(text)
         for line in seen.lines():
+            console.fact(line)
+        for line in run_time.lines(kept):
             console.fact(line)
         show(seen.changes)
     if output is not None:

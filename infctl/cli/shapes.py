@@ -174,6 +174,13 @@ DIFF = {
     "files": [_FILE_CHANGE],
     "notes": ["string: what is odd about what runs"],
     "warnings": ["string"],
+    "set_at_run_time": [
+        {
+            "tenant": "string",
+            "model": "string?: of this one alone",
+            "limits": "object: limit -> its figure",
+        }
+    ],
 }
 STATUS = {
     "name": "string",

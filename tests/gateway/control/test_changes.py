@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -327,3 +329,26 @@ def test_without_a_store_the_profiles_keys_are_shown_and_none_is_made(start, mak
     ):
         body = {"tenant": "acme"} if path == "/admin/keys" else {}
         assert refusal(gateway, method, path, body)[:2] == (409, "no_store")
+
+
+def test_a_store_that_is_away_is_told_as_that_and_nothing_hangs(counting: Counting, tmp_path: Path):
+    gateway = counting()
+    made = done(gateway, "POST", "/admin/keys", {"tenant": "acme"})
+    assert call(gateway, made["text"]).status_code == 200
+    until(lambda: limits_of(gateway, "acme")["requests_per_day"]["settled"] == 1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "counts.db", isolation_level=None)) as held:
+        held.execute("BEGIN EXCLUSIVE")
+        for method, path, body in (
+            ("POST", "/admin/keys", {"tenant": "acme"}),
+            ("PUT", "/admin/quota/acme/limits", {"in_flight": 3}),
+            ("POST", "/admin/quota/acme/reset", {}),
+            ("DELETE", f"/admin/keys/{made['key']['id']}", None),
+        ):
+            began = time.monotonic()
+            status, code, message = refusal(gateway, method, path, body)
+            assert (status, code) == (503, "store_unavailable"), (path, message)
+            assert time.monotonic() - began < 10
+        held.execute("ROLLBACK")
+    until(lambda: asked(gateway, "PUT", "/admin/quota/acme/limits", {"in_flight": 3}).status_code == 200)
+    assert done(gateway, "DELETE", f"/admin/keys/{made['key']['id']}")["key"]["state"] == "revoked"
+    assert call(gateway, made["text"]).status_code == 401

@@ -54,6 +54,12 @@ def test_limits_and_keys_are_looked_at_and_changed_while_the_platform_runs(
     )
     assert done.stderr == "in force in 1 worker\n"
 
+    well(run("quota", "set", "data-team", "--model", "chat", "--requests-per-day", "9k"))
+    kept = well(run("diff")).stdout
+    assert "set at run time, and kept by up" in kept
+    assert "  data-team: requests_per_second 5, tokens_per_day 10M\n" in kept
+    assert "  data-team, with chat: requests_per_day 9k\n" in kept
+    well(run("quota", "set", "data-team", "--model", "chat", "--clear"))
     done = well(run("keys", "create", "data-team", "--name", "ci", "--expires", "90d", "--in-flight", "2"))
     key = done.stdout.strip()
     assert key.startswith("ik-")
