@@ -199,7 +199,9 @@ def gateway(shared: Shared) -> Container:
 
 
 def _gateway_needs(profile: Profile) -> tuple[Needs, ...]:
-    return (Needs(REDIS, "service_healthy"),) if profile.renders_redis else ()
+    """Its volume has to be its own by then: a store that cannot be opened is no start."""
+    prepared = Needs(PREPARE, "service_completed_successfully")
+    return (prepared, Needs(REDIS, "service_healthy")) if profile.renders_redis else (prepared,)
 
 
 def _build_args(image: str) -> tuple[tuple[str, str], ...]:

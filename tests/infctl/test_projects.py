@@ -117,7 +117,7 @@ def test_several_gateways_have_a_redis_that_no_network_leads_to() -> None:
         "--save": "",
         "--maxmemory-policy": "noeviction",
     }
-    assert gateway.needs == (Needs("redis", "service_healthy"),)
+    assert gateway.needs == (Needs("prepare", DONE), Needs("redis", "service_healthy"))
     assert redis.needs == (Needs("prepare", DONE),)
     owned = project.container("prepare").command
     assert {owned[at + 1] for at, word in enumerate(owned) if word == "--own"} >= {
@@ -133,7 +133,7 @@ def test_several_gateways_have_a_redis_that_no_network_leads_to() -> None:
 def test_no_redis_is_rendered_where_none_is_needed(gateway: dict[str, Any]) -> None:
     project = main(gateway=gateway)
     assert "redis" not in {c.service for c in project.containers}
-    assert project.container("gateway").needs == ()
+    assert project.container("gateway").needs == (Needs("prepare", DONE),)
 
 
 # What every container is denied
