@@ -31,6 +31,9 @@ BUSY_S: Final = 1.0
 BURY_S: Final = 0.5
 """Between two looks for dead workers."""
 WORKERS_KEPT_S: Final = 7 * 86_400
+RATES_KEPT_S: Final = 86_400
+CLEAN_S: Final = 3600
+"""Between two looks for what can go."""
 LEASES_KEPT_S: Final = 3 * 86_400
 """Of windows that have closed: longer than any request lasts."""
 
@@ -42,6 +45,7 @@ class SQLite:
         """Raises StoreRefused for a file that cannot be used, StoreDown for one that is held by somebody."""
         self.path = path
         self._clock = clock
+        self._cleaned_s = 0.0
         try:
             path.touch(mode=0o600)  # digests of keys lie in it
             self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -95,6 +99,9 @@ class SQLite:
         durable = any(line.kind == "quota" for line in given.lines) or bool(given.uses)
         with self._transaction(durable=durable) as rows:
             encoded = steps.exchange(rows, given, rows.clock_s)
+            if rows.clock_s - self._cleaned_s >= CLEAN_S:
+                self._cleaned_s = rows.clock_s
+                rows.clean(rows.clock_s)
         return msgspec.json.decode(encoded, type=Answer)
 
     def wanted(self, worker: str) -> tuple[Wanted, ...]:
@@ -306,13 +313,26 @@ class _Rows:
             self._db.execute("UPDATE workers SET dead=1 WHERE name=?", (name,))
             self._db.execute("DELETE FROM leases WHERE worker=? AND period=?", (name, NO_PERIOD))
         if buried:
-            self._clean(clock_s)
+            self.clean(clock_s)
 
-    def _clean(self, clock_s: float) -> None:
-        """What no open window needs: leases of closed ones, workers of last week that hold nothing."""
+    def clean(self, clock_s: float) -> None:
+        """What nobody needs any longer: windows that closed days ago, rates that are full again since a day,
+        workers of last week that hold nothing. A tenant may be an address, and there are many.
+        """
         day, month = (window(span, max(0.0, clock_s - LEASES_KEPT_S)).period for span in ("day", "month"))
         for period, chars in ((day, 10), (month, 7)):
             self._db.execute("DELETE FROM leases WHERE length(period)=? AND period<?", (chars, period))
+            self._db.execute("DELETE FROM counters WHERE length(period)=? AND period<?", (chars, period))
+        self._db.execute(
+            "DELETE FROM counters WHERE period=? AND at_s>0 AND at_s<? AND NOT EXISTS"
+            " (SELECT 1 FROM leases"
+            " WHERE leases.counter=counters.counter AND leases.period=counters.period AND held>0)",
+            (NO_PERIOD, clock_s - RATES_KEPT_S),
+        )
+        self._db.execute(  # what was heard of hunger goes with its numbers
+            "DELETE FROM leases WHERE period=? AND counter NOT IN (SELECT counter FROM counters WHERE period=?)",
+            (NO_PERIOD, NO_PERIOD),
+        )
         self._db.execute(
             "DELETE FROM workers WHERE dead=1 AND seen_s<? AND name NOT IN (SELECT worker FROM leases)",
             (clock_s - WORKERS_KEPT_S,),

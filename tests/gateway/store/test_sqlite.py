@@ -27,6 +27,29 @@ def test_what_was_granted_is_there_after_a_restart(tmp_path: Path):
         store.close()
 
 
+def test_what_nobody_needs_any_longer_goes_and_the_history_stays(tmp_path: Path):
+    now = [1_795_780_800.0]
+    store = SQLite(tmp_path / "counts.db", clock=lambda: now[0])
+    used = (Use("2026-11-27", "t", "m", 1, 1, 1, 0),)
+    rate = Line("requests_per_second|tenant:t", "rate", None, 5, 1.0, need=1, want=1)
+    store.exchange(Exchange("w", 1, (*ASK.lines, rate), used))
+    given = Line("tokens_per_day|tenant:t", "quota", "day", 1000, period="2026-11-27", settled=300)
+    back = Line("requests_per_second|tenant:t", "rate", None, 5, 1.0, settled=1)
+    store.exchange(Exchange("w", 2, (given, back), leaving=True))
+
+    def kept() -> int:
+        return int(store._db.execute("SELECT count(*) FROM counters").fetchone()[0])
+
+    now[0] += 2 * 86_400
+    store.exchange(Exchange("v", 1))
+    assert kept() == 1, "the rate is full again; the day is kept for a while"
+    now[0] += 3 * 86_400
+    store.exchange(Exchange("v", 2))
+    assert kept() == 0
+    assert store.usage("2026-11-27", "2026-11-27") == list(used)
+    store.close()
+
+
 def test_only_its_user_may_read_it(tmp_path: Path):
     SQLite(tmp_path / "counts.db").close()
     assert stat.S_IMODE((tmp_path / "counts.db").stat().st_mode) == 0o600
@@ -126,6 +149,6 @@ def test_leases_of_windows_that_closed_long_ago_are_cleared_away(tmp_path: Path)
     now_s += 10 * 86_400
     store.exchange(Exchange("other", 1))
     assert store._db.execute("SELECT count(*) FROM leases").fetchone() == (0,)
-    assert store._db.execute("SELECT count(*) FROM counters").fetchone() == (1,)
+    assert store._db.execute("SELECT count(*) FROM counters").fetchone() == (0,)
     assert [name for (name,) in store._db.execute("SELECT name FROM workers")] == ["other"]
     store.close()
