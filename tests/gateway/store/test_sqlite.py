@@ -31,18 +31,16 @@ def test_what_nobody_needs_any_longer_goes_and_the_history_stays(tmp_path: Path)
     now = [1_795_780_800.0]
     store = SQLite(tmp_path / "counts.db", clock=lambda: now[0])
     used = (Use("2026-11-27", "t", "m", 1, 1, 1, 0),)
-    rate = Line("requests_per_second|tenant:t", "rate", None, 5, 1.0, need=1, want=1)
-    store.exchange(Exchange("w", 1, (*ASK.lines, rate), used))
+    store.exchange(Exchange("w", 1, ASK.lines, used))
     given = Line("tokens_per_day|tenant:t", "quota", "day", 1000, period="2026-11-27", settled=300)
-    back = Line("requests_per_second|tenant:t", "rate", None, 5, 1.0, settled=1)
-    store.exchange(Exchange("w", 2, (given, back), leaving=True))
+    store.exchange(Exchange("w", 2, (given,), leaving=True))
 
     def kept() -> int:
         return int(store._db.execute("SELECT count(*) FROM counters").fetchone()[0])
 
     now[0] += 2 * 86_400
     store.exchange(Exchange("v", 1))
-    assert kept() == 1, "the rate is full again; the day is kept for a while"
+    assert kept() == 1
     now[0] += 3 * 86_400
     store.exchange(Exchange("v", 2))
     assert kept() == 0
