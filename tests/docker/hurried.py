@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infctl.stack import containers
+try:
+    from infctl.stack import containers
+except KeyboardInterrupt:  # as infctl itself takes it, whose own import this stands for
+    sys.exit(130)
 
 EVERY_S = 1.0
 RETRIES = 15

@@ -194,9 +194,13 @@ def test_vllm_bench_serve_counts_the_same_through_the_gateway_as_directly(platfo
 
 def test_guidellm_counts_the_same_through_nginx_and_the_gateway_as_directly(platform: Platform) -> None:
     """Through nginx it speaks HTTP/2."""
-    before = counted(platform)
     edge = Target(f"https://localhost:{platform.https_port}", platform.key)
-    direct, through = load_tools.guidellm([engine(platform), edge], weights())
+    for _ in range(3):
+        before = counted(platform)
+        direct, through = load_tools.guidellm([engine(platform), edge], weights())
+        # On a busy machine it may stop at the last call but one, and leave that out of its sums.
+        if direct.completed == through.completed == PROMPTS:
+            break
     assert direct == through == Totals(PROMPTS, 0, through.tokens_in, PROMPTS * ANSWER_TOKENS)
     after = counted(platform)
     assert (after[0] - before[0], after[1] - before[1]) == (through.tokens_in, through.tokens_out)

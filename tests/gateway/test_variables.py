@@ -176,6 +176,45 @@ def test_the_processs_environment_wins_over_env_and_that_over_the_file(
     assert gateway.events("breaker_open")[0]["pause_s"] == 77
 
 
+@pytest.mark.parametrize(
+    ("variable", "code"),
+    [
+        ("MAX_RPS_PER_IP", "requests_per_second"),
+        ("RPS_BURST", "requests_per_second"),
+        ("MAX_INFLIGHT_PER_IP", "in_flight"),
+        ("ORG_DAILY_TOKEN_LIMIT", "tokens_per_day"),
+        ("ORG_DAILY_REQUEST_LIMIT", "requests_per_day"),
+        ("ORG_MONTHLY_TOKEN_LIMIT", "tokens_per_month"),
+    ],
+)
+def test_a_limit_of_env_refuses_what_is_above_it(
+    make_stub: Callable[..., Stub],
+    start: Callable[..., Gateway],
+    tmp_path: Path,
+    variable: str,
+    code: str,
+) -> None:
+    """Each so low that one call or two reach it, and no other."""
+    figures = {
+        "MAX_RPS_PER_IP": "0.001", "RPS_BURST": "1", "MAX_INFLIGHT_PER_IP": "1",
+        "ORG_DAILY_TOKEN_LIMIT": "20", "ORG_DAILY_REQUEST_LIMIT": "1", "ORG_MONTHLY_TOKEN_LIMIT": "20",
+    }  # fmt: skip
+    (tmp_path / "env").write_text(f"{variable}={figures[variable]}\n")
+    limits = {"MAX_RPS_PER_IP": {"burst": 1}, "RPS_BURST": {"requests_per_second": 0.001}}
+    stub = make_stub()
+    config = config_for(
+        stub, env_file=str(tmp_path / "env"), limits=limits.get(variable, {}),
+        store={"path": str(tmp_path / "counts.db")},
+    )  # fmt: skip
+    gateway = start(config).wait_ready(2)
+    stub.delay_s = 1.0 if variable == "MAX_INFLIGHT_PER_IP" else 0.0
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: gateway.chat(max_tokens=10), range(3)))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert {answer.json()["error"]["code"] for answer in refused} == {code}
+    assert 1 <= len(refused) <= 2
+
+
 def test_no_variable_is_without_a_test_here() -> None:
     text = Path(__file__).read_text()
     assert [name for name in VARIABLES if text.count(f'"{name}"') == 0] == []

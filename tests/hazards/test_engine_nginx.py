@@ -53,8 +53,11 @@ def is_alive(pid: int) -> bool:
 
 
 def answers(edge) -> bool:
-    with urllib.request.urlopen(edge.ready.url, timeout=5) as reply:
-        return reply.read() == b"nginx\n"
+    try:
+        with urllib.request.urlopen(edge.ready.url, timeout=5) as reply:
+            return reply.read() == b"nginx\n"
+    except OSError:  # it does not listen yet
+        return False
 
 
 def test_its_mark_is_overwritten_and_it_is_known_all_the_same(toy, edge):

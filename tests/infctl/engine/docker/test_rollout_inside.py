@@ -73,13 +73,13 @@ def test_what_a_gateway_has_forgotten_is_drained_again(gateway):
 
 def test_a_request_in_flight_is_waited_for_up_to_the_limit(gateway, stubs):
     for stub in stubs:
-        stub.delay_s = 3.0
+        stub.delay_s = 8.0
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(gateway.chat) for _ in range(2)]
         until(lambda: sum(stub.active for stub in stubs) == 2)
         told(gateway, "drain", "chat0")
         assert told(gateway, "idle", "chat0", "0.2").in_flight == 2
-        found = told(gateway, "idle", "chat0", "10").backend("127.0.0.1")
+        found = told(gateway, "idle", "chat0", "30").backend("127.0.0.1")
         assert (found.state, found.in_flight) == ("drained", 0)
         assert {call.result().status_code for call in calls} == {200}
 
