@@ -109,12 +109,13 @@ class Pool:
         self._budget.open += 1
         try:
             latest = loop.time() + self.timeouts.connect_s
-            async with asyncio.timeout_at(latest if deadline is None else min(latest, deadline)):
+            hurried = deadline is not None and deadline < latest
+            async with asyncio.timeout_at(deadline if hurried else latest):
                 _, connection = await loop.create_connection(
                     lambda: _Connection(self, loop), self.host, self.port
                 )
         except TimeoutError:
-            if deadline is not None and loop.time() >= deadline:  # that says nothing of the backend
+            if hurried:  # that says nothing of the backend; a timer may ring a hair before its time
                 raise UpstreamFailed("send", "the request's deadline has passed", timed_out=True) from None
             reason = f"no connection within {self.timeouts.connect_s:g} s"
             raise UpstreamFailed("connect", reason, timed_out=True) from None
