@@ -1,12 +1,13 @@
 """All that a store keeps, as one document, and that document taken into another store.
 
-    figures, keys     what was set at run time; keys by their hash alone
+    figures, keys     what was set at run time; keys by their hash alone, and when each was last used
     counts            of the windows that are open: what is leased at that moment counts as used, for nobody
                       here can know what becomes of it
     usage             the history, by day, tenant and model
     audit             where each chain of the trail stood: in the new box's trail they are written down first
 
-Restored counts are added to what is there, once: the same document again changes nothing more.
+Restored counts are added to what is there, once: the same document again changes nothing more. A key that was
+revoked here stays revoked, whatever an older document says of it.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The version that wrote it."""
     figures: dict[str, str]
     keys: tuple[Key, ...]
+    used: dict[str, float]
+    """Key -> when it was last used, Unix seconds."""
     counts: tuple[Count, ...]
     usage: tuple[Use, ...]
     audit: tuple[Chain, ...]
@@ -76,7 +79,7 @@ class Restored(msgspec.Struct, frozen=True):
 
 def made(store: Store, chains: Sequence[Chain]) -> Backup:
     """On the store's thread, once all workers have told what they have used. Raises StoreDown."""
-    settings, clock_s, used = store.settings(), store.clock_s(), store.used()
+    settings, clock_s = store.settings(), store.clock_s()
     counts = [
         Count(one.counter, one.period, one.settled + one.leased, one.unknown + one.leased)
         for one in store.overview()
@@ -89,9 +92,8 @@ def made(store: Store, chains: Sequence[Chain]) -> Backup:
         made_at=clock_s,
         gateway=version(),
         figures=dict(settings.figures),
-        keys=tuple(
-            msgspec.structs.replace(key, used_s=used.get(key.id, key.used_s)) for key in settings.keys
-        ),
+        keys=settings.keys,
+        used=dict(store.used()),
         counts=tuple(counts),
         usage=tuple(store.usage(since, until)),
         audit=tuple(chains),
@@ -137,10 +139,14 @@ def read(raw: bytes) -> Backup:
 
 
 def change(found: Settings, backup: Backup) -> Change[Restored]:
-    """Keys and limits: the backup's own, where there are others of the same name."""
+    """Keys and limits: the backup's own, where there are others of the same name. Once revoked, always."""
     figures = {scope: said for scope, said in backup.figures.items() if found.figures.get(scope) != said}
     there = {key.id: key for key in found.keys}
-    keys = {key.id: key for key in backup.keys if there.get(key.id) != key}
+    keys = {
+        key.id: key
+        for key in backup.keys
+        if (known := there.get(key.id)) is None or (known.revoked_s is None and known != key)
+    }
     said = Restored(len(backup.figures), len(backup.keys), len(backup.counts), len(backup.usage))
     return Change(said, dict(figures), dict(keys))
 

@@ -41,11 +41,12 @@ def add(app: FastAPI, live: Live, guarded: dict[str, Any], errors: dict[int | st
 
     @app.post("/admin/restore", summary="Take a backup in", **shared, **body_of(said.RestoreRequest))
     async def restore(request: Request) -> said.Restored:
-        """Limits and keys of the same name are replaced; counts are added to what is there, once."""
+        """Limits and keys of the same name are replaced, revoked keys are not; counts are added, once."""
         found = backup.read(await request.body())
         who = Who(request.state.peer, request.state.request_id)
         for given in backup.exchanges(found):
             await counted.ask(live, _exchanging(given))
+        await counted.ask(live, lambda store: store.put_used(found.used))
         done = await changes.change(live, who, partial(backup.change, backup=found), _telling(found))
         return said.Restored.model_validate(
             msgspec.structs.asdict(done.result) | {"applied_by": applied_by(live, done.agreed)}

@@ -225,6 +225,7 @@ class Backup(BaseModel):
     gateway: str = Field(description="The version that wrote it")
     figures: dict[str, str] = Field(description="Set at run time: scope -> limits as JSON")
     keys: list[dict[str, Any]] = Field(description="With the hash of each, never the key")
+    used: dict[str, float] = Field(description="Key -> when it was last used, Unix seconds")
     counts: list[dict[str, Any]] = Field(description="Of the open windows; what was leased counts as used")
     usage: list[list[Any]] = Field(description="Day, tenant, model, requests, prompt, completion, unknown")
     audit: list[dict[str, Any]] = Field(description="Where each chain of the trail stood")

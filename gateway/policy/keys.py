@@ -54,8 +54,6 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     revoked_s: float | None = None
     figures: Figures = Figures()
     """Its own limits, and the models it may use."""
-    used_s: float | None = None
-    """Last, to the minute or so."""
 
     def state(self, clock_s: float) -> State:
         if self.revoked_s is not None:

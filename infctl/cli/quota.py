@@ -310,28 +310,9 @@ def _screen(found: dict[str, Any], tenant: str | None, *, every: bool, width: in
 
 
 def _watch(api: Api, tenant: str | None, *, every: bool) -> None:
-    import shutil
+    from infctl.cli.watching import watch
 
-    from rich.live import Live
-    from rich.text import Text
-
-    from infctl.cli.keys import Keys
-
-    def screen() -> Text:
-        height = shutil.get_terminal_size().lines
-        rows = _screen(_look(api, tenant), tenant, every=every)
-        rows = [*rows[: height - 2], "", console.styled("q ends", "dim")]
-        return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
-
-    with (
-        Keys(sys.stdin) as keys,
-        Live(screen(), console=console.tables(), screen=True, auto_refresh=False) as live,
-    ):
-        try:
-            while keys.wait(_WATCH_S) not in {"q", "Q", "\x1b", "\x03"}:
-                live.update(screen(), refresh=True)
-        except KeyboardInterrupt:
-            return
+    watch(lambda width: _screen(_look(api, tenant), tenant, every=every, width=width), _WATCH_S)
 
 
 __all__ = ["app", "figures"]

@@ -96,27 +96,9 @@ def _width() -> int:
 
 
 def _watch(project: Remains) -> None:
-    from rich.live import Live
-    from rich.text import Text
-
     from infctl.cli import status_screen
-    from infctl.cli.keys import Keys
     from infctl.cli.look import Looking
+    from infctl.cli.watching import watch
 
     looking = Looking(project)
-
-    def screen() -> Text:
-        width, height = shutil.get_terminal_size()
-        rows = status_screen.lines(looking.look(), width, console.styled)
-        rows = [*rows[: height - 2], "", console.styled("q ends", "dim")]
-        return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
-
-    with (
-        Keys(sys.stdin) as keys,
-        Live(screen(), console=console.tables(), screen=True, auto_refresh=False) as live,
-    ):
-        try:
-            while keys.wait(_WATCH_S) not in {"q", "Q", "\x1b", "\x03"}:
-                live.update(screen(), refresh=True)
-        except KeyboardInterrupt:
-            return
+    watch(lambda width: status_screen.lines(looking.look(), width, console.styled), _WATCH_S)

@@ -58,9 +58,9 @@ def document(gateway: Gateway) -> dict[str, Any]:
             schema["properties"]["model"] = {"enum": [at]}
     schemas = found["components"]["schemas"]
     schemas["Limits"]["properties"]["models"] = {"type": "array", "items": {"enum": ["chat", "qwen"]}}
-    for field in ("keys", "counts", "usage", "audit"):  # what they hold, tests of their own say
-        schemas["RestoreRequest"]["properties"][field] = {"type": "array", "maxItems": 0}
-    schemas["RestoreRequest"]["properties"]["figures"] = {"type": "object", "maxProperties": 0}
+    nothing = {"type": "array", "maxItems": 0}, {"type": "object", "maxProperties": 0}
+    lists = dict.fromkeys(("keys", "counts", "usage", "audit"), nothing[0])  # tests of their own say the rest
+    schemas["RestoreRequest"]["properties"] |= lists | dict.fromkeys(("figures", "used"), nothing[1])
     schemas["KeyRequest"]["properties"]["name"] = {"enum": ["ci", "\u00e4"]}
     for path, methods in found["paths"].items():
         for operation in methods.values():

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from gateway.store.redis import Redis
@@ -81,7 +82,7 @@ class Process:
     def wait_ready(self) -> None:
         def there() -> bool:
             assert self.process.poll() is None, self._said.wrong[-3:]
-            with contextlib.suppress(OSError, Exception):
+            with contextlib.suppress(httpx.HTTPError):
                 return ask(self.port, "GET", "/health/ready", KEYS["GATEWAY_API_KEY"]).status_code == 200
             return False
 
@@ -255,7 +256,7 @@ class Fleet:
         gateway = chance.choice(self.gateways)
         if self.kind == "sqlite" and chance.random() < 0.7:
             workers: list[int] = []
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(httpx.HTTPError, ValueError):  # it is dying just now
                 workers = gateway.workers()
             if workers:
                 with contextlib.suppress(ProcessLookupError):

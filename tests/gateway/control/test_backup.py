@@ -29,6 +29,7 @@ def document(**more: Any) -> Backup:
         "gateway": "1",
         "figures": {"tenant:acme": '{"requests_per_day":7}'},
         "keys": (key,),
+        "used": {key.id: NOON - 60},
         "counts": (Count("tokens_per_day|tenant:acme", DAY, 500, 20),),
         "usage": (Use(DAY, "acme", "chat", 3, 100, 380, 20),),
         "audit": (),
@@ -68,7 +69,9 @@ def test_what_was_leased_counts_as_used_and_unknown(tmp_path: Path):
     first, second = (SQLite(tmp_path / name, clock=lambda: NOON) for name in ("a", "b"))
     for given in backup.exchanges(document()):
         first.exchange(given)
+    first.put_used({"key_1": NOON - 60})
     made = backup.made(first, [])
+    assert made.used == {"key_1": NOON - 60}
     assert [msgspec.structs.astuple(count) for count in made.counts] == [
         ("tokens_per_day|tenant:acme", DAY, 500, 20)
     ]
@@ -84,6 +87,14 @@ def test_what_is_the_same_already_is_no_change():
     assert backup.change(Settings(1, {}, ()), made).figures == made.figures
     again = backup.change(Settings(1, dict(made.figures), made.keys), made)
     assert (again.figures, again.keys) == ({}, {})
+
+
+def test_a_key_that_was_revoked_here_stays_revoked():
+    made = document()
+    [key] = made.keys
+    assert backup.change(Settings(1, {}, (making.revoked(key, NOON),)), made).keys == {}
+    gone = document(keys=(making.revoked(key, NOON),))
+    assert backup.change(Settings(1, {}, (key,)), gone).keys == {key.id: gone.keys[0]}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +159,10 @@ def test_another_gateway_goes_on_where_this_one_was(start, make_stub, tmp_path: 
 
     new = box("new")
     assert asked(new, key) == 401
+    taken["used"] = {taken["keys"][0]["id"]: 1_795_000_000.0}
     told = admin(new, "POST", "/admin/restore", json=taken)
+    [entry] = admin(new, "GET", "/admin/keys?tenant=acme")["keys"]
+    assert entry["used_at"] == 1_795_000_000.0
     assert (told["keys"], told["figures"], told["applied_by"]["workers"]) == (1, 1, 1)
     admin(new, "POST", "/admin/restore", json=taken)
     assert [asked(new, key) for _ in range(2)] == [200, 429]
