@@ -1,6 +1,6 @@
 """What is written down of requests: who redacts it, and the audit trail. Wired in app.py.
 
-A request's end is one call: `live.audit.record(facts)`, with the facts of its log line; where audit is off,
+A request's end is one call: `live.audit.request(line, peer)`, with its log line; where audit is off,
 `live.audit` is None. A trail that cannot be written is an alarm in the log, a warning in /health/detailed and
 a metric; whether calls are refused meanwhile (503 audit_unavailable) is `audit.on_failure`.
 """
@@ -118,6 +118,9 @@ class Unopened:
         self.lost = 0
 
     def record(self, _facts: dict[str, Any]) -> None:
+        self.lost += 1
+
+    def request(self, _line: bytes, _peer: str) -> None:
         self.lost += 1
 
 

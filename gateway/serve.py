@@ -252,11 +252,11 @@ class Serve:
             self._taking.end(note.ticket, note)
         if (live.journal.requests or live.audit is not None or note.story) and note.kind not in _QUIET:
             facts = note.line(live.journal.now(), now)
-            line = live.journal.request(facts) if live.journal.requests else b""
+            line = live.journal.request(facts) if live.journal.requests else orjson.dumps(facts)
             if note.story is not None and live.stories is not None:
-                live.stories.keep(line or orjson.dumps(facts), note.story, note.exchange.received_at)
+                live.stories.keep(line, note.story, note.exchange.received_at)
             if live.audit is not None:
-                live.audit.record({**facts, "peer": note.exchange.peer})
+                live.audit.request(line, note.exchange.peer)
 
 
 def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:

@@ -47,13 +47,19 @@ def key_id(key: bytes | None) -> str:
     return NO_KEY if not key else hmac.digest(key, b"infctl audit key", "sha256").hex()[:12]
 
 
-def seal(facts: dict[str, Any], head: Head, key: bytes | None) -> tuple[bytes, Head]:
-    """The line, and where the chain stands with it."""
-    own = {"seq": head.count + 1, "prev": head.hash}
+def encoded(facts: dict[str, Any]) -> bytes:
+    """A record as JSON, before it is sealed: names that are the chain's own get a `_`."""
     named = {f"{name}_" if name in _OURS else name: value for name, value in facts.items()}
-    body = msgspec.json.encode(own | named)
+    return msgspec.json.encode(named)
+
+
+def seal(record: bytes, head: Head, key: bytes | None) -> tuple[bytes, Head]:
+    """The line, and where the chain stands with it. `record`: a JSON object, as by `encoded`."""
+    count = head.count + 1
+    rest = record[1:] if record == b"{}" else b"," + record[1:]
+    body = b'{"seq":%d,"prev":"%b"%b' % (count, head.hash.encode(), rest)
     found = _digest(body, key)
-    return body[:-1] + _MARK + found.encode() + _TAIL + b"\n", Head(head.count + 1, found)
+    return b"%b%b%b%b\n" % (body[:-1], _MARK, found.encode(), _TAIL), Head(count, found)
 
 
 _OURS: Final = frozenset({"seq", "prev", "hash"})

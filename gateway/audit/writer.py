@@ -22,9 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from gateway.audit import files
 from gateway.audit.anchors import Anchor, Anchors, sync_folder
-from gateway.audit.chain import Head, key_id, read, seal
+from gateway.audit.chain import Head, encoded, key_id, read, seal
 from gateway.audit.verify import torn
 
 QUEUE_MAX: Final = 20_000
@@ -38,6 +40,8 @@ CHAINS_MAX: Final = 64
 CLOSE_S: Final = 5.0
 
 Facts = dict[str, Any]
+Waiting = tuple[bytes, str | None]
+"""A record as JSON, with whose address belongs to it: a request's line is the log's own, made once."""
 Alarm = Callable[[str, Facts], None]
 """(what, facts): called from the writing thread."""
 
@@ -64,10 +68,10 @@ class Trail:
         rules: Rules,
         *,
         alarm: Alarm,
-        prepare: Callable[[Facts], Facts] = lambda facts: facts,
+        prepare: Callable[[Sequence[bytes]], Sequence[bytes]] = lambda lines: lines,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`prepare`: what is to be hidden is hidden there, in the writing thread."""
+        """`prepare`: records as JSON -> as many, without what is to be hidden; in the writing thread."""
         self._folder = folder
         self._anchors = anchors
         self._key = key
@@ -75,7 +79,7 @@ class Trail:
         self._alarm = alarm
         self.prepare = prepare
         self._wall = wall
-        self._queue: deque[Facts] = deque()
+        self._queue: deque[Waiting] = deque()
         self._wake = threading.Event()
         self._closing = False
         self.failing = False
@@ -111,11 +115,18 @@ class Trail:
         return len(self._queue)
 
     def record(self, facts: Facts) -> None:
-        """Never waits."""
+        """Of whatever happened. Never waits, nor does `request`."""
+        self._put((encoded(facts), None))
+
+    def request(self, line: bytes, peer: str) -> None:
+        """One request's end. `line`: of the log, with or without its newline."""
+        self._put((line, peer))
+
+    def _put(self, waiting: Waiting) -> None:
         if len(self._queue) >= self.rules.queue_max:
             self.lost += 1
             return
-        self._queue.append(facts)
+        self._queue.append(waiting)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -151,10 +162,10 @@ class Trail:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
         lost = self.lost - self._told_lost
         if lost:
-            batch.insert(0, {"event": "audit_lost", "ts": self._now(), "count": lost})
+            batch.insert(0, (encoded({"event": "audit_lost", "ts": self._now(), "count": lost}), None))
         self._done = 0
         try:
-            self._write([self._prepared(facts) for facts in batch])
+            self._write(self._prepared([with_peer(*waiting) for waiting in batch]))
         except OSError as error:
             told = min(self._done, 1) if lost else 0
             self._told_lost += lost * told
@@ -170,26 +181,32 @@ class Trail:
             self.failing = False
             self._alarm("audit_recovered", {"chain": self.chain})
 
-    def _prepared(self, facts: Facts) -> Facts:
+    def _prepared(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """As many. What could not be prepared is not written as it is."""
         try:
-            return self.prepare(facts)
-        except Exception:  # noqa: BLE001 - what could not be prepared is not written as it is
-            return {"event": "audit_hidden", "request_id": str(facts.get("request_id"))}
+            made = self.prepare(lines)
+        except Exception:  # noqa: BLE001 - one by one below: only what it fails at is hidden
+            made = ()
+        if len(made) == len(lines):
+            return made
+        if len(lines) == 1:
+            return [_hidden(lines[0])]
+        return [one for line in lines for one in self._prepared([line])]
 
-    def _write(self, batch: Sequence[Facts]) -> None:
+    def _write(self, batch: Sequence[bytes]) -> None:
         """All of it is on the disk and anchored when this returns. Raises OSError: `_done` of it are."""
         if not batch:
             return
         self._tidy()
         head, lines, size = self._head, list[bytes](), self._size
-        for facts in batch:
-            line, after = seal(facts, head, self._key)
+        for record in batch:
+            line, after = seal(record, head, self._key)
             if size + len(line) > self.rules.rotate_bytes and size > self._opened_at:
                 self._commit(lines, head)
                 self._done += len(lines)
                 self._open("rotated")
                 lines, size = [], self._size
-                line, after = seal(facts, self._head, self._key)
+                line, after = seal(record, self._head, self._key)
             lines.append(line)
             size += len(line)
             head = after
@@ -229,7 +246,7 @@ class Trail:
         }
         if left:
             facts["torn"] = list(left)
-        line, head = seal(facts, self._head, self._key)
+        line, head = seal(encoded(facts), self._head, self._key)
         before = self._fd, self._number, self._size
         self._fd, self._number, self._size = opened, number, 0
         try:
@@ -267,7 +284,7 @@ class Trail:
             "ts": self._now(),
             "files": [file.path.name for file in old],
         }
-        line, head = seal(facts, self._head, self._key)
+        line, head = seal(encoded(facts), self._head, self._key)
         self._commit([line], head)
         for file in old:
             file.path.unlink()
@@ -306,6 +323,17 @@ class Trail:
             .isoformat(timespec="milliseconds")
             .replace("+00:00", "Z")
         )
+
+
+def with_peer(line: bytes, peer: str | None) -> bytes:
+    """A record as JSON, without a newline."""
+    line = line.rstrip(b"\n")
+    return line if peer is None else b'%b,"peer":%b}' % (line[:-1], orjson.dumps(peer))
+
+
+def _hidden(line: bytes) -> bytes:
+    """In place of what could not be prepared: which request it was."""
+    return encoded({"event": "audit_hidden", "request_id": str(orjson.loads(line).get("request_id"))})
 
 
 def _take_chain(folder: Path) -> tuple[str, int]:

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.audit import files
 from gateway.audit.anchors import FileAnchors
+from gateway.audit.record import preparing
 from gateway.audit.verify import verify
 from gateway.audit.writer import Rules, Trail
 from gateway.redact import Redactor
@@ -233,18 +234,58 @@ def test_a_tail_that_was_cut_while_nobody_wrote_is_not_written_over(desk: Desk):
 
 def test_what_is_written_was_prepared_in_the_writers_own_thread(desk: Desk):
     trail = desk.open()
-    trail.prepare = Redactor().value
+    trail.prepare = preparing(Redactor(), None)
     trail.record({"event": "request", "body": {"content": "I am bob@example.org"}})
-    trail.prepare = Redactor().value
+    trail.prepare = preparing(Redactor(), None)
     trail.close(60)
     assert desk.records()[1]["body"] == {"content": "I am [redacted:email]"}
 
 
 def test_what_cannot_be_prepared_is_not_written_as_it_is(desk: Desk):
     trail = desk.open()
-    trail.prepare = lambda facts: 1 / 0
+    trail.prepare = lambda lines: 1 / 0
     trail.record({"event": "request", "request_id": "req_1", "body": "bob@example.org"})
     trail.close(60)
     last = desk.records()[1]
     assert (last["event"], last["request_id"]) == ("audit_hidden", "req_1")
     assert "body" not in last
+
+
+def test_of_a_batch_only_what_cannot_be_prepared_is_hidden(desk: Desk):
+    def prepare(lines):
+        assert not any(b"bad" in line for line in lines)
+        return lines
+
+    trail = desk.open()
+    trail.prepare = prepare
+    for n in range(20):
+        trail.record({"event": "request", "request_id": f"req_{n}", "body": "bad" if n == 7 else "good"})
+    trail.close(60)
+    events = [record["event"] for record in desk.records()[1:]]
+    assert events == ["request"] * 7 + ["audit_hidden"] + ["request"] * 12
+    assert desk.only().broken is None
+
+
+def test_a_requests_line_is_kept_with_its_peer_and_without_what_is_hidden(desk: Desk):
+    trail = desk.open()
+    trail.prepare = preparing(Redactor(), None)
+    line = b'{"event":"request","tenant":"203.0.113.9","client_request_id":"bob@example.org"}\n'
+    trail.request(line, "10.0.0.1")
+    trail.request(line.replace(b"bob@example.org", b"r1").rstrip(), "")
+    trail.close(60)
+    first, second = desk.records()[1:]
+    assert (first["tenant"], first["peer"]) == ("203.0.113.9", "10.0.0.1")
+    assert first["client_request_id"] == "[redacted:email]"
+    assert (second["client_request_id"], second["peer"]) == ("r1", "")
+
+
+def test_who_asked_is_written_hashed_where_that_is_asked_for(desk: Desk):
+    trail = desk.open()
+    trail.prepare = preparing(Redactor(), b"k" * 32)
+    trail.request(b'{"event":"request","tenant":"team-a","model":"chat"}\n', "10.0.0.1")
+    trail.close(60)
+    record = desk.records()[1]
+    assert record["model"] == "chat"
+    assert record["tenant"].startswith("h_")
+    assert record["peer"].startswith("h_")
+    assert record["tenant"] != record["peer"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.audit import files
 from gateway.audit.anchors import Anchor
-from gateway.audit.chain import Head, key_id, read, seal
+from gateway.audit.chain import Head, encoded, key_id, read, seal
 from gateway.audit.files import TrailFile
 from gateway.audit.verify import verify_chain
 from tests.examples import examples
@@ -29,7 +29,7 @@ def made(count: int, per_file: int, key: bytes | None = KEY) -> tuple[list[bytes
                 contents.append(current)
             current = b""
             facts = {"event": "audit_file", "key": key_id(key)}
-        line, head = seal(facts, head, key)
+        line, head = seal(encoded(facts), head, key)
         current += line
     contents.append(current)
     return contents, Anchor(head, len(contents))
@@ -99,7 +99,7 @@ def test_a_cut_tail_is_found_wherever_it_is_cut(folder, count, per_file, data):
 def test_a_crash_is_no_break_wherever_the_line_breaks_off(folder, count, per_file, data):
     """What stands behind the anchor was never promised to anybody."""
     contents, anchor = made(count, per_file)
-    line, _ = seal({"event": "request", "n": "next"}, anchor.head, KEY)
+    line, _ = seal(encoded({"event": "request", "n": "next"}), anchor.head, KEY)
     contents[-1] += line[: data.draw(st.integers(1, len(line) - 1))]
     verdict = judged(folder, contents, anchor)
     assert verdict.broken is None
@@ -152,7 +152,7 @@ def test_a_chain_that_was_made_anew_without_the_key_or_with_it_is_found(folder):
         facts = {k: v for k, v in json.loads(line).items() if k not in {"seq", "prev", "hash"}}
         if facts.get("n") == 2:
             facts["n"] = 3
-        made_anew, head = seal(facts, head, KEY)
+        made_anew, head = seal(encoded(facts), head, KEY)
         forged += made_anew
     assert judged(folder, [forged], None).broken is None
     assert judged(folder, [forged], anchor).broken.kind == "changed"
@@ -173,7 +173,7 @@ def test_without_an_anchor_it_is_said_that_a_cut_cannot_be_told(folder):
     )
 )
 def test_a_record_says_what_was_recorded_whatever_its_names(facts):
-    line, head = seal(facts, Head(), KEY)
+    line, head = seal(encoded(facts), Head(), KEY)
     found = read(line[:-1], KEY)
     assert line.count(b"\n") == 1
     assert found.good
