@@ -50,7 +50,7 @@ class Taking:
             return self._counted(limiter, holder, call, note, reached)
         if ticket is None:
             return self._leased(limiter, holder, call, note)
-        self._took(limiter, holder, ticket, note)
+        self._took(limiter, ticket, note)
         return None
 
     def end(self, ticket: Ticket, note: Note) -> None:
@@ -77,7 +77,7 @@ class Taking:
         except Reached as reached:
             await self._counted(limiter, holder, call, note, reached)
         else:
-            self._took(limiter, holder, note.ticket, note)
+            self._took(limiter, note.ticket, note)
 
     async def _counted(
         self, limiter: Limiter, holder: Holder, call: Call, note: Note, reached: Reached
@@ -96,15 +96,17 @@ class Taking:
         tokens = min(call.bound, tokens_max(path, document, context, prompt=prompt))
         ticket = limiter.admit(holder, tokens)
         note.ticket = ticket or await limiter.lease(holder, tokens, self._until(note))
-        self._took(limiter, holder, note.ticket, note)
+        self._took(limiter, note.ticket, note)
 
     @staticmethod
-    def _took(limiter: Limiter, holder: Holder, ticket: Ticket, note: Note) -> None:
-        note.lines += limiter.lines(holder)
-        if note.story is not None:
-            note.story.tokens = ticket.tokens
-            note.story.limits = ticket.plan.limits
-            note.story.lefts = ticket.plan.lefts(asyncio.get_running_loop().time())
+    def _took(limiter: Limiter, ticket: Ticket, note: Note) -> None:
+        lefts, lines = limiter.left(ticket.plan)
+        note.lines += lines
+        story = note.story
+        if story is not None:
+            story.tokens = ticket.tokens
+            story.limits = ticket.plan.limits
+            story.lefts = lefts
 
     def _until(self, note: Note) -> float:
         """How long the store is waited for."""

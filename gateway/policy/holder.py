@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -19,10 +19,12 @@ class Plan:
     """The shares of one holder, sorted by what happens to them."""
 
     __slots__ = (
+        "amounts",
         "buckets",
         "limits",
         "ones",
         "quota_ones",
+        "requests_at",
         "rate_ones",
         "rate_tokens",
         "shares",
@@ -31,6 +33,7 @@ class Plan:
         "templates",
         "token_buckets",
         "token_quotas",
+        "tokens_at",
         "until",
         "version",
     )
@@ -55,8 +58,17 @@ class Plan:
             [share.limit for share in self.shares] + [limit for limit, _ in self.buckets + self.token_buckets]
         )
         """In the order of `lefts`."""
+        self.amounts = tuple([limit.amount for limit in self.limits])
+        count = len(self.shares)
+        self.requests_at = tuple(range(count, count + len(self.buckets))) + tuple(
+            self.shares.index(one) for one in self.rate_ones
+        )
+        self.tokens_at = tuple(range(count + len(self.buckets), len(self.limits))) + tuple(
+            self.shares.index(one) for one in self.sized
+        )
+        """Where in `lefts` the request rates and the windows of tokens are."""
         self.templates: dict[tuple[int | None, int | None], bytes] = {}
-        """Of header lines, by the limits they speak of."""
+        """Of header lines, by where in `limits` those are that they speak of."""
         self.version = version
         self.refresh()
 
@@ -68,6 +80,17 @@ class Plan:
         for _, bucket in self.token_buckets:
             found.append(bucket.level(now))
         return found
+
+    def tightest(self, among: Sequence[int], lefts: Sequence[float]) -> int | None:
+        """Where the smallest part is left. `among`: places in `limits` and `lefts`."""
+        if len(among) < 2:
+            return among[0] if among else None
+        amounts, least, at = self.amounts, math.inf, None
+        for one in among:
+            part = lefts[one] / amounts[one]
+            if part < least:
+                least, at = part, one
+        return at
 
     def refresh(self) -> None:
         """When the first of its shares ends."""

@@ -17,7 +17,7 @@ Times are seconds of one steady clock, but for `*_clock_s`: the store's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from gateway.policy import headers
@@ -318,47 +318,34 @@ class Ledger(Generic[V]):
         ]
         return found
 
-    def lines(self, holder: Holder, now: float) -> bytes:
-        """For a reply's head: the tightest request rate, and the tightest window of tokens."""
-        plan = holder.plan or self._plan(holder, now)
-        first = self._tightest(plan.buckets, plan.rate_ones, now)
-        second = self._tightest(plan.token_buckets, plan.sized, now)
-        key = first and id(first[0]), second and id(second[0])  # the plan holds its limits
-        template = plan.templates.get(key)
+    def lines(self, plan: Plan, lefts: Sequence[float], now: float) -> bytes:
+        """For a reply's head: the tightest request rate, and the tightest window of tokens.
+
+        `lefts`: of `plan`, at `now`.
+        """
+        first = plan.tightest(plan.requests_at, lefts)
+        second = plan.tightest(plan.tokens_at, lefts)
+        template = plan.templates.get((first, second))
         if template is None:
-            limits = (None if one is None else one[0] for one in (first, second))
-            template = plan.templates[key] = headers.template(*limits)
-        if first is None:
-            return template if second is None else template % (*second[1:], *second[1:])
-        if second is None:
-            return template % (*first[1:], *first[1:])
-        numbers = *first[1:], *second[1:]
+            limits = (None if one is None else plan.limits[one] for one in (first, second))
+            template = plan.templates[first, second] = headers.template(*limits)
+        numbers: list[int] = []
+        for at in (first, second):
+            if at is not None:
+                left = int(lefts[at] + SLACK)
+                numbers.append(left if 0 <= left <= headers.SHOWN_MAX else headers.left(left))
+                numbers.append(self._all_there_s(plan, at, lefts[at], now))
         return template % (*numbers, *numbers)
 
-    def _tightest(
-        self, buckets: tuple[tuple[Limit, Bucket], ...], shares: tuple[Share, ...], now: float
-    ) -> tuple[Limit, int, int] | None:
-        """Of which the smallest part is left: it, how much that is, and the seconds until all is there."""
-        least, limit, left, tightest = 2.0, None, 0.0, None
-        for one, bucket in buckets:
-            level = bucket.level(now)
-            part = level / one.amount
-            if part < least:
-                least, limit, left = part, one, level
-        for share in shares:
-            known = share.free + share.left
-            part = known / share.amount
-            if part < least:
-                least, limit, left, tightest = part, share.limit, known, share
-        if limit is None:
-            return None
-        if tightest is None:
-            reset_s = (limit.amount - left) / limit.per_s
-        elif tightest.end_s and self._clock is not None:
-            reset_s = max(0.0, tightest.end_s - self._clock[0] - now + self._clock[1])
-        else:
-            reset_s = self._reset_s(tightest, now)
-        return limit, headers.left(int(left + SLACK)), math.ceil(reset_s)
+    def _all_there_s(self, plan: Plan, at: int, left: float, now: float) -> int:
+        """Whole seconds, rounded up, until all of a limit is there. `at`: its place in the plan."""
+        if at >= len(plan.shares):  # a bucket
+            limit = plan.limits[at]
+            return math.ceil((limit.amount - left) / limit.per_s)
+        share = plan.shares[at]
+        if share.end_s and self._clock is not None:
+            return math.ceil(max(0.0, share.end_s - self._clock[0] - now + self._clock[1]))
+        return math.ceil(self._reset_s(share, now))
 
     def known(self) -> Iterator[tuple[Limit, int]]:
         """Quotas and slots that are open here, and what is left of each."""

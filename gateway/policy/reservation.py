@@ -42,6 +42,8 @@ _UNBOUNDED: Final = frozenset(
     )
 )
 _TEXT_PARTS: Final = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+_COSTLY: Final = frozenset(("tools", "functions", "response_format", "tool_choice"))
+"""A template writes them out for the model to read."""
 _PLAIN_FIELDS: Final = frozenset(("role", "content", "type", "name"))
 
 
@@ -50,9 +52,9 @@ def tokens_max(path: str, call: dict[str, Any], context: int | None, *, prompt: 
 
     `context`: the model's, in tokens; None: not known. `prompt`: its exact tokens, where they were counted.
     """
+    limit = context or CONTEXT
     if path in FREE:
         return 0
-    limit = context or CONTEXT
     if path in {"/v1/chat/completions", "/v1/text2sql"}:
         longest = _chat(call, limit) if prompt is None else prompt
         asked = call.get("max_completion_tokens") or call.get("max_tokens")
@@ -90,16 +92,17 @@ def _chat(call: dict[str, Any], context: int) -> int:
     messages = call.get("messages")
     if not isinstance(messages, list):
         return context
-    total = TEMPLATE_TOKENS
+    total = TEMPLATE_TOKENS + MESSAGE_TOKENS * len(messages)
     for message in messages:
         said = _message(message)
         if said is None:
             return context
-        total += MESSAGE_TOKENS + said
-    for field in ("tools", "functions", "response_format", "tool_choice"):
-        value = call.get(field)
-        if value is not None:
-            total += TOOLS_TOKENS + RENDERED * _json(value)
+        total += said
+    if not _COSTLY.isdisjoint(call):
+        for field in _COSTLY:
+            value = call.get(field)
+            if value is not None:
+                total += TOOLS_TOKENS + RENDERED * _json(value)
     return min(context, total)
 
 
@@ -107,7 +110,10 @@ def _message(message: Any) -> int | None:
     """None: not to be bounded by its bytes."""
     if not isinstance(message, dict):
         return None
-    total = _content(message.get("content"))
+    content, role = message.get("content"), message.get("role")
+    if len(message) == 2 and type(content) is str and type(role) is str:  # nearly all are
+        return size(content) + size(role)
+    total = _content(content)
     if total is None:
         return None
     for field, value in message.items():

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.policy import headers
 from gateway.policy.bucket import Bucket
 from gateway.policy.exchange import Exchange
-from gateway.policy.holder import Holder, Short, Ticket
+from gateway.policy.holder import Holder, Plan, Short, Ticket
 from gateway.policy.ledger import FINAL_S, Ledger, Verdict
 from gateway.policy.limits import Limit, tenant_scope
 from gateway.policy.refusing import Refused
@@ -669,8 +669,9 @@ def test_a_replys_lines_are_those_of_the_tightest_standings(shared: bool):
     assert isinstance(world.admit(0, 300), Ticket)
     ledger, holder = world.ledgers[0], world.holders[0]
     standings = {one.limit.code: one for one in ledger.standings(holder, world.now)}
-    lines = ledger.lines(holder, world.now)
+    plan = holder.plan
+    lines = ledger.lines(plan, plan.lefts(world.now), world.now)
     assert lines == headers.lines(standings["requests_per_second"], standings["tokens_per_day"])
     assert b"x-ratelimit-remaining-tokens: 700\r\nx-ratelimit-reset-tokens: 43200s\r\n" in lines
     assert b"x-ratelimit-remaining-requests: 19\r\n" in lines
-    assert ledger.lines(Holder("t", "m", ()), world.now) == b""
+    assert ledger.lines(Plan((), (), 0), [], world.now) == b""
