@@ -18,6 +18,7 @@ from gateway import memory, metrics, probes, reload
 from gateway.admission import Admission
 from gateway.caching import Caching
 from gateway.client import Client
+from gateway.config import Config
 from gateway.control.everywhere import tallies
 from gateway.control.plane import Plane
 from gateway.live import Live
@@ -247,20 +248,33 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.WORKERS, (), 1
     yield metrics.STARTED, (), live.created
     yield metrics.BUILD, (version(),), 1
+    config = live.settings.config
+    yield metrics.CONFIG, _configured(config), 1
+    yield metrics.CONFIG_LOADED, (), live.loaded
     yield metrics.CACHE_ENTRIES, (), len(live.caching.cache)
     yield metrics.CACHE_BYTES, (), live.caching.cache.bytes
     if live.recording is not None:
         yield from live.recording.gauges()
     yield from live.tenants.gauges()
-    for model in live.settings.config.models:
+    for model in config.models:
         yield metrics.QUEUE_WAITING, (model.name,), live.admission.waiting(model.name)
     for backend in live.balancer.backends():
         yield metrics.IN_FLIGHT, (backend.model, backend.id), backend.in_flight
         where = backend.model, backend.id
+        up = backend.takes_requests and backend.breaker.state != "open"
+        yield metrics.BACKEND_UP, where, float(up)
+        yield metrics.ATTEMPTS, where, backend.requests
+        yield metrics.FAILURES, where, backend.errors
         for state in STATES:
             yield metrics.BACKEND_STATE, (*where, state), float(backend.state == state)
         for breaker in BREAKER_STATES:
             yield metrics.BREAKER_STATE, (*where, breaker), float(backend.breaker.state == breaker)
+
+
+def _configured(config: Config) -> metrics.Labels:
+    store = "none" if config.store is None else config.store.kind
+    audit, cache = config.audit.folder is not None, config.cache.enabled
+    return config.balancing.policy, store, "on" if audit else "off", "on" if cache else "off"
 
 
 def _refused(live: Live, peer: str, refused: Refused, request_id: str) -> None:

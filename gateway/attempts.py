@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -88,6 +89,8 @@ class Attempts:
         self, exchange: Exchange, call: Call, backend: Backend, note: Note, *, fresh: bool = False
     ) -> Coroutine[Any, Any, Reply]:
         """Await it. Raises UpstreamFailed."""
+        if not note.attempts:
+            note.sent_at = time.monotonic() - note.queued_s
         note.attempts += 1
         more = b""
         if note.hurried:  # who comes next on the way may keep to it as well

@@ -50,6 +50,8 @@ class Live:
     """The loop's clock."""
     created: float
     """Seconds since 1970."""
+    loaded: float = 0.0
+    """When the settings in force were taken over, in seconds since 1970."""
     draining: bool = False
     warnings: list[str] = field(default_factory=list)
     """What an operator should know; shown by /health/detailed."""

@@ -1,7 +1,7 @@
 """Every metric of the gateway, in one table, and the numbers behind them.
 
-Hot path: one dict look-up for all series of a call, then additions. prometheus_client is imported at
-the first scrape, not before.
+Hot path: one dict look-up for all series of a call, then additions; what can be read of the gateway's state
+is read at the scrape. exposition.py writes them down.
 Labels are bounded: models are those of the configuration, tenants the first TENANTS addresses; the rest is
 `other`.
 """
@@ -9,9 +9,9 @@ Labels are bounded: models are those of the configuration, tenants the first TEN
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 OTHER: Final = "other"
 TENANTS: Final = 200
@@ -33,6 +33,47 @@ SECONDS: Final = (
     160.0,
     640.0,
     2560.0,
+)
+FIRST_SECONDS: Final = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    1.5,
+    2.0,
+    2.5,
+    3.0,
+    4.0,
+    5.0,
+    7.5,
+    10.0,
+    15.0,
+    20.0,
+    40.0,
+    80.0,
+    160.0,
+    640.0,
+)
+"""Close together where promises are made: a promise is judged by the next of these."""
+TOKEN_SECONDS: Final = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+"""Those of OpenTelemetry's gen_ai.server.time_per_output_token."""
+OVERHEAD_SECONDS: Final = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
 )
 LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -69,7 +110,28 @@ FIRST_TOKEN = Metric(
     "histogram",
     "From the request's head to the first event of a stream, as the gateway saw it.",
     ("model",),
-    SECONDS,
+    FIRST_SECONDS,
+)
+TOKEN_TIME = Metric(
+    "infctl_time_per_output_token_seconds",
+    "histogram",
+    "Of a stream's tokens behind the first one: the time from its first event to its end, divided by them.",
+    ("model",),
+    TOKEN_SECONDS,
+)
+OVERHEAD = Metric(
+    "infctl_gateway_overhead_seconds",
+    "histogram",
+    "What the gateway took itself: from the whole request to its first sending to a backend, without the wait"
+    " for a place.",
+    ("model",),
+    OVERHEAD_SECONDS,
+)
+STREAMS = Metric(
+    "infctl_streams",
+    "counter",
+    "Streams by how they ended: done, error (in an event), truncated, idle (timed out), client_gone, cut.",
+    ("model", "outcome"),
 )
 TOKENS_IN = Metric(
     "infctl_prompt_tokens", "counter", "Tokens of prompts, as the backends counted.", ("tenant", "model")
@@ -77,9 +139,35 @@ TOKENS_IN = Metric(
 TOKENS_OUT = Metric(
     "infctl_generation_tokens", "counter", "Tokens of answers, as the backends counted.", ("tenant", "model")
 )
+TOKENS_CACHED = Metric(
+    "infctl_cached_prompt_tokens",
+    "counter",
+    "Tokens of prompts that the backends had computed before (vLLM: --enable-prompt-tokens-details).",
+    ("tenant", "model"),
+)
 BYTES_OUT = Metric("infctl_response_bytes", "counter", "Bytes of answers' bodies.", ("model",))
 IN_FLIGHT = Metric(
     "infctl_requests_in_flight", "gauge", "Requests at a backend at this moment.", ("model", "backend")
+)
+BACKEND_UP = Metric(
+    "infctl_backend_up",
+    "gauge",
+    "1 while a backend gets calls: it is ready, not drained, and its breaker is not open; of several workers,"
+    " the worst.",
+    ("model", "backend"),
+    together="min",
+)
+ATTEMPTS = Metric(
+    "infctl_backend_attempts",
+    "counter",
+    "Calls given to a backend, retries among them.",
+    ("model", "backend"),
+)
+FAILURES = Metric(
+    "infctl_backend_failures",
+    "counter",
+    "Calls that a backend failed: no connection, a broken answer, a 5xx.",
+    ("model", "backend"),
 )
 BACKEND_STATE = Metric(
     "infctl_backend_state",
@@ -175,6 +263,15 @@ STORE_UP = Metric(
     together="min",
 )
 STORE_WAITING = Metric("infctl_store_waiting", "gauge", "Calls that wait for a word of the store of counts.")
+LEASED = Metric(
+    "infctl_leased",
+    "gauge",
+    "What workers hold of the store's counts and have not spent, by limit.",
+    ("limit",),
+)
+RESERVED = Metric(
+    "infctl_reserved", "gauge", "What calls under way have reserved of their limits, by limit.", ("limit",)
+)
 LIMIT = Metric(
     "infctl_limit",
     "gauge",
@@ -215,6 +312,12 @@ AUDIT_LOST = Metric(
     "infctl_audit_records_lost", "counter", "Records that could not be written and had no room to wait."
 )
 AUDIT_WAITING = Metric("infctl_audit_queue", "gauge", "Records that wait for the disk.")
+AUDIT_LAG = Metric(
+    "infctl_audit_lag_seconds",
+    "gauge",
+    "For how long the oldest record has waited for the disk; of several workers, the longest.",
+    together="max",
+)
 AUDIT_FAILING = Metric(
     "infctl_audit_failing", "gauge", "1 while the audit trail cannot be written.", together="max"
 )
@@ -224,16 +327,36 @@ STARTED = Metric(
 BUILD = Metric(
     "infctl_build_info", "gauge", "Always 1; the version is a label.", ("version",), together="max"
 )
+CONFIG = Metric(
+    "infctl_config_info",
+    "gauge",
+    "Always 1; how the gateway is configured: who balances, where it counts, audit and cache on or off.",
+    ("balancing", "store", "audit", "cache"),
+    together="max",
+)
+CONFIG_LOADED = Metric(
+    "infctl_config_loaded_time_seconds",
+    "gauge",
+    "When the configuration in force was read, in seconds since 1970; of several workers, the oldest.",
+    together="min",
+)
 
 METRICS: Final = (
     REQUESTS,
     DURATION,
     FIRST_TOKEN,
+    TOKEN_TIME,
+    OVERHEAD,
+    STREAMS,
     TOKENS_IN,
     TOKENS_OUT,
+    TOKENS_CACHED,
     BYTES_OUT,
     IN_FLIGHT,
+    BACKEND_UP,
     BACKEND_STATE,
+    ATTEMPTS,
+    FAILURES,
     BREAKER_STATE,
     BREAKER_CHANGES,
     EJECTIONS,
@@ -256,9 +379,12 @@ METRICS: Final = (
     AUDIT_RECORDS,
     AUDIT_LOST,
     AUDIT_WAITING,
+    AUDIT_LAG,
     AUDIT_FAILING,
     STORE_UP,
     STORE_WAITING,
+    LEASED,
+    RESERVED,
     LIMIT,
     LIMIT_LEFT,
     TOKENS_BEYOND,
@@ -267,6 +393,8 @@ METRICS: Final = (
     WORKER_RESTARTS,
     STARTED,
     BUILD,
+    CONFIG,
+    CONFIG_LOADED,
 )
 
 Labels = tuple[str, ...]
@@ -297,19 +425,44 @@ class Histogram:
         self.sum += value
 
 
+_STREAM_ENDS: Final = {
+    "ok": "done",
+    "upstream_error": "error",
+    "upstream_truncated": "truncated",
+    "upstream_timeout": "idle",
+    "client_gone": "client_gone",
+    "cut": "cut",
+}
+"""A request's outcome -> its stream's."""
+
+
 class CallSeries:
     """All series that a call at a backend adds to."""
 
-    __slots__ = ("bytes_out", "duration", "first_token", "requests", "tokens_in", "tokens_out")
+    __slots__ = (
+        "bytes_out",
+        "duration",
+        "first_token",
+        "overhead",
+        "requests",
+        "streams",
+        "token_time",
+        "tokens_in",
+        "tokens_out",
+    )
 
     def __init__(self, numbers: Metrics, requests: Labels) -> None:
-        tenant, model = requests[:2]
+        tenant, model, _, outcome, _ = requests
         self.requests = numbers.counter(REQUESTS, requests)
         self.duration = numbers.histogram(DURATION, (model,))
         self.first_token = numbers.histogram(FIRST_TOKEN, (model,))
+        self.token_time = numbers.histogram(TOKEN_TIME, (model,))
+        self.overhead = numbers.histogram(OVERHEAD, (model,))
         self.bytes_out = numbers.counter(BYTES_OUT, (model,))
         self.tokens_in = numbers.counter(TOKENS_IN, (tenant, model))
         self.tokens_out = numbers.counter(TOKENS_OUT, (tenant, model))
+        end = _STREAM_ENDS.get(outcome, OTHER)
+        self.streams = numbers.counter(STREAMS, (model, end))
 
 
 class Metrics:
@@ -376,47 +529,3 @@ class Metrics:
     def served(self) -> float:
         """Requests in all: has anything happened?"""
         return sum(counter.value for counter in self._counters[REQUESTS].values())
-
-
-class Exposition:
-    """A snapshot, as prometheus_client's Collector protocol asks for it."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[Any]:
-        from prometheus_client import core  # noqa: PLC0415 - 6 MB that an unscraped gateway does not need
-
-        makers: dict[str, Any] = {
-            "counter": core.CounterMetricFamily,
-            "histogram": core.HistogramMetricFamily,
-            "gauge": core.GaugeMetricFamily,
-        }
-        for kind, make in makers.items():
-            for metric, series in self._snapshot.items():
-                if metric.kind == kind:
-                    family = make(metric.name, metric.help, labels=metric.labels)
-                    for labels, values in series.items():
-                        if kind == "histogram":
-                            family.add_metric(labels, list(_cumulative(metric, values)), values[-1])
-                        else:
-                            family.add_metric(labels, values[0])
-                    yield family
-
-
-def render(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
-    """The content type and the text for one scrape, as the scraper's Accept header asks."""
-    from prometheus_client import CollectorRegistry  # noqa: PLC0415
-    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Exposition(snapshot))
-    encode, content_type = choose_encoder(accept)
-    return content_type, encode(registry)
-
-
-def _cumulative(metric: Metric, values: tuple[float, ...]) -> Iterator[tuple[str, float]]:
-    total = 0.0
-    for bound, count in zip((*map(str, metric.buckets), "+Inf"), values[:-1], strict=True):
-        total += count
-        yield bound, total

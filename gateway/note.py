@@ -84,10 +84,12 @@ class Note:
         "outcome",
         "place",
         "queued_s",
+        "read_at",
         "reason",
         "relay",
         "reply",
         "retrying",
+        "sent_at",
         "story",
         "stream",
         "tenant",
@@ -100,6 +102,10 @@ class Note:
         self.exchange = exchange
         self.began_at = time.monotonic()
         """Finer than the loop's clock, which is that of its last round."""
+        self.read_at = self.began_at
+        """When all of it was there."""
+        self.sent_at = 0.0
+        """When it was first sent, less its wait for a place; 0: it was not."""
         self.tenant = tenant
         self.story: Story | None = None
         """What is kept of it for who asks why."""
@@ -188,12 +194,21 @@ class Note:
         series.requests.value += 1
         series.duration.observe(now - self.began_at)
         series.bytes_out.value += self.exchange.bytes_sent
-        if self.first_at is not None:
-            series.first_token.observe(self.first_at - self.began_at)
+        if self.sent_at:
+            series.overhead.observe(self.sent_at - self.read_at)
+        if self.stream:
+            series.streams.value += 1
+            if self.first_at is not None:
+                series.first_token.observe(self.first_at - self.began_at)
         usage = self.usage = self.relay.usage if self.relay is not None else None
         if usage is not None:
             series.tokens_in.value += usage.prompt_tokens
-            series.tokens_out.value += usage.completion_tokens or 0
+            tokens = usage.completion_tokens or 0
+            series.tokens_out.value += tokens
+            if tokens > 1 and self.first_at is not None:
+                series.token_time.observe((now - self.first_at) / (tokens - 1))
+            if usage.prompt_tokens_details is not None and (cached := usage.cached_tokens):
+                numbers.count(metrics.TOKENS_CACHED, labels[:2], cached)
 
     def line(self, ts: str, now: float) -> dict[str, Any]:
         """Milliseconds, bytes, tokens."""

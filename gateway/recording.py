@@ -103,6 +103,7 @@ class Recording:
     def gauges(self) -> Iterator[Sample]:
         if self.trail is not None:
             yield metrics.AUDIT_WAITING, (), self.trail.waiting
+            yield metrics.AUDIT_LAG, (), self.trail.lag_s
             yield metrics.AUDIT_FAILING, (), float(self.trail.failing)
 
 
@@ -112,6 +113,7 @@ class Unopened:
     failing = True
     written = 0
     waiting = 0
+    lag_s = 0.0
 
     def __init__(self, *, refuse: bool) -> None:
         self.refusing = refuse

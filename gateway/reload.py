@@ -12,6 +12,7 @@ once, or not at all.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def apply(live: Live, settings: Settings, now: float) -> tuple[Backend, ...]:
         live.caching.cache.clear()
     live.caching.cache.configure(config.cache)
     live.settings = settings
+    live.loaded = time.time()
     live.tenants.configure(settings)
     live.journal.configure(config.log)
     if not config.log.stories:

@@ -77,7 +77,9 @@ class Serve:
             if live.stories is not None:
                 note.story = Story()
             self._admit(exchange, note)
-            call = self._read(route.path, await exchange.body(), note)
+            body = await exchange.body()
+            note.read_at = time.monotonic()
+            call = self._read(route.path, body, note)
             if (word := self._taking.take(call, note)) is not None:
                 await word
             if call.digest is not None and await self._from_cache(exchange, call, note):

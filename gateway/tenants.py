@@ -124,6 +124,10 @@ class Tenants:
         yield metrics.STORE_UP, (), float(not self.why)
         yield metrics.STORE_WAITING, (), ledger.waiting
         yield metrics.TOKENS_BEYOND, (), ledger.over
+        held = ledger.held()
+        for code, (free, reserved) in held.items():
+            yield metrics.LEASED, (code,), free
+            yield metrics.RESERVED, (code,), reserved
         configured = self._settings.config.tenants
         for limit, left in ledger.known():
             if limit.owner in configured and limit.scope == tenant_scope(limit.owner):

@@ -33,12 +33,27 @@ _Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
 """A counter never goes down, and a scrape must be able to write it."""
 
 
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens."""
+class Details(msgspec.Struct, frozen=True):
+    """Of a prompt's tokens; vLLM says it when it is started with --enable-prompt-tokens-details."""
 
+    cached_tokens: _Tokens | None = None
+
+
+class _Counts(msgspec.Struct, frozen=True):
     prompt_tokens: _Tokens = 0
     completion_tokens: _Tokens | None = 0
     total_tokens: _Tokens = 0
+
+
+class Usage(_Counts, frozen=True):
+    """Tokens."""
+
+    prompt_tokens_details: Details | None = None
+
+    @property
+    def cached_tokens(self) -> int:
+        details = self.prompt_tokens_details
+        return 0 if details is None else min(details.cached_tokens or 0, self.prompt_tokens)
 
 
 class _Responses(msgspec.Struct):
@@ -47,6 +62,7 @@ class _Responses(msgspec.Struct):
     input_tokens: _Tokens
     output_tokens: _Tokens
     total_tokens: _Tokens
+    input_tokens_details: Details | None = None
 
 
 class _Piece(msgspec.Struct):
@@ -55,6 +71,7 @@ class _Piece(msgspec.Struct):
 
 
 _usage: Final = msgspec.json.Decoder(Usage)
+_counts: Final = msgspec.json.Decoder(_Counts)
 _responses: Final = msgspec.json.Decoder(_Responses)
 _piece: Final = msgspec.json.Decoder(_Piece)
 
@@ -81,8 +98,19 @@ def _read(text: bytes) -> Usage | None:
             return _usage.decode(text)
         read = _responses.decode(text)
     except msgspec.DecodeError:
+        return _without_details(text)
+    return Usage(read.input_tokens, read.output_tokens, read.total_tokens, read.input_tokens_details)
+
+
+def _without_details(text: bytes) -> Usage | None:
+    """Odd details are no reason to count nothing."""
+    if b"_details" not in text or b'"input_tokens"' in text:
         return None
-    return Usage(read.input_tokens, read.output_tokens, read.total_tokens)
+    try:
+        read = _counts.decode(text)
+    except msgspec.DecodeError:
+        return None
+    return Usage(read.prompt_tokens, read.completion_tokens, read.total_tokens)
 
 
 def ends_with_usage(data: bytes) -> bool:

@@ -30,6 +30,13 @@ def test_every_python_file_is_in_the_annotated_tree() -> None:
     assert page.count("\n") > 100
 
 
+def test_the_page_of_metrics_is_what_the_table_says() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "metrics_page.py"))
+    assert (ROOT / "docs/metrics.md").read_text("utf-8") == script["text"](), (
+        "run: python scripts/metrics_page.py"
+    )
+
+
 @pytest.mark.parametrize(
     "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/planning.md"]
 )

@@ -114,6 +114,17 @@ class Trail:
     def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest record has waited; a moment of a batch, whose records are out of the queue, is
+        not seen.
+        """
+        try:
+            since = datetime.fromisoformat(str(orjson.loads(self._queue[0][0]).get("ts")))
+        except (IndexError, ValueError):
+            return 0.0
+        return max(0.0, self._wall() - since.timestamp())
+
     def record(self, facts: Facts) -> None:
         """Of whatever happened. Never waits, nor does `request`."""
         self._put((encoded(facts), None))

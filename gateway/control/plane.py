@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway import metrics
+from gateway import exposition
 from gateway.catalog import SHOWN_CHARS
 from gateway.control import documents, everywhere
 from gateway.identify import Caller
@@ -68,7 +68,7 @@ class Plane:
         if not gate.reads_metrics(address):
             gate.admin(authorization, address)
         accept = (exchange.head.get(b"accept") or b"").decode("latin-1")
-        content_type, text = metrics.render(await everywhere.numbers(self._live), accept)
+        content_type, text = exposition.render(await everywhere.numbers(self._live), accept)
         exchange.respond(200, f"content-type: {content_type}\r\n".encode(), text)
 
     async def _models(self, exchange: Exchange, route: Route) -> None:

@@ -353,6 +353,17 @@ class Ledger(Generic[V]):
             if share.limit.measure.kind != "rate" and (share.heard or share.local):
                 yield share.limit, share.free + share.left
 
+    def held(self) -> dict[str, tuple[int, int]]:
+        """What is leased of the store and not spent, and what calls under way have reserved, by limit."""
+        found: dict[str, tuple[int, int]] = {}
+        for share in self._open.values():
+            free, reserved = found.get(share.limit.code, (0, 0))
+            found[share.limit.code] = (
+                free + (0 if share.local else share.free),
+                reserved + share.reserved,
+            )
+        return found
+
     @property
     def reserved(self) -> dict[tuple[str, str], int]:
         """What requests under way hold, by counter and window."""

@@ -58,6 +58,8 @@ class Stub:
         self.mode = "plain"
         self.delay_s = 0.0
         """Between two events of a stream, or before a plain answer."""
+        self.cached = 0
+        """Tokens of a prompt that it says it had computed before."""
         self.health = 200
         """What /health answers; 0: nothing, ever."""
         self.seen: list[tuple[str, dict[str, str], bytes]] = []
@@ -187,7 +189,8 @@ class Stub:
             )
             await writer.drain()
             return False
-        usage = {"prompt_tokens": 5, "total_tokens": 12, "completion_tokens": 7}
+        details = {"prompt_tokens_details": {"cached_tokens": self.cached}} if self.cached else {}
+        usage: dict[str, Any] = {"prompt_tokens": 5, "total_tokens": 12, "completion_tokens": 7, **details}
         message = {"role": "assistant", "content": "".join(WORDS)}
         answer: dict[str, Any] = {
             "id": "1",

@@ -18,7 +18,31 @@ DETAILS = PLAIN | {"prompt_tokens_details": {"cached_tokens": 1}, "x": {"a": {"b
 @pytest.mark.parametrize("behind", [{}, {"prompt_logprobs": None, "y": {"z": "}"}}])
 def test_usage_is_found_with_details_in_it_and_fields_behind_it(usage, indent, behind):
     reply = {"choices": [{"text": 'he said "usage": {"prompt_tokens": 9}'}], "usage": usage} | behind
-    assert usage_in(json.dumps(reply, indent=indent).encode()) == Usage(3, 4, 7)
+    found = usage_in(json.dumps(reply, indent=indent).encode())
+    assert found is not None
+    assert (found.prompt_tokens, found.completion_tokens, found.total_tokens) == (3, 4, 7)
+    assert found.cached_tokens == ("prompt_tokens_details" in usage)
+
+
+@pytest.mark.parametrize("details", [5, [], {"cached_tokens": -1}, {"cached_tokens": "1"}])
+def test_odd_details_are_no_reason_to_count_nothing(details):
+    reply = {"usage": PLAIN | {"prompt_tokens_details": details}}
+    assert usage_in(json.dumps(reply).encode()) == Usage(3, 4, 7)
+
+
+def test_more_cached_tokens_than_the_prompt_has_are_as_many_as_it_has():
+    reply = {"usage": PLAIN | {"prompt_tokens_details": {"cached_tokens": 99}}}
+    found = usage_in(json.dumps(reply).encode())
+    assert found is not None
+    assert found.cached_tokens == 3
+
+
+def test_cached_tokens_are_read_in_the_words_of_responses():
+    usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    reply = {"usage": usage | {"input_tokens_details": {"cached_tokens": 2}}}
+    found = usage_in(json.dumps(reply).encode())
+    assert found is not None
+    assert (found.prompt_tokens, found.cached_tokens) == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,14 @@ def test_who_asked_is_written_hashed_where_that_is_asked_for(desk: Desk):
     assert record["tenant"].startswith("h_")
     assert record["peer"].startswith("h_")
     assert record["tenant"] != record["peer"]
+
+
+def test_the_lag_is_the_age_of_the_oldest_record_that_waits(desk: Desk):
+    wall = time.time()
+    trail = desk.open(wall=lambda: wall)
+    assert trail.lag_s == 0
+    trail.close(60)  # nobody writes any longer
+    since = datetime.fromtimestamp(wall - 7, UTC).isoformat().replace("+00:00", "Z")
+    trail.record({"event": "request", "ts": since})
+    trail.request(b'{"ts":"now"}', "10.0.0.1")
+    assert trail.lag_s == pytest.approx(7, abs=0.01)

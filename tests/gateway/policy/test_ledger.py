@@ -105,8 +105,11 @@ def test_a_request_is_taken_from_every_limit_and_settled_as_it_was():
     ticket = world.admit(0, 300)
     assert isinstance(ticket, Ticket)
     assert sum(world.ledgers[0].reserved.values()) == 300 + 1 + 300 + 1
+    held = {code: reserved for code, (_, reserved) in world.ledgers[0].held().items()}
+    assert held == {"tokens_per_day": 300, "requests_per_day": 1, "tokens_per_month": 300, "in_flight": 1}
     world.ledgers[0].settle(ticket, 40, 60)
     assert world.ledgers[0].reserved == {}
+    assert world.ledgers[0].held()["tokens_per_day"] == (200, 0)
     world.exchange(0)
     settled = {key: tally.settled for key, tally in world.store.tallies.items() if tally.settled}
     assert settled == {
