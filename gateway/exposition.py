@@ -1,8 +1,8 @@
 """A snapshot of the numbers as text, for one scrape.
 
-By hand, for the loop stands still meanwhile: 20,000 lines in 8 ms, in 145 ms with prometheus_client. A series' name and
-labels are made to text once and kept (LINES_MAX of them). The aliases are the same numbers under the names of
-OpenTelemetry's conventions for generative AI, for dashboards that know those.
+By hand, for the loop stands still meanwhile: 20,000 lines in 8 ms of CPU, in 145 ms with prometheus_client. A
+series' name and labels are made to text once and kept (LINES_MAX of them). The aliases are the same numbers
+under the names of OpenTelemetry's conventions for generative AI, for dashboards that know those.
 
 Formats: Prometheus text 0.0.4, OpenMetrics 1.0.0.
 """
