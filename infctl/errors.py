@@ -6,6 +6,7 @@
     ├── EngineError             5    Docker or a local process
     ├── GatewayError            6    the gateway or its control plane
     ├── LockError               7    somebody else is changing this platform
+    ├── BenchError              9    a measurement that cannot be made, or is not to be believed
     ├── UsageError             64    the command line
     └── InternalError          70    a fault of ours
     Interrupted               130    Ctrl-C
@@ -101,6 +102,11 @@ class GatewayError(InfctlError):
 class LockError(InfctlError):
     exit_code = 7
     kind = "lock"
+
+
+class BenchError(InfctlError):
+    exit_code = 9
+    kind = "bench"
 
 
 class UsageError(InfctlError):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "ARCHITECTURE.md"
 BEGIN, END = "<!-- tree: made by scripts/tree.py -->\n", "<!-- /tree -->\n"
 FOLDERS = {
-    "infctl": "the command line's program. Of gateway it imports gateway.config, nothing else",
+    "infctl": "the command line's program. Of gateway it imports gateway.config, and for bench the readers",
     "infctl/profile": "the YAML a person writes",
     "infctl/profile/schema": "what a profile may say",
     "infctl/profile/check": "what no single field can see",
@@ -30,6 +30,7 @@ FOLDERS = {
     "infctl/history": "what was done to a platform, and how to go back",
     "infctl/engine": "what runs a stack",
     "infctl/engine/docker": "the same as containers, through the Docker SDK",
+    "infctl/bench": "a measured load: log, figures, verdict. Imports gateway.wire.response and gateway.sse",
     "infctl/doctor": "what would go wrong, and why a start failed",
     "infctl/doctor/checks": "one file a check",
     "infctl/doctor/security": "the eight practices, one file each",
@@ -55,7 +56,7 @@ OTHERS = {
     "profiles": "reference.yaml (every field, explained) · l4x4 · one-gpu · local · their JSON Schema",
     "monitoring": "room for dashboards, alert rules and their tests",
     "requirements": "the locks: names, versions, hashes",
-    "docs": "planning.md (how a plan is made and how sure it is) · cli.md, made from --help",
+    "docs": "planning.md (how a plan is made and how sure it is) · bench.md · cli.md, made from --help",
     "tests": "mirrors the packages, and golden/ hazards/ conformance/ packaging/ e2e/",
 }
 WIDTH = 150

@@ -11,6 +11,7 @@ from infctl import __version__
 from infctl.cli import (
     audit,
     backup,
+    bench,
     console,
     diff,
     doctor,
@@ -47,8 +48,8 @@ _EPILOG = """\
 Begin with: infctl init && infctl up
 \b
 Exit codes: 0 done, 1 a negative verdict (health, size), 2 changes pending (diff),
-3 profile, 4 plan, 5 engine, 6 gateway, 7 lock, 8 doctor found a failure, 64 usage,
-70 a fault of ours, 130 interrupted; of exec: the command's own"""
+3 profile, 4 plan, 5 engine, 6 gateway, 7 lock, 8 doctor found a failure, 9 bench,
+64 usage, 70 a fault of ours, 130 interrupted; of exec: the command's own"""
 
 app = typer.Typer(
     name="infctl",
@@ -106,6 +107,7 @@ for _command, _short in _COMMANDS:
 app.add_typer(doctor.app, short_help="Look for what would go wrong, and why it did")
 app.add_typer(quota.app, short_help="Show what tenants use of their limits; change limits")
 app.add_typer(tenant_keys.app, short_help="Create, list, rotate and revoke the keys of tenants")
+app.add_typer(bench.app, short_help="Measure a model server, and say whether to believe it")
 app.add_typer(audit.app, short_help="Read the audit trail, and say whether it was changed")
 app.add_typer(profiles.app, short_help="List the built-in profiles, or show one")
 

@@ -27,6 +27,7 @@ terminal make it plain; colour never says anything that the words do not.
 | 6 | the gateway or its control plane |
 | 7 | somebody else is changing this platform |
 | 8 | `doctor` found a failure |
+| 9 | `bench`: nothing could be measured, or what was measured is not the server |
 | 64 | the command line |
 | 70 | a fault of infctl; a report is written |
 | 130 | interrupted, by Ctrl-C or by a no |

@@ -15,7 +15,7 @@ _LOCATED = {
 }
 ERROR = {
     "error": {
-        "kind": "string: usage, profile, plan, engine, gateway, lock, internal, interrupted",
+        "kind": "string: usage, profile, plan, engine, gateway, lock, bench, internal, interrupted",
         "exit_code": "integer",
         "message": "string",
         "hint": "string",
@@ -547,6 +547,67 @@ VERSION = {
     "platform": "string",
     "parts": "object: package -> version or null",
 }
+_BENCH_REASON = {
+    "grade": "string: suspect, invalid",
+    "what": "string: cpu, core, lag, heat, schedule, rate, failures, truncated, tokens, count ...",
+    "text": "string",
+}
+_BENCH_FIGURES = {
+    "window_s": ["number: begin and end of what counts, seconds after the run began"],
+    "counted": "integer: requests that count",
+    "ok": "integer",
+    "failed": "integer",
+    "aborted": "integer: given up by us when the run was ended; they count nowhere",
+    "failures": "object: outcome -> how many",
+    "details": [{"outcome": "string", "said": "string", "count": "integer"}],
+    "tokens_in": "integer: as the server counted, like all tokens",
+    "tokens_out": "integer",
+    "tokens_cached": "integer?: null where the server does not say",
+    "tokens_a_piece": "number?",
+    "requests_per_s": "number",
+    "tokens_in_per_s": "number",
+    "tokens_out_per_s": "number",
+    "goodput_per_s": "number?: null without --slo",
+    "good_share": "number?",
+    "in_flight": "number: mean",
+    "latencies_ms": "object: metric -> count, mean, deviation, min, p50 ... (null: too few values), max",
+    "adjusted_ms": "object: metric -> p50 to p99.9 of all requests; null: so many were never answered",
+}
+BENCH_RUN = {
+    "version": "integer: of this form",
+    "id": "string",
+    "infctl": "string: the version that measured",
+    "began": "string: UTC",
+    "url": "string",
+    "config": "object: model, endpoint, lengths_in, lengths_out, arrivals, rate, ... seed",
+    "workload_digest": "string: SHA-256 of the first bodies and times",
+    "ended": "string: complete, interrupted, server_gone, overrun",
+    "why": "string",
+    "took_s": "number",
+    "client": "object: cpu_share, lag_p99_us, lag_max_us, run_delay_share, throttled ... of the client",
+    "verdict": {"grade": "string: valid, suspect, invalid", "reasons": [_BENCH_REASON]},
+    "figures": _BENCH_FIGURES,
+    "untrusted_figures": "object?: the same of a run that is invalid; `figures` is then null",
+    "definitions": "object: figure -> how it is made",
+    "outcomes": "object: outcome -> what it means",
+    "folder": "string: where it is kept, with requests.jsonl",
+}
+BENCH_LIST = {
+    "runs": [
+        {
+            "id": "string",
+            "load": "string?",
+            "verdict": "string?",
+            "ended": "string?",
+            "ok": "integer?",
+            "counted": "integer?",
+            "requests_per_s": "number?: null where the run is invalid, like the two below",
+            "ttft_p50_ms": "number?",
+            "e2e_p50_ms": "number?",
+            "error": "string: why it cannot be read",
+        }
+    ]
+}
 
 BY_COMMAND = {
     "init": INIT,
@@ -587,6 +648,8 @@ BY_COMMAND = {
     "doctor logs": DOCTOR_LOGS,
     "restart": RESTART,
     "down": DOWN,
+    "bench run": BENCH_RUN,
+    "bench list": BENCH_LIST,
     "version": VERSION,
 }
 

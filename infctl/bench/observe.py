@@ -1,0 +1,68 @@
+"""What the client saw of itself while it ran: its CPU, how late its loop was, its waits for a core."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+EVERY_S = 0.02
+_SCHEDSTAT = Path("/proc/self/schedstat")
+_THROTTLE = "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"
+
+
+class Watch:
+    """start(), then stop() -> cpu_share, lag_p99_us, lag_max_us, run_delay_share, throttled."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lags: list[float] = []
+        self._on = False
+
+    def start(self) -> None:
+        self._on = True
+        self._wall, self._cpu, self._delay = time.perf_counter(), time.process_time(), _run_delay_s()
+        self._throttled = _throttled()
+        self._arm()
+
+    def stop(self) -> dict[str, Any]:
+        self._on = False
+        wall = max(time.perf_counter() - self._wall, 1e-9)
+        delay, throttled = _run_delay_s(), _throttled()
+        lags = sorted(self._lags) or [0.0]
+        known = delay is not None and self._delay is not None
+        hot = throttled is not None and self._throttled is not None
+        return {
+            "cpu_share": (time.process_time() - self._cpu) / wall,
+            "lag_p99_us": int(lags[min(len(lags) - 1, int(len(lags) * 0.99))] * 1e6),
+            "lag_max_us": int(lags[-1] * 1e6),
+            "run_delay_share": (delay - self._delay) / wall if known else None,  # type: ignore[operator]
+            "throttled": throttled - self._throttled if hot else None,  # type: ignore[operator]
+        }
+
+    def _arm(self) -> None:
+        self._due = time.perf_counter() + EVERY_S
+        self._loop.call_later(EVERY_S, self._ring)
+
+    def _ring(self) -> None:
+        if self._on:
+            # A timer is a millisecond coarse: that much is no lag.
+            self._lags.append(max(0.0, time.perf_counter() - self._due - 0.001))
+            self._arm()
+
+
+def _run_delay_s() -> float | None:
+    """Seconds that this process was ready to run and had no core. None where the system does not say."""
+    try:
+        return int(_SCHEDSTAT.read_text("ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _throttled() -> int | None:
+    """How often this machine's cores were slowed down by their heat."""
+    try:
+        return sum(int(file.read_text("ascii")) for file in Path("/sys").glob(_THROTTLE))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,224 @@
+"""`infctl bench`: measurements one can trust, and comparisons that mean something. JSON: shapes.BENCH_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infctl.cli import console
+from infctl.cli.options import Files, Json
+
+if TYPE_CHECKING:
+    from infctl.bench.results import Config
+
+app = typer.Typer(
+    name="bench",
+    help="""Measure a model server: what it does under a load, and whether to believe it.
+
+    \b
+    Examples:
+      infctl bench run chat --url http://127.0.0.1:8000 --concurrency 8 --requests 200
+      infctl bench list
+    """,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+ModelMaybe = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODEL]", help="Left out: the one that is served", show_default=False),
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="A server with OpenAI's API. Left out: the profile's gateway"),
+]
+Endpoint = Annotated[str, typer.Option("--endpoint", metavar="E", help="chat or completions")]
+LengthsIn = Annotated[
+    str, typer.Option("--in", metavar="LENGTHS", help="Words of a prompt, each about a token")
+]
+LengthsOut = Annotated[str, typer.Option("--out", metavar="LENGTHS", help="Tokens to generate")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        "-c",
+        min=1,
+        max=100_000,
+        help="Closed loop: so many at once. With --rate: at most so many. Default without --rate: 1",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--rate", min=0.001, max=1e6, metavar="N", help="Open loop: requests a second", show_default=False
+    ),
+]
+Arrivals = Annotated[str, typer.Option("--arrivals", metavar="A", help="With --rate: poisson or constant")]
+Requests = Annotated[
+    int | None,
+    typer.Option(
+        "--requests", "-n", min=1, max=10_000_000, help="So many that count. Default: 100", show_default=False
+    ),
+]
+Duration = Annotated[
+    float | None,
+    typer.Option(
+        "--duration",
+        min=0.1,
+        max=604_800,
+        metavar="SECONDS",
+        help="Send for so long instead",
+        show_default=False,
+    ),
+]
+WarmUp = Annotated[
+    str | None,
+    typer.Option(
+        "--warmup",
+        metavar="N|Ns",
+        help="Left out of the figures: so many requests, or with --duration seconds (5s)",
+        show_default=False,
+    ),
+]
+CoolDown = Annotated[
+    str | None,
+    typer.Option("--cooldown", metavar="N|Ns", help="The same at the end", show_default=False),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help="Same seed, same bytes and times. Default: a new one", show_default=False),
+]
+Slo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slo", metavar="M=MS", help="For the goodput: ttft=500; again for another", show_default=False
+    ),
+]
+RequestTimeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=86_400, metavar="SECONDS", help="For each request")
+]
+IgnoreEos = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-eos/--no-ignore-eos",
+        help="Have vLLM generate exactly --out tokens; fewer or more are then a failure",
+    ),
+]
+KeyEnv = Annotated[str, typer.Option("--key-env", metavar="NAME", help="The variable that holds the key")]
+CaFile = Annotated[
+    Path | None, typer.Option("--ca-file", metavar="FILE", help="Certificate to trust", show_default=False)
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Trust any certificate")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR", help="Keep results there. Default: .infctl/bench", show_default=False
+    ),
+]
+
+
+@app.command()
+def run(
+    model: ModelMaybe = None,
+    *,
+    url: Url = None,
+    files: Files = None,
+    endpoint: Endpoint = "chat",
+    lengths_in: LengthsIn = "256",
+    lengths_out: LengthsOut = "64",
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    arrivals: Arrivals = "poisson",
+    requests: Requests = None,
+    duration: Duration = None,
+    warmup: WarmUp = None,
+    cooldown: CoolDown = None,
+    seed: Seed = None,
+    slo: Slo = None,
+    timeout: RequestTimeout = 600.0,
+    ignore_eos: IgnoreEos = True,
+    key_env: KeyEnv = "GATEWAY_API_KEY",
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    output: Output = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print the definition of each figure")] = False,
+    json_output: Json = False,
+) -> int:
+    """Measure one server under one load, and say whether to believe the figures.
+
+    Lengths: 128, uniform:64-256, normal:128,32, lognormal:128,64 (mean, deviation), or a mixture such as
+    0.7*128+0.3*uniform:512-1024. Without --rate the loop is closed: a request follows an answer; warm-up and
+    cool-down are then as many requests as go at once. With --rate requests are sent when they are due,
+    answered or not, and latencies are told from schedule too.
+
+    Kept in .infctl/bench: the result, and a line of JSON for each request. Nothing is sent twice. Exit code 9
+    where nothing could be measured, or the figures are this client's limits and not the server's.
+
+    \b
+    Examples:
+      infctl bench run chat --url http://127.0.0.1:8000 -c 8 -n 200 --in normal:256,64 --out 128
+      infctl bench run chat -f infctl.yaml --rate 5 --duration 60 --slo ttft=500 --slo e2e=5000
+    """
+    from infctl.cli import bench_run
+
+    where = bench_run.where(url, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
+    config = bench_run.config(
+        bench_run.ask(where, model),
+        endpoint=endpoint,
+        lengths_in=lengths_in,
+        lengths_out=lengths_out,
+        concurrency=concurrency,
+        rate=rate,
+        arrivals=arrivals,
+        requests=requests,
+        duration=duration,
+        warmup=warmup,
+        cooldown=cooldown,
+        seed=seed,
+        slo=slo or [],
+        timeout=timeout,
+        exact=ignore_eos,
+    )
+    return _run(config, where, explain=explain, json_output=json_output)
+
+
+def _run(config: Config, where: object, *, explain: bool, json_output: bool) -> int:
+    from infctl.cli import bench_run, bench_screen, window
+
+    result, place = bench_run.measured(config, where)  # type: ignore[arg-type]
+    if json_output:
+        console.data(bench_run.as_data(result, place))
+    else:
+        for line in bench_screen.lines(result, window.width(), console.styled):
+            console.fact(line)
+        if explain:
+            for line in ("", *bench_screen.definitions(result)):
+                console.fact(line)
+        console.say(f"kept in {place}")
+    return bench_run.exit_code(result)
+
+
+@app.command("list")
+def list_(*, files: Files = None, output: Output = None, json_output: Json = False) -> None:
+    """List the runs that are kept, the oldest first.
+
+    \b
+    Examples:
+      infctl bench list
+      infctl bench list --json | jq -r '.runs[] | select(.verdict == "valid") | .id'
+    """
+    from infctl.cli import bench_run, window
+    from infctl.cli.bench_list import lines, rows
+
+    found = rows(bench_run.home(files, output))
+    if json_output:
+        console.data({"runs": found})
+        return
+    for line in lines(found, window.width(), console.styled):
+        console.fact(line)
+
+
+__all__ = ["app"]

@@ -1,0 +1,236 @@
+"""What the commands of `infctl bench` share: where to measure, what to ask, what becomes of the result."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infctl.bench import results, session
+from infctl.bench.arrivals import KINDS
+from infctl.bench.client import Load, Now, Target
+from infctl.bench.figures import SLO_METRICS
+from infctl.bench.results import Config, Result
+from infctl.bench.session import Measured
+from infctl.bench.workload import PATHS
+from infctl.cli import console, options
+from infctl.errors import BenchError, Interrupted, UsageError
+
+_REQUESTS = 100
+_WARM_SHARE, _WARM_MOST_S = 0.1, 10.0
+_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    url: str
+    target: Target
+    key_name: str
+    home: Path
+    """Where results are kept."""
+
+
+def where(
+    url: str | None,
+    files: list[Path] | None,
+    key_env: str,
+    *,
+    ca_file: Path | None = None,
+    insecure: bool = False,
+    output: Path | None = None,
+) -> Where:
+    """A URL as given, or the gateway of the profile. Raises UsageError, and what the profile raises."""
+    if url is None:
+        from infctl.cli.project import open_project
+
+        project = open_project(files)
+        reach = project.reach(project.stack())
+        with project.api(reach) as api:
+            url, key, key_env = api.url, api.key, api.key_name
+            ca_file = ca_file or api.ca_file
+    else:
+        key = os.environ.get(key_env) or None
+    to = session.target(url, key, ca_file=ca_file, insecure=insecure)
+    return Where(url.rstrip("/"), to, key_env, home(files, output))
+
+
+def home(files: list[Path] | None, output: Path | None) -> Path:
+    """`.infctl/bench` beside the profile, or here where there is none."""
+    if output is not None:
+        return output
+    try:
+        folder = options.profile_files(files)[0].resolve().parent
+    except UsageError:
+        folder = Path.cwd()
+    return folder / ".infctl" / "bench"
+
+
+def ask(at: Where, model: str | None) -> str:
+    """Whether it can be measured at all; the model's name. Raises BenchError."""
+    return session.preflight(at.url, at.target, model, key_name=at.key_name)
+
+
+def config(
+    model: str,
+    *,
+    endpoint: str,
+    lengths_in: str,
+    lengths_out: str,
+    concurrency: int | None,
+    rate: float | None,
+    arrivals: str,
+    requests: int | None,
+    duration: float | None,
+    warmup: str | None,
+    cooldown: str | None,
+    seed: int | None,
+    slo: Sequence[str],
+    timeout: float,
+    exact: bool,
+) -> Config:
+    """What was typed, checked and completed. Raises UsageError."""
+    if endpoint not in PATHS:
+        raise UsageError(f"--endpoint {endpoint}: it is one of {', '.join(PATHS)}")
+    if rate is not None and arrivals not in KINDS:
+        raise UsageError(f"--arrivals {arrivals}: it is one of {', '.join(KINDS)}")
+    if requests is not None and duration is not None:
+        raise UsageError("--requests and --duration are both given: which ends the run?")
+    if rate is None and concurrency is None:
+        concurrency = 1
+    if duration is None and requests is None:
+        requests = _REQUESTS
+    plain = "0" if duration is None else "0s"
+    usual = (str(concurrency) if rate is None else "0") if duration is None else None
+    found = Config(
+        model=model,
+        endpoint=endpoint,
+        lengths_in=lengths_in,
+        lengths_out=lengths_out,
+        arrivals="closed" if rate is None else arrivals,
+        rate=rate,
+        concurrency=concurrency,
+        requests=requests,
+        duration_s=duration,
+        warmup=_aside("--warmup", warmup, duration)
+        or usual
+        or f"{min((duration or 0) * _WARM_SHARE, _WARM_MOST_S):g}s",
+        cooldown=_aside("--cooldown", cooldown, duration) or usual or plain,
+        seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
+        exact=exact,
+        timeout_s=timeout,
+        slo_ms=slos(slo),
+    )
+    session.workload_of(found)
+    return found
+
+
+def slos(given: Sequence[str]) -> dict[str, float]:
+    """`ttft=500`: milliseconds. Raises UsageError for a metric nobody knows."""
+    found = {}
+    for text in given:
+        name, _, limit = text.partition("=")
+        if name not in SLO_METRICS:
+            raise UsageError(
+                f"--slo {text}: there is no metric {name}", hint=f"there are: {', '.join(SLO_METRICS)}"
+            )
+        try:
+            found[name] = float(limit.removesuffix("ms"))
+        except ValueError:
+            raise UsageError(f"--slo {text}: {limit!r} is no number of milliseconds") from None
+        if not 0 < found[name] < 1e9:
+            raise UsageError(f"--slo {text}: milliseconds, more than 0")
+    return found
+
+
+def _aside(option: str, text: str | None, duration: float | None) -> str | None:
+    if text is None:
+        return None
+    if duration is None:
+        if not text.isdecimal():
+            raise UsageError(f"{option} {text}: without --duration it is a number of requests")
+        return text
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < duration:
+        raise UsageError(f"{option} {text}: with --duration it is seconds, fewer than {duration:g}")
+    return f"{seconds:g}s"
+
+
+def measured(given: Config, at: Where) -> tuple[Result, Path]:
+    """Run it, with a line of progress where somebody looks, and keep it."""
+    found = with_progress(given, at.target)
+    result = found.result(given, at.url)
+    return result, results.save(at.home, result, found.ran.lines)
+
+
+def with_progress(given: Config, to: Target, label: str = "") -> Measured:
+    tell = _progress(given, label) if console.is_tty(sys.stderr) and not console.wants_json() else None
+    try:
+        return session.measure(given, to, tell=tell, signals=_heard)
+    finally:
+        if tell is not None:
+            sys.stderr.write("\r\x1b[K")
+
+
+def as_data(result: Result, place: Path) -> dict[str, Any]:
+    return {**msgspec.to_builtins(result), "folder": str(place)}
+
+
+def exit_code(result: Result) -> int:
+    """Of a run: 0 where its figures may be read. Raises BenchError, Interrupted."""
+    if result.ended == "interrupted":
+        raise Interrupted("interrupted: the results so far are kept")
+    if result.ended != "complete":
+        raise BenchError(result.why, hint="the results so far are kept, marked as partial")
+    if result.figures is None:
+        reasons = [reason["text"] for reason in result.verdict["reasons"] if reason["grade"] == "invalid"]
+        raise BenchError("this run does not measure the server", hint="\n".join(reasons))
+    return 0
+
+
+def _heard(loop: Any, load: Load) -> None:
+    """Ctrl-C ends the run, not the process: what was measured is kept."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, load.stop, "interrupted", "interrupted by a signal")
+
+
+def _progress(given: Config, label: str) -> Callable[[Now], None]:
+    """A line on stderr, drawn by hand: a library takes milliseconds, which would be measured too."""
+    from infctl.cli.bench_screen import progress
+
+    began = drawn = time.perf_counter()
+    before = 0
+    rate = 0.0
+
+    def tell(now: Now) -> None:
+        nonlocal drawn, before, rate
+        at = time.perf_counter()
+        if at - drawn < _EVERY_S:
+            return
+        rate = (
+            0.7 * rate + 0.3 * (now.ok - before) / (at - drawn)
+            if before
+            else (now.ok - before) / (at - drawn)
+        )
+        drawn, before = at, now.ok
+        elapsed = at - began
+        total = given.sent()
+        if given.duration_s is not None:
+            left: float | None = max(0.0, given.duration_s - elapsed)
+        else:
+            done = now.ok + now.failed
+            left = (total - done) * elapsed / done if total and done else None
+        sys.stderr.write(f"\r{label}{progress(now, rate, elapsed, left)}\x1b[K")
+        sys.stderr.flush()
+
+    return tell

@@ -1,0 +1,138 @@
+"""What `infctl bench` prints: the verdict first, then figures with what they mean. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from infctl.bench.client import Now
+from infctl.bench.figures import DEFINITIONS
+from infctl.bench.results import Config, Result
+from infctl.cli.text import Column, Paint, duration, plural, table, unpainted
+
+_MARKS = {"valid": "good", "suspect": "warning", "invalid": "error"}
+_SHOWN = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+_SACRIFICE = {"p99.9": 3, "p90": 2, "max": 1}
+
+
+def lines(found: Result, width: int, paint: Paint = unpainted) -> list[str]:
+    """The whole of one result."""
+    return [*head(found, paint), *verdict(found, paint), "", *_figures(found, width, paint), *_ended(found)]
+
+
+def head(found: Result, paint: Paint = unpainted) -> list[str]:
+    model = paint(found.config.model, "bold")
+    return [f"{model} at {found.url} · {load_text(found.config)} · seed {found.config.seed}"]
+
+
+def load_text(config: Config) -> str:
+    """`chat, 256 in, 64 out, 4 at once`."""
+    what = f"{config.endpoint}, {config.lengths_in} in, {config.lengths_out} out"
+    if config.rate is None:
+        return f"{what}, {config.concurrency} at once"
+    most = f", at most {config.concurrency} at once" if config.concurrency else ""
+    return f"{what}, {config.rate:g} requests/s ({config.arrivals}){most}"
+
+
+def verdict(found: Result, paint: Paint = unpainted) -> list[str]:
+    grade, reasons = found.verdict["grade"], found.verdict["reasons"]
+    told = [f"verdict: {paint(grade, _MARKS[grade])}" + ("" if reasons else ", nothing speaks against it")]
+    return told + [f"  {reason['grade']}: {reason['text']}" for reason in reasons]
+
+
+def _figures(found: Result, width: int, paint: Paint) -> list[str]:
+    if found.figures is None:
+        told = ["no figures: those of this run are not the server's (they are in result.json, marked)"]
+        return told + _failures(found.measured())
+    figures = found.figures
+    counted = f"{figures['ok']:,} of {figures['counted']:,} requests ok"
+    rates = (
+        f"{_rate(figures['requests_per_s'])} requests/s · {_rate(figures['tokens_out_per_s'])} tokens/s out"
+        f" · {_rate(figures['tokens_in_per_s'])} tokens/s in · {figures['in_flight']:.1f} in flight"
+    )
+    window = figures["window_s"]
+    told = [f"{counted} in {duration(window[1] - window[0])}: {rates}"]
+    if figures["goodput_per_s"] is not None:
+        kept = ", ".join(f"{name} <= {limit:g} ms" for name, limit in found.config.slo_ms.items())
+        told.append(
+            f"goodput {_rate(figures['goodput_per_s'])} requests/s, {figures['good_share']:.1%} kept {kept}"
+        )
+    told += _failures(figures)
+    told += ["", *_table(figures["latencies_ms"], figures["adjusted_ms"], figures["failed"], width, paint)]
+    each = figures["tokens_a_piece"]
+    if each is not None and not 0.99 <= each <= 1.01:
+        told.append(f"a piece holds {each:.2f} tokens: ITL is between pieces, not between tokens")
+    return told
+
+
+def _failures(figures: Mapping[str, Any]) -> list[str]:
+    if not figures.get("failures"):
+        return []
+    told = ["failed: " + ", ".join(f"{count:,} {name}" for name, count in figures["failures"].items())]
+    return told + [
+        f"  {row['outcome']}, {row['count']:,} times: {row['said']}"
+        for row in figures["details"]
+        if row["said"]
+    ]
+
+
+def _table(
+    latencies: Mapping[str, Mapping[str, Any]],
+    adjusted: Mapping[str, Mapping[str, Any]],
+    failed: int,
+    width: int,
+    paint: Paint,
+) -> list[str]:
+    rows: list[tuple[str, Mapping[str, Any]]] = [
+        (DEFINITIONS[name].title, spread) for name, spread in latencies.items() if name != "connect"
+    ]
+    if failed:
+        rows += [(f"{DEFINITIONS[name].title}, adjusted", spread) for name, spread in adjusted.items()]
+    columns = [Column("ms", tuple(title for title, _ in rows))]
+    columns += [
+        Column(key, tuple(_ms(row, key) for _, row in rows), right=True, sacrifice=_SACRIFICE.get(key, 0))
+        for key in _SHOWN
+    ]
+    return table(columns, width, paint)
+
+
+def _ms(row: Mapping[str, Any], key: str) -> str:
+    if key not in row:
+        return ""
+    value = row[key]
+    if value is None:
+        return "never" if "count" not in row else "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _ended(found: Result) -> list[str]:
+    if found.ended == "complete":
+        return []
+    return [
+        "",
+        f"partial: {found.why or found.ended}; what is here is of the {duration(found.took_s)} before",
+    ]
+
+
+def definitions(found: Result) -> list[str]:
+    shown = found.measured().get("latencies_ms", {})
+    told = [f"{DEFINITIONS[name].title}: {found.definitions[name]}" for name in DEFINITIONS if name in shown]
+    return [
+        *told,
+        *(f"{name}: {text}" for name, text in found.definitions.items() if name not in DEFINITIONS),
+    ]
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def progress(now: Now, rate: float, elapsed_s: float, left_s: float | None) -> str:
+    """One line, at most 100 columns."""
+    firsts = sorted(now.firsts_us)
+    first = f" · TTFT {firsts[len(firsts) // 2] / 1000:,.0f} ms" if firsts else ""
+    waiting = f" · {now.waiting:,} wait" if now.waiting else ""
+    failed = f" · {plural(now.failed, 'error')}" if now.failed else ""
+    left = f" · {duration(left_s)} left" if left_s is not None else ""
+    done = f"{duration(elapsed_s)} · {now.ok:,} done · {rate:,.1f}/s · {now.in_flight} in flight"
+    return f"{done}{waiting}{first}{failed}{left}"[:99]

@@ -1,0 +1,193 @@
+"""`infctl bench` as a program: exit codes, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infctl.cli import app, shapes
+from tests.infctl.bench.conftest import Stub
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[Stub]:
+    started = Stub()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def own_stub() -> Iterator[Stub]:
+    started = Stub()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`infctl bench ARGS` in a folder of its own, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GATEWAY_API_KEY", raising=False)
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        code = app.run(["bench", *args])
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(args, code, out, err)
+
+    return call
+
+
+def runs(folder: Path) -> list[Path]:
+    return sorted((folder / ".infctl" / "bench").iterdir())
+
+
+def test_a_run_prints_its_verdict_and_keeps_its_log(run: Run, stub: Stub, tmp_path: Path) -> None:
+    done = run(
+        "run", "steady", "--url", stub.url, "-c", "4", "-n", "40", "--out", "8", "--seed", "5", "--explain"
+    )
+    assert done.returncode in {0, 9}, done.stderr  # 9: this machine was busy, and the verdict says so
+    assert "verdict: " in done.stdout
+    if done.returncode == 0:
+        assert "40 of 40 requests ok" in done.stdout
+        assert "TTFT" in done.stdout
+    assert "TPOT: (last piece - first piece) / (tokens out - 1)" in done.stdout
+    (place,) = runs(tmp_path)
+    log = [json.loads(line) for line in (place / "requests.jsonl").read_text().splitlines()]
+    assert len(log) == 48  # four before and four behind those that count
+    assert {line["tokens_out"] for line in log} == {8}
+    result = json.loads((place / "result.json").read_text())
+    assert (result["config"]["seed"], result["ended"]) == (5, "complete")
+
+
+def test_json_is_as_promised(run: Run, stub: Stub) -> None:
+    args = ("run", "fast", "--url", stub.url, "-n", "40", "--out", "8", "--slo", "ttft=5000", "--json")
+    told = json.loads(run(*args).stdout)
+    assert list(told) == list(shapes.BENCH_RUN)
+    figures = told["figures"] or told["untrusted_figures"]
+    assert list(figures) == list(shapes.BENCH_RUN["figures"])
+    assert figures["good_share"] == 1.0
+    assert figures["tokens_out"] == 320
+    listed = json.loads(run("list", "--json").stdout)
+    assert [list(row) for row in listed["runs"]] == [list(shapes.BENCH_LIST["runs"][0])]
+
+
+def test_the_same_seed_sends_the_same_bytes(run: Run, own_stub: Stub) -> None:
+    for _ in range(2):
+        run("run", "fast", "--url", own_stub.url, "-n", "5", "--in", "normal:64,16", "--seed", "11")
+    bodies = [entry["body"] for entry in own_stub.log()]
+    assert len(bodies) == 14
+    assert bodies[:7] == bodies[7:]
+    run("run", "fast", "--url", own_stub.url, "-n", "5", "--in", "normal:64,16")
+    assert {entry["body"] for entry in own_stub.log()[14:]}.isdisjoint(bodies)
+
+
+def test_a_run_of_failures_is_never_shown_as_the_servers_figures(run: Run, stub: Stub) -> None:
+    done = run("run", "in_band", "--url", stub.url, "-n", "5")
+    assert done.returncode == 9
+    assert "every request failed" in done.stderr
+    assert "TTFT" not in done.stdout
+    assert "in_band, 5 times: the engine died" in done.stdout
+
+
+def test_a_dead_url_a_refused_key_and_a_missing_model_are_told(
+    run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = run("run", "chat", "--url", "http://127.0.0.1:9")
+    assert (dead.returncode, "nothing answers at http://127.0.0.1:9" in dead.stderr) == (9, True)
+    missing = run("run", "gpt-9", "--url", stub.url)
+    assert (missing.returncode, "serves no model gpt-9" in missing.stderr) == (9, True)
+    assert "steady" in missing.stderr
+    unnamed = run("run", "--url", stub.url)
+    assert (unnamed.returncode, "which model" in unnamed.stderr) == (64, True)
+    monkeypatch.setenv("GATEWAY_API_KEY", "wrong")
+    refused = run("run", "steady", "--url", stub.url)
+    assert (refused.returncode, "refuses the key" in refused.stderr) == (9, True)
+    assert "GATEWAY_API_KEY" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--slo", "speed=3"), "there is no metric speed"),
+        (("--slo", "ttft=fast"), "no number of milliseconds"),
+        (("--in", "zipf:3"), "no distribution of lengths"),
+        (("-n", "5", "--duration", "5"), "which ends the run?"),
+        (("--warmup", "5s"), "a number of requests"),
+        (("--duration", "5", "--warmup", "9s"), "fewer than 5"),
+        (("--endpoint", "images"), "chat, completions"),
+        (("--rate", "5", "--arrivals", "often"), "poisson"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_usage_error(
+    run: Run, stub: Stub, args: tuple[str, ...], said: str
+) -> None:
+    done = run("run", "steady", "--url", stub.url, *args)
+    assert (done.returncode, said in done.stderr) == (64, True), done.stderr
+
+
+def test_a_url_that_is_none_is_refused(run: Run) -> None:
+    for url in ("localhost:8000", "ftp://host", "http://host:99999"):
+        assert run("run", "chat", "--url", url).returncode == 64
+
+
+def test_a_server_that_dies_leaves_a_result_that_is_marked(run: Run, own_stub: Stub, tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = run("run", "exit", "--url", own_stub.url, "-c", "2", "--duration", "60", "--out", "4")
+    assert time.monotonic() - began < 40
+    assert done.returncode == 9
+    assert "connections are refused" in done.stderr
+    (place,) = runs(tmp_path)
+    result = json.loads((place / "result.json").read_text())
+    assert (result["ended"], result["verdict"]["grade"]) == ("server_gone", result["verdict"]["grade"])
+    log = [json.loads(line) for line in (place / "requests.jsonl").read_text().splitlines()]
+    assert sum(line["outcome"] == "ok" for line in log) >= 15
+    assert "partial" in done.stdout
+
+
+def test_ctrl_c_writes_what_was_measured(stub: Stub, tmp_path: Path) -> None:
+    args = ("run", "steady", "--url", stub.url, "-c", "2", "--duration", "60", "--out", "4", "--warmup", "0s")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infctl", "bench", *args],
+        cwd=tmp_path,
+        env={**os.environ, "GATEWAY_API_KEY": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    before = len(stub.log())
+    deadline = time.monotonic() + 30
+    while len(stub.log()) < before + 10 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "partial: interrupted" in out
+    (place,) = runs(tmp_path)
+    log = [json.loads(line) for line in (place / "requests.jsonl").read_text().splitlines()]
+    result: dict[str, Any] = json.loads((place / "result.json").read_text())
+    assert result["ended"] == "interrupted"
+    assert sum(line["outcome"] == "ok" for line in log) >= 5
+    assert sum(line["outcome"] == "aborted" for line in log) <= 2
+    assert (result["figures"] or result["untrusted_figures"])["failed"] == 0
+
+
+def test_a_newer_result_and_a_broken_one_are_listed_with_the_reason(run: Run, tmp_path: Path) -> None:
+    for name, text in (("a", '{"version": 99}'), ("b", "{")):
+        place = tmp_path / ".infctl" / "bench" / name
+        place.mkdir(parents=True)
+        (place / "result.json").write_text(text)
+    told = json.loads(run("list", "--json").stdout)["runs"]
+    assert "newer infctl" in told[0]["error"]
+    assert "is no result" in told[1]["error"]
