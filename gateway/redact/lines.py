@@ -12,7 +12,8 @@ import orjson
 from gateway.redact.engine import Redactor
 from gateway.redact.machine import long_word
 
-OURS: Final = frozenset({"ts", "level", "event", "request_id", "tenant", "peer"})
+WHO: Final = frozenset({"tenant", "peer"})
+OURS: Final = frozenset({"ts", "level", "event", "request_id"}) | WHO
 """Fields that only we fill, and the two that say who asked: written as they are."""
 
 
@@ -22,6 +23,7 @@ class Lines:
     def __init__(self, redactor: Redactor, exempt: frozenset[str] = OURS) -> None:
         self.redactor = redactor
         self._exempt = exempt
+        self._who = tuple(b'"%b":"' % name.encode() for name in sorted(WHO & exempt))
         self._hint = redactor.table.hint
 
     def block(self, block: bytes) -> bytes:
@@ -35,16 +37,25 @@ class Lines:
 
     def _hinted(self, block: bytes) -> bytes:
         """Only lines in which something is found are looked at more closely."""
-        if self._hint is None:
+        if self._hint is None or self._hint.search(self._without_who(block)) is None:
             return block
-        out, done = [], 0
-        while (found := self._hint.search(block, done)) is not None:
-            begin = block.rfind(b"\n", 0, found.start() + 1) + 1
-            end = block.find(b"\n", max(begin, found.start())) + 1 or len(block)
-            out += [block[done:begin], self._line(block[begin:end])]
-            done = end
-        out.append(block[done:])
-        return b"".join(out)
+        return b"".join(
+            line if self._hint.search(self._without_who(line)) is None else self._line(line)
+            for line in block.splitlines(keepends=True)
+        )
+
+    def _without_who(self, block: bytes) -> bytes:
+        """What is to be searched: lines without the values that say who asked, which are often addresses.
+
+        Only where nothing is escaped and nothing nested: there a quoted name with its colon is a line's own.
+        """
+        if b"\\" in block or b"[" in block or block.count(b"{") != max(1, block.count(b"\n")):
+            return block
+        for name in self._who:
+            first, *others = block.split(name)
+            if others:
+                block = first + name.join([b"", *[other[other.find(b'"') :] for other in others]])
+        return block
 
     def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
         """The values of one line. Numbers on the top are ours."""

@@ -172,3 +172,57 @@ def test_the_look_over_a_block_misses_nothing_that_a_look_at_each_value_finds(fa
         assert {name: got[name] for name in each} == {
             name: Redactor(KINDS).text(value) for name, value in each.items()
         }
+
+
+TEXTS = st.lists(
+    st.sampled_from(["bob@example.org", "192.0.2.1", '"tenant":"', "tenant", '":"', *'"{}[],:'])
+    | st.text(alphabet="\n\\ax1 é", max_size=2),
+    max_size=5,
+).map("".join)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["tenant", "peer", "why", "a"]) | TEXTS,
+            st.recursive(
+                TEXTS | st.none() | st.integers(0, 99),
+                lambda deeper: (
+                    st.lists(deeper, max_size=2)
+                    | st.dictionaries(st.sampled_from(["tenant", "why"]), deeper, max_size=2)
+                ),
+                max_leaves=4,
+            ),
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(max_examples=examples(200), deadline=None)
+def test_only_a_lines_own_words_of_who_asked_are_passed_over(facts):
+    """Whatever looks like them, deeper within a line or in a text."""
+    lines = Lines(Redactor(KINDS))
+    out = [json.loads(each) for each in lines.block(b"".join(line(**each) for each in facts)).splitlines()]
+    for got, each in zip(out, facts, strict=True):
+        expected = lines.facts(each)
+        assert {name: got[name] for name in each} == {name: expected[name] for name in each}
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"a": {"tenant": "bob@example.org"}}, {"a": {"tenant": "[redacted:email]"}}),
+        ({"a": [{"peer": "bob@example.org"}]}, {"a": [{"peer": "[redacted:email]"}]}),
+        (
+            {"a": '"tenant":"bob@example.org"', "tenant": "192.0.2.1"},
+            {"a": '"tenant":"[redacted:email]"', "tenant": "192.0.2.1"},
+        ),
+        ({'x"tenant': "bob@example.org"}, {'x"tenant': "[redacted:email]"}),
+        ({"tenant": "a", "why": "192.0.2.1"}, {"tenant": "a", "why": "[redacted:ip]"}),
+        ({"tenant": 'a"', "peer": "bob@example.org"}, {"tenant": 'a"', "peer": "bob@example.org"}),
+    ],
+)
+def test_what_only_looks_like_who_asked_is_hidden(facts, shown):
+    out = json.loads(Lines(Redactor(KINDS)).block(line(**facts)))
+    assert {name: out[name] for name in facts} == shown
