@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import memory, metrics, probes, reload
+from gateway import certificate, memory, metrics, probes, reload
 from gateway.admission import Admission
 from gateway.caching import Caching
 from gateway.client import Client
@@ -41,6 +41,8 @@ from gateway.workers.link import Link, Post
 PORT_TAKEN: Final = 5
 LAG_S: Final = 0.25
 """Between two looks at the loop's lag."""
+CERTIFICATE_S: Final = 300.0
+"""Between two looks at the edge's certificate."""
 LOOK_AROUND_S: Final = 1.0
 """For the first probes of a worker that was started again."""
 PUSH_S: Final = 1.0
@@ -183,7 +185,8 @@ def _background(live: Live) -> list[asyncio.Task[None]]:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # a request makes little garbage in circles: look for it seldom
     loop = asyncio.get_running_loop()
-    return [loop.create_task(probes.run(live)), loop.create_task(_housekeeping(live))]
+    works = (probes.run(live), _housekeeping(live), _watch_certificate(live))
+    return [loop.create_task(work) for work in works]
 
 
 async def _leave(live: Live, tasks: list[asyncio.Task[None]], cut: int) -> int:
@@ -210,6 +213,15 @@ async def _look_around(live: Live) -> None:
         if loop.time() >= end:
             return
         await asyncio.sleep(LOOK_AROUND_S / 100)
+
+
+async def _watch_certificate(live: Live) -> None:
+    """Until cancelled."""
+    while True:
+        address = live.settings.config.edge
+        live.certificate_end = None if address is None else await certificate.end_of(address)
+        known = address is None or live.certificate_end is not None
+        await asyncio.sleep(CERTIFICATE_S if known else CERTIFICATE_S / 30)
 
 
 async def _housekeeping(live: Live) -> None:
@@ -253,6 +265,9 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.CONFIG_LOADED, (), live.loaded
     yield metrics.CACHE_ENTRIES, (), len(live.caching.cache)
     yield metrics.CACHE_BYTES, (), live.caching.cache.bytes
+    if live.certificate_end is not None:
+        yield metrics.CERTIFICATE, (), live.certificate_end
+    yield from _disks(config)
     if live.recording is not None:
         yield from live.recording.gauges()
     yield from live.tenants.gauges()
@@ -269,6 +284,17 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
             yield metrics.BACKEND_STATE, (*where, state), float(backend.state == state)
         for breaker in BREAKER_STATES:
             yield metrics.BREAKER_STATE, (*where, breaker), float(backend.breaker.state == breaker)
+
+
+def _disks(config: Config) -> Iterator[Sample]:
+    """Where something is kept; a folder that is not there tells nothing."""
+    kept = {"store": config.store and str(Path(config.store.path).parent), "audit": config.audit.folder}
+    for kind, folder in kept.items():
+        with contextlib.suppress(OSError):
+            if folder:
+                disk = os.statvfs(folder)
+                yield metrics.DISK, (kind,), disk.f_blocks * disk.f_frsize
+                yield metrics.DISK_FREE, (kind,), disk.f_bavail * disk.f_frsize
 
 
 def _configured(config: Config) -> metrics.Labels:

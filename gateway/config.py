@@ -349,6 +349,8 @@ class Config(_Frozen, frozen=True):
     """Variable -> the file that holds its value: wins over env_file, and is read as often."""
     trusted_proxies: tuple[str, ...] = ("127.0.0.1/32", "::1/128")
     """Only from these is X-Forwarded-For believed."""
+    edge: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$")] | None = None
+    """host:port of what ends TLS in front of this gateway: its certificate's end is told in the metrics."""
     metrics_open_to: tuple[str, ...] = _PRIVATE
     """Who reads /metrics without a key."""
     timeouts: Timeouts = Timeouts()

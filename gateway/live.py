@@ -52,6 +52,8 @@ class Live:
     """Seconds since 1970."""
     loaded: float = 0.0
     """When the settings in force were taken over, in seconds since 1970."""
+    certificate_end: float | None = None
+    """Of the edge, in seconds since 1970."""
     draining: bool = False
     warnings: list[str] = field(default_factory=list)
     """What an operator should know; shown by /health/detailed."""

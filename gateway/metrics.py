@@ -321,6 +321,22 @@ AUDIT_LAG = Metric(
 AUDIT_FAILING = Metric(
     "infctl_audit_failing", "gauge", "1 while the audit trail cannot be written.", together="max"
 )
+DISK = Metric(
+    "infctl_disk_bytes",
+    "gauge",
+    "Size of the disk that holds the gateway's store or audit trail.",
+    ("kind",),
+    together="max",
+)
+DISK_FREE = Metric(
+    "infctl_disk_free_bytes", "gauge", "What is free of it for the gateway.", ("kind",), together="min"
+)
+CERTIFICATE = Metric(
+    "infctl_certificate_end_time_seconds",
+    "gauge",
+    "When the TLS certificate that clients see ends, in seconds since 1970; absent until it was seen.",
+    together="min",
+)
 STARTED = Metric(
     "infctl_start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", together="min"
 )
@@ -391,6 +407,9 @@ METRICS: Final = (
     PROMPTS_COUNTED,
     WORKERS,
     WORKER_RESTARTS,
+    DISK,
+    DISK_FREE,
+    CERTIFICATE,
     STARTED,
     BUILD,
     CONFIG,

@@ -25,6 +25,8 @@ FOLDERS = {
     "infctl/calibration": "what engines measured here, for the next plan",
     "infctl/plan": "what fits where, in bytes and tokens. Pure",
     "infctl/stack": "the platform as data",
+    "infctl/monitoring": "what is measured, promised and alerted. Pure",
+    "infctl/monitoring/alerts": "the alerts, a table a subject",
     "infctl/render": "a stack as files a person can read",
     "infctl/render/engine_files": "what runs inside an engine's container before vLLM does",
     "infctl/history": "what was done to a platform, and how to go back",

@@ -13,11 +13,8 @@ from infctl.errors import Problem
 from infctl.profile.loading import LoadedProfile
 from infctl.profile.schema import Profile
 
-UNENFORCED: dict[str, str] = {
-    "monitoring/alerts": "no alert rules are loaded",
-    "monitoring/slo": "nothing is measured against what is promised",
-}
-"""Path -> what happens instead."""
+UNENFORCED: dict[str, str] = {}
+"""Path of a section -> what happens instead. Empty: each section is acted on."""
 
 _WHEN: dict[str, tuple[Callable[[Profile, Any], bool], str]] = {
     "gateway/audit/bodies": (lambda _, value: value is True, "the trail has no bodies"),

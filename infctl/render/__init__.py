@@ -40,12 +40,14 @@ def render(
     *,
     http3: bool = False,
     variables: Sequence[Documented] = (),
+    rules_scale: float = 1.0,
     where: Where = nowhere,
 ) -> tuple[RenderedFile, ...]:
     """In the order they should be read.
 
     `http3`: nginx can serve it (`infctl.stack.build.serves_http3`). `variables`: what .env.example explains
-    (`infctl.profile.documented`). Raises ProfileError with the place in the
+    (`infctl.profile.documented`). `rules_scale`: of every duration in alert rules,
+    for tests. Raises ProfileError with the place in the
     profile of a value that cannot go where it is meant to.
     """
     files = [gateway.render(stack, profile, plan, layout)]
@@ -54,7 +56,8 @@ def render(
     if stack.runtime == "process":
         return (*files, supervisor.render(stack, layout, files))
     example = env_example.render(profile.name, variables)
-    return (*_composed(stack, profile), example, *files, *_mounted(stack, profile, layout))
+    mounted = _mounted(stack, profile, plan, layout, rules_scale)
+    return (*_composed(stack, profile), example, *files, *mounted)
 
 
 _ABOUT = (
@@ -68,13 +71,16 @@ def _composed(stack: Stack, profile: Profile) -> Iterator[RenderedFile]:
         yield compose.render(project, profile.name, about)
 
 
-def _mounted(stack: Stack, profile: Profile, layout: Layout) -> Iterator[RenderedFile]:
+def _mounted(
+    stack: Stack, profile: Profile, plan: Plan, layout: Layout, rules_scale: float
+) -> Iterator[RenderedFile]:
     yield from gateway_image.files()
     yield from engine_files.rendered(profile.name, "start.py", "weights.py")
     watching = stack.projects[1] if len(stack.projects) > 1 else None
     if watching is None:
         return
     if profile.monitoring.prometheus.enabled:
-        yield prometheus.render(stack, profile, Names(profile, layout), watching)
+        names = Names(profile, layout)
+        yield from prometheus.render(stack, profile, plan, names, watching, scale=rules_scale)
     if profile.monitoring.grafana.enabled:
         yield from grafana.render(profile)

@@ -13,7 +13,7 @@ from infctl.profile.schema import Model, Profile
 from infctl.profile.schema.gateway import Limits, Quotas, Tenant, TenantLimits, TenantQuotas
 from infctl.render.files import RenderedFile, header
 from infctl.stack import Layout, Service, Stack
-from infctl.stack.names import CONTAINER_PORT, Names, gateway_secrets
+from infctl.stack.names import CONTAINER_PORT, EDGE_HOST, Names, authority, gateway_secrets, reachable
 
 _TENANT: dict[str, Literal["address", "key", "shared"]] = {
     "client_address": "address",
@@ -35,6 +35,14 @@ def render(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> Render
     path = Names(profile, layout).gateway_file.relative_to(layout.rendered).as_posix()
     text = comment + config.dump(to_config(stack, profile, plan, layout))
     return RenderedFile(path, text, note="read by the gateway")
+
+
+def _edge(profile: Profile, names: Names) -> str | None:
+    """Where the gateway sees the certificate that clients see."""
+    if not profile.edge.enabled:
+        return None
+    host = EDGE_HOST if names.docker else reachable(profile.edge.bind)
+    return authority(host, names.https_port)
 
 
 def to_config(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> config.Config:
@@ -77,6 +85,7 @@ def to_config(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> con
         env_file=names.env_file,
         secret_files=_secret_files(profile, names) if names.docker else {},
         trusted_proxies=proxies,
+        edge=_edge(profile, names),
         metrics_open_to=gateway.metrics_open_to,
         timeouts=config.Timeouts(
             connect_s=gateway.timeouts.connect,

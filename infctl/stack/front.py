@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from infctl.profile.schema import Profile
 from infctl.profile.secrets import generated_secrets, required_secrets
@@ -78,12 +79,12 @@ def preparing(
     files: Mapping[str, str],
     folders: Sequence[str],
     mounts: Sequence[Mount],
-    default: str = "",
+    defaults: Mapping[str, str] = MappingProxyType({}),
     needed: Sequence[str] = (),
 ) -> Container:
     """`files`: secret -> the file it is written to. `folders`: given to the containers' user.
 
-    `default`: stands for a secret that has no value.
+    `defaults`: secret -> what stands for it where it has no value.
     """
     command = ["--env", ENV_FILE, "--owner", shared.user]
     for secret, file in files.items():
@@ -91,8 +92,8 @@ def preparing(
         if (there := shared.names.secret_file(secret)) is not None:
             command += ["--secret", f"{variable}={there[1]}"]
         command += ["--key", f"{variable}={file}"]
-        if default:
-            command += ["--default", f"{variable}={default}"]
+        if secret in defaults:
+            command += ["--default", f"{variable}={defaults[secret]}"]
     for variable in dict.fromkeys(needed):
         command += ["--need", variable]
     for folder in folders:

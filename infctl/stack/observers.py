@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from infctl.profile.schema import Profile
 from infctl.stack.containers import (
     Attachment,
     Container,
@@ -25,6 +26,9 @@ from infctl.stack.shared import Shared
 
 FILE = "docker-compose.monitoring.yml"
 PROMETHEUS, GRAFANA, DCGM = "prometheus", "grafana", "dcgm-exporter"
+ALERTMANAGER = "alertmanager"
+WEBHOOK_AT = "/run/infctl/alertmanager/webhook"
+COUNTERS_AT = "/etc/infctl/dcgm"
 NETWORK = "monitoring"
 _KEYS = "grafana-keys"
 _KEYS_AT = "/run/infctl/grafana"
@@ -32,6 +36,9 @@ _FIGURES = "prometheus-data"
 _FIGURES_AT = "/prometheus"
 _BOARDS = "grafana-data"
 _BOARDS_AT = "/var/lib/grafana"
+_NOTES = "alertmanager-data"
+_NOTES_AT = "/alertmanager"
+_HOOK = "alertmanager-keys"
 
 
 def observers(shared: Shared, main: Project) -> Project | None:
@@ -65,22 +72,38 @@ def _containers(shared: Shared) -> Iterator[Container]:
         yield _dcgm(shared)
     if monitoring.prometheus.enabled:
         yield _prometheus(shared)
+    if notified(shared.profile):
+        yield _alertmanager(shared)
     if monitoring.grafana.enabled:
         yield _grafana(shared)
+
+
+def notified(profile: Profile) -> bool:
+    """Alerts are computed, and there is somebody to hand them to."""
+    monitoring = profile.monitoring
+    prometheus = monitoring.enabled and monitoring.prometheus.enabled
+    return prometheus and monitoring.alerts.enabled and monitoring.alertmanager.enabled
 
 
 def _prepare(shared: Shared) -> Container:
     monitoring = shared.profile.monitoring
     files: dict[str, str] = {}
+    defaults: dict[str, str] = {}
     volumes = {}
     if monitoring.prometheus.enabled:
         volumes[_FIGURES] = _FIGURES_AT
     if monitoring.grafana.enabled:
         files[monitoring.grafana.admin_password.name] = f"{_KEYS_AT}/admin-password"
+        defaults[monitoring.grafana.admin_password.name] = "admin"
         volumes |= {_KEYS: _KEYS_AT, _BOARDS: _BOARDS_AT}
+    if notified(shared.profile):
+        volumes[_NOTES] = _NOTES_AT
+        if monitoring.alerts.webhook is not None:
+            files[monitoring.alerts.webhook.name] = WEBHOOK_AT
+            volumes[_HOOK] = WEBHOOK_AT.rpartition("/")[0]
     mounts = [Mount("volume", name, folder, read_only=False) for name, folder in volumes.items()]
-    owned = [folder for name, folder in volumes.items() if name != _KEYS]
-    return preparing(shared, files, owned, mounts, default="admin")
+    owned = [folder for name, folder in volumes.items() if name not in {_KEYS, _HOOK}]
+    return preparing(shared, files, owned, mounts, defaults=defaults)
 
 
 def _dcgm(shared: Shared) -> Container:
@@ -93,7 +116,11 @@ def _dcgm(shared: Shared) -> Container:
         dcgm.image,
         name=DCGM,
         pull=shared.profile.engines.pull,
-        env=(("DCGM_EXPORTER_LISTEN", f":{dcgm.port}"),),
+        env=(
+            ("DCGM_EXPORTER_LISTEN", f":{dcgm.port}"),
+            ("DCGM_EXPORTER_COLLECTORS", f"{COUNTERS_AT}/counters.csv"),
+        ),
+        mounts=(shared.rendered("dcgm", COUNTERS_AT),),
         networks=(Attachment(NETWORK),),
         devices=Devices("cdi", tuple(f"nvidia.com/gpu={one}" for one in ids))
         if cdi
@@ -147,6 +174,43 @@ def _prometheus(shared: Shared) -> Container:
             ("ports", "monitoring.prometheus.bind of the profile; 127.0.0.1 is narrower"),
             ("networks", f"{shared.profile.networks.backend}: where the gateway and the engines are"),
             ("stop_grace_period", "it writes its last block before it ends"),
+        ),
+    )
+
+
+def _alertmanager(shared: Shared) -> Container:
+    wanted, webhook = shared.profile.monitoring.alertmanager, shared.profile.monitoring.alerts.webhook
+    hook = [] if webhook is None else [Mount("volume", _HOOK, WEBHOOK_AT.rpartition("/")[0])]
+    return shared.container(
+        ALERTMANAGER,
+        "monitoring",
+        wanted.image,
+        name=ALERTMANAGER,
+        pull=shared.profile.engines.pull,
+        command=(
+            "--config.file=/etc/alertmanager/alertmanager.yml",
+            f"--storage.path={_NOTES_AT}",
+            "--cluster.listen-address=",
+        ),
+        user=shared.user,
+        networks=(Attachment(NETWORK),),
+        mounts=(
+            shared.rendered("alertmanager", "/etc/alertmanager"),
+            Mount("volume", _NOTES, _NOTES_AT, read_only=False),
+            *hook,
+        ),
+        ports=(Port(wanted.port, 9093, wanted.bind),),
+        healthcheck=Healthcheck(
+            ("CMD", "amtool", "--alertmanager.url=http://127.0.0.1:9093", "config", "show"),
+            10.0,
+            start_period_s=60.0,
+        ),
+        needs=(Needs(PREPARE, "service_completed_successfully"),),
+        reasons=(
+            ("service", "tells people of alerts, grouped, once"),
+            ("user", shared.user_why),
+            ("command", "no cluster: there is one of it"),
+            ("ports", "monitoring.alertmanager.bind of the profile: who reaches it can silence alerts"),
         ),
     )
 

@@ -431,20 +431,28 @@ def watching(**rest: Any) -> Project:
 def test_the_monitoring_is_a_project_of_its_own_on_the_platforms_backend() -> None:
     project = watching()
     assert (project.name, project.file) == ("p-monitoring", "docker-compose.monitoring.yml")
-    assert [c.name for c in project.containers] == ["", "dcgm-exporter", "prometheus", "grafana"]
+    assert [c.name for c in project.containers] == [
+        "",
+        "dcgm-exporter",
+        "prometheus",
+        "alertmanager",
+        "grafana",
+    ]
     assert {n.key: (n.name, n.external) for n in project.networks} == {
         "monitoring": ("p-monitoring_monitoring", False), "backend": ("p_backend", True),
     }  # fmt: skip
     joined = {c.service: [a.network for a in c.networks] for c in project.containers}
     assert joined["prometheus"] == ["monitoring", "backend"]
-    assert joined["grafana"] == joined["dcgm-exporter"] == ["monitoring"]
+    assert joined["grafana"] == joined["dcgm-exporter"] == joined["alertmanager"] == ["monitoring"]
 
 
 def test_what_of_the_monitoring_is_off_is_not_there() -> None:
     assert len(stack({"chat": {}}, monitoring={"enabled": False}).projects) == 1
     assert "dcgm-exporter" not in [c.service for c in watching(gpus="cpu").containers]
     only = watching(monitoring={"grafana": {"enabled": False}, "dcgm": {"enabled": False}})
-    assert [c.service for c in only.containers] == ["prepare", "prometheus"]
+    assert [c.service for c in only.containers] == ["prepare", "prometheus", "alertmanager"]
+    quiet = watching(monitoring={"grafana": {"enabled": False}, "alerts": {"enabled": False}})
+    assert [c.service for c in quiet.containers] == ["prepare", "dcgm-exporter", "prometheus"]
     none = {name: {"enabled": False} for name in ("prometheus", "grafana", "dcgm")}
     assert len(stack({"chat": {}}, monitoring=none).projects) == 1
 
@@ -457,6 +465,16 @@ def test_grafana_takes_its_password_from_a_file_and_reports_nothing() -> None:
     assert f"GRAFANA_ADMIN_PASSWORD={file}" in prepare.command
     assert "GRAFANA_ADMIN_PASSWORD=admin" in prepare.command, "until it is set"
     assert {env[key] for key in env if key.startswith(("GF_ANALYTICS", "GF_NEWS"))} == {"false"}
+
+
+def test_alerts_go_to_an_address_that_only_alertmanager_reads() -> None:
+    project = watching(monitoring={"alerts": {"webhook": "${HOOK}"}})
+    one, prepare = project.container("alertmanager"), project.container("prepare")
+    assert "HOOK=/run/infctl/alertmanager/webhook" in prepare.command
+    assert not [word for word in prepare.command if word.startswith("HOOK=") and word.endswith("admin")]
+    holders = [c.service for c in project.containers for m in c.mounts if m.source == "alertmanager-keys"]
+    assert holders == ["prepare", "alertmanager"]
+    assert one.ports == (Port(9093, 9093, "127.0.0.1"),)
 
 
 def test_figures_are_kept_as_long_as_the_profile_says() -> None:

@@ -70,9 +70,22 @@ class Alerts(Section):
     enabled: Flag = True
     """Rules are loaded, or not."""
     webhook: Secret | None = None
-    """The variable that holds the address alerts are posted to; left out: they show in Prometheus only."""
+    """The variable that holds the address alerts are posted to; left out: they are shown alone."""
     certificate_days: Annotated[int, Field(ge=1, le=365, strict=True)] = 21
     """Warn this long before the TLS certificate ends."""
+
+
+class Alertmanager(Section):
+    """Tells people, once and not ten times."""
+
+    enabled: Flag = True
+    """Started, or not; without alerts it never is."""
+    image: Image = "prom/alertmanager:v0.29.0"
+    """docker: Alertmanager's image."""
+    bind: Address = "127.0.0.1"
+    """The address its port is opened on: who reaches it can silence alerts."""
+    port: Port = 9093
+    """For people."""
 
 
 class Slo(Section):
@@ -97,8 +110,10 @@ class Monitoring(Section):
     """The GPUs' own figures."""
     alerts: Alerts = defaults(Alerts)
     """Tells when something is wrong."""
+    alertmanager: Alertmanager = defaults(Alertmanager)
+    """Passes alerts on."""
     slo: Slo = defaults(Slo)
     """What is promised."""
 
 
-__all__ = ["Alerts", "Dcgm", "Grafana", "Monitoring", "Prometheus", "Slo"]
+__all__ = ["Alertmanager", "Alerts", "Dcgm", "Grafana", "Monitoring", "Prometheus", "Slo"]
