@@ -94,7 +94,7 @@ def test_a_trail_that_nothing_signs_is_told(case):
 
 def test_a_trail_is_read_through_and_a_broken_one_is_a_failure(tmp_path: Path):
     folder, anchors = tmp_path / "audit", FileAnchors(tmp_path / "anchors")
-    line, head = seal({"event": "audit_file"}, Head(), b"k")
+    line, head = seal(b'{"event":"audit_file"}', Head(), b"k")
     folder.mkdir()
     (folder / "w00-000001.jsonl").write_bytes(line)
     anchors.save("w00", Anchor(head, 1))
