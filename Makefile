@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-compare
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -46,6 +46,7 @@ help:
 	@echo "make proof-quota       64 clients against 4 workers on SQLite and 3 gateways on Redis: never over, equal to the token"
 	@echo "make proof-aborted     1,000 streams left at random chunks: what was read is what is counted"
 	@echo "make proof-crash       500 times kill -9 under load, and a Redis that is hurt: never over, nothing forgotten"
+	@echo "make proof-compare     100 comparisons in virtual time and 5 real pairs: same is same, 5 % slower is found"
 	@echo "make proof-leases      quotas of four workers on SQLite and Redis, each killed 100 times: never over, equal to the token"
 	@echo "make proof-audit       100 times two writers of an audit trail killed, 2,000 bytes changed or tails cut: all told rightly"
 	@echo "make proofs            all of these, one after the other"
@@ -152,6 +153,9 @@ proof-aborted: setup-dev
 
 proof-crash: setup-dev
 	@$(BIN)/python -m tests.proofs.crash $(ARGS)
+
+proof-compare: setup-dev
+	@$(BIN)/python -m tests.infctl.bench.proof_compare $(ARGS)
 
 bench-limits: setup-dev
 	@$(BIN)/python bench/limits/run.py $(ARGS)

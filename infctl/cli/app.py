@@ -47,9 +47,10 @@ _EPILOG = """\
 \b
 Begin with: infctl init && infctl up
 \b
-Exit codes: 0 done, 1 a negative verdict (health, size), 2 changes pending (diff),
-3 profile, 4 plan, 5 engine, 6 gateway, 7 lock, 8 doctor found a failure, 9 bench,
-64 usage, 70 a fault of ours, 130 interrupted; of exec: the command's own"""
+Exit codes: 0 done, 1 a negative verdict (health, size, bench compare),
+2 changes pending (diff) or not comparable, 3 profile, 4 plan, 5 engine, 6 gateway,
+7 lock, 8 doctor found a failure, 9 bench, 64 usage, 70 a fault of ours,
+130 interrupted; of exec: the command's own"""
 
 app = typer.Typer(
     name="infctl",

@@ -20,7 +20,8 @@ app = typer.Typer(
     \b
     Examples:
       infctl bench run chat --url http://127.0.0.1:8000 --concurrency 8 --requests 200
-      infctl bench list
+      infctl bench ab chat --a http://127.0.0.1:8101 --b http://127.0.0.1:8000 -c 8
+      infctl bench compare last~1 last
     """,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -118,6 +119,13 @@ Output = Annotated[
         "--output", "-o", metavar="DIR", help="Keep results there. Default: .infctl/bench", show_default=False
     ),
 ]
+Form = Annotated[
+    str, typer.Option("--format", metavar="F", help="table, json, or vllm: the keys of vllm bench serve")
+]
+Margin = Annotated[
+    float, typer.Option("--margin", min=0.0, max=1000.0, metavar="PERCENT", help="Less is no difference")
+]
+_TURN_REQUESTS = 50
 
 
 @app.command()
@@ -145,6 +153,7 @@ def run(
     insecure: Insecure = False,
     output: Output = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print the definition of each figure")] = False,
+    form: Form = "table",
     json_output: Json = False,
 ) -> int:
     """Measure one server under one load, and say whether to believe the figures.
@@ -164,6 +173,7 @@ def run(
     """
     from infctl.cli import bench_run
 
+    bench_run.checked_form(form)
     where = bench_run.where(url, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
     config = bench_run.config(
         bench_run.ask(where, model),
@@ -182,15 +192,17 @@ def run(
         timeout=timeout,
         exact=ignore_eos,
     )
-    return _run(config, where, explain=explain, json_output=json_output)
+    return _run(config, where, explain=explain, form="json" if json_output else form)
 
 
-def _run(config: Config, where: object, *, explain: bool, json_output: bool) -> int:
+def _run(config: Config, where: object, *, explain: bool, form: str) -> int:
     from infctl.cli import bench_run, bench_screen, window
 
     result, place = bench_run.measured(config, where)  # type: ignore[arg-type]
-    if json_output:
+    if form == "json":
         console.data(bench_run.as_data(result, place))
+    elif form == "vllm":
+        console.data(bench_run.as_vllm(place))
     else:
         for line in bench_screen.lines(result, window.width(), console.styled):
             console.fact(line)
@@ -219,6 +231,108 @@ def list_(*, files: Files = None, output: Output = None, json_output: Json = Fal
         return
     for line in lines(found, window.width(), console.styled):
         console.fact(line)
+
+
+@app.command()
+def compare(
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A run: its id or a beginning of it, a folder, last~1")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run that may be worse: last, for example")],
+    *,
+    margin: Margin = 2.0,
+    files: Files = None,
+    output: Output = None,
+    json_output: Json = False,
+) -> int:
+    """Say whether run B is worse than run A: each difference with its interval, and a verdict.
+
+    Worse: the interval leaves out 0, and the difference is the margin or more. The machine, and what else it
+    does, may have changed between two runs: `infctl bench ab` takes them in turns.
+
+    Exit code 0: no worse was shown; 1: worse; 2: they cannot be compared (other loads, other failures, an
+    invalid run).
+
+    \b
+    Examples:
+      infctl bench compare last~1 last
+      infctl bench compare 20261127T105300Z 20261127T110100Z --margin 5 --json
+    """
+    from infctl.cli import bench_compare, bench_run
+
+    home = bench_run.home(files, output)
+    return bench_compare.told([bench_compare.pair(a, b, home)], margin / 100, json_output=json_output)
+
+
+@app.command()
+def ab(
+    model: ModelMaybe = None,
+    *,
+    a: Annotated[str, typer.Option("--a", metavar="URL", help="What B is measured against")],
+    b: Annotated[str, typer.Option("--b", metavar="URL", help="The server that may be worse")],
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="Of A B B A: two pairs each")] = 4,
+    margin: Margin = 2.0,
+    endpoint: Endpoint = "chat",
+    lengths_in: LengthsIn = "256",
+    lengths_out: LengthsOut = "64",
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    arrivals: Arrivals = "poisson",
+    requests: Requests = None,
+    duration: Duration = None,
+    warmup: WarmUp = None,
+    cooldown: CoolDown = None,
+    seed: Seed = None,
+    timeout: RequestTimeout = 600.0,
+    ignore_eos: IgnoreEos = True,
+    key_env: KeyEnv = "GATEWAY_API_KEY",
+    b_key_env: Annotated[
+        str | None,
+        typer.Option("--b-key-env", metavar="NAME", help="Of B, if it is another", show_default=False),
+    ] = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    files: Files = None,
+    output: Output = None,
+    json_output: Json = False,
+) -> int:
+    """Measure two servers in turns, A B B A, and say whether B is worse than A.
+
+    Both sides of a pair have the same lengths and arrival times, and other words, so that neither finds the
+    other's prompts in a cache. --requests and --duration are of each turn; each is kept as a run of its own.
+
+    Exit code 0: no worse was shown; 1: worse; 2: they cannot be compared; 9: nothing could be measured.
+
+    \b
+    Examples:
+      infctl bench ab chat --a http://127.0.0.1:8101 --b http://127.0.0.1:8000 -c 8 -n 50
+    """
+    from infctl.cli import bench_compare, bench_run
+
+    first = bench_run.where(a, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
+    second = bench_run.where(
+        b, files, b_key_env or key_env, ca_file=ca_file, insecure=insecure, output=output
+    )
+    config = bench_run.config(
+        bench_run.ask(first, model),
+        endpoint=endpoint,
+        lengths_in=lengths_in,
+        lengths_out=lengths_out,
+        concurrency=concurrency,
+        rate=rate,
+        arrivals=arrivals,
+        requests=requests or (None if duration else _TURN_REQUESTS),
+        duration=duration,
+        warmup=warmup,
+        cooldown=cooldown,
+        seed=seed,
+        slo=[],
+        timeout=timeout,
+        exact=ignore_eos,
+    )
+    bench_run.ask(second, config.model)
+    pairs = bench_compare.in_turns(config, first, second, rounds)
+    return bench_compare.told(pairs, margin / 100, json_output=json_output)
 
 
 __all__ = ["app"]

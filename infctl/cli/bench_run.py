@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import os
 import random
 import signal
@@ -184,6 +185,24 @@ def with_progress(given: Config, to: Target, label: str = "") -> Measured:
 
 def as_data(result: Result, place: Path) -> dict[str, Any]:
     return {**msgspec.to_builtins(result), "folder": str(place)}
+
+
+FORMS = ("table", "json", "vllm")
+
+
+def checked_form(form: str) -> None:
+    """Raises UsageError, before anything is measured."""
+    if form not in FORMS:
+        raise UsageError(f"--format {form}: it is one of {', '.join(FORMS)}")
+
+
+def as_vllm(place: Path) -> dict[str, Any]:
+    """A run that is kept, in the keys and by the definitions of `vllm bench serve`."""
+    from infctl.bench import vllm_format
+
+    found = results.load(place)
+    began = calendar.timegm(time.strptime(found.began, "%Y-%m-%dT%H:%M:%SZ"))
+    return vllm_format.document(found.config, results.records(place), wall=began)
 
 
 def exit_code(result: Result) -> int:

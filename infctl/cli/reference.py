@@ -19,8 +19,8 @@ terminal make it plain; colour never says anything that the words do not.
 | exit code | what |
 |---|---|
 | 0 | done |
-| 1 | a negative verdict (`health`, `size`) |
-| 2 | changes are pending (`diff --detailed-exitcode`) |
+| 1 | a negative verdict (`health`, `size`, `bench compare`: worse) |
+| 2 | changes are pending (`diff --detailed-exitcode`); runs that cannot be compared |
 | 3 | the profile, its variables or secrets |
 | 4 | the plan: it does not fit |
 | 5 | the engine: Docker, a process, a port, a file |

@@ -592,6 +592,27 @@ BENCH_RUN = {
     "outcomes": "object: outcome -> what it means",
     "folder": "string: where it is kept, with requests.jsonl",
 }
+BENCH_COMPARE = {
+    "verdict": "string: worse, better, same, unclear, incomparable",
+    "reasons": ["string: why they cannot be compared, or what to know"],
+    "margin": "number: 0.02 is 2 %",
+    "level": "number: 0.95, of all intervals together",
+    "pairs": "integer: 1 for two runs",
+    "differences": [
+        {
+            "metric": "string",
+            "a_ms": "number: geometric mean",
+            "b_ms": "number",
+            "change": "number: 0.05 is B slower by 5 %",
+            "low": "number: of the interval of change",
+            "high": "number",
+            "effect": "number: share of all pairs of requests in which B is slower; 0.5 is none",
+            "a_p95_ms": "number",
+            "b_p95_ms": "number",
+            "verdict": "string: worse, better, same, unclear",
+        }
+    ],
+}
 BENCH_LIST = {
     "runs": [
         {
@@ -649,6 +670,8 @@ BY_COMMAND = {
     "restart": RESTART,
     "down": DOWN,
     "bench run": BENCH_RUN,
+    "bench compare": BENCH_COMPARE,
+    "bench ab": BENCH_COMPARE,
     "bench list": BENCH_LIST,
     "version": VERSION,
 }

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any
 
 FIRST_S, GAP_S = 0.020, 0.005
+SLOWER = 1.05
 SLOW_SHARE, SLOW_FIRST_S = 4, 0.060
 """`bimodal`: each fourth request waits so long for its first piece."""
 STALL_AFTER, STALL_S = 30, 1.0
@@ -177,10 +178,11 @@ class Server:
         if mode == "stall" and number == STALL_AFTER:
             self.stalled_until = began + STALL_S
         first = SLOW_FIRST_S if mode == "bimodal" and number % SLOW_SHARE == 0 else FIRST_S
-        timed = mode in {"steady", "bimodal", "stall", "exit"}
+        timed = mode in {"steady", "slower", "bimodal", "stall", "exit"}
+        pace = SLOWER if mode == "slower" else 1.0
         for at, event in enumerate(events(mode, tokens)):
             if timed and at < tokens:
-                due = max(began + first + at * GAP_S, self.stalled_until)
+                due = max(began + (first + at * GAP_S) * pace, self.stalled_until)
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
             elif mode not in {"fast", "split"}:
                 await asyncio.sleep(0)
@@ -189,7 +191,7 @@ class Server:
 
 MODES = (  # noqa: SIM905 - names
     """
-    steady bimodal stall exit fast in_band in_band_first no_done no_finish no_usage ended_early nothing
+    steady slower bimodal stall exit fast in_band in_band_first no_done no_finish no_usage ended_early nothing
     only_done cut reset too_short not_json odd long_event finish_abort hang comment comment_glued crlf
     cr no_space event_lines split joined role_first reasoning two_a_piece status_500 status_429
     status_400 json_error silent close garbage short_length

@@ -191,3 +191,65 @@ def test_a_newer_result_and_a_broken_one_are_listed_with_the_reason(run: Run, tm
     told = json.loads(run("list", "--json").stdout)["runs"]
     assert "newer infctl" in told[0]["error"]
     assert "is no result" in told[1]["error"]
+
+
+def test_two_runs_of_one_server_can_be_compared_and_a_slower_one_is_worse(run: Run, stub: Stub) -> None:
+    for mode in ("steady", "steady", "bimodal"):
+        run("run", mode, "--url", stub.url, "-c", "4", "-n", "60", "--out", "8")
+    same = run("compare", "last~2", "last~1", "--margin", "40", "--json")
+    told = json.loads(same.stdout)
+    if told["verdict"] == "incomparable":
+        assert "invalid" in told["reasons"][0]  # this machine was busy, and the runs say so
+        return
+    assert list(told) == list(shapes.BENCH_COMPARE)
+    assert [list(row) for row in told["differences"]] == [list(shapes.BENCH_COMPARE["differences"][0])] * 3
+    assert same.returncode == 0
+    worse = run("compare", "last~1", "last")
+    assert worse.returncode == 1 or "invalid" in worse.stdout, worse.stdout
+    assert worse.stdout.startswith(("worse: B is worse than A", "incomparable"))
+
+
+def test_runs_of_other_loads_are_not_compared_and_runs_that_are_not_there_are_told(
+    run: Run, stub: Stub
+) -> None:
+    run("run", "fast", "--url", stub.url, "-n", "40", "--out", "8")
+    run("run", "fast", "--url", stub.url, "-n", "40", "--out", "9")
+    other = run("compare", "last~1", "last")
+    assert other.returncode == 2
+    assert "other load: lengths_out is 8 in A and 9 in B" in other.stdout
+    missing = run("compare", "last", "20990101T000000Z")
+    assert (missing.returncode, "there is no run 20990101T000000Z" in missing.stderr) == (9, True)
+
+
+def test_ab_takes_turns_a_b_b_a_and_keeps_each(run: Run, stub: Stub, own_stub: Stub) -> None:
+    args = ("--a", stub.url, "--b", own_stub.url, "-n", "40", "--rounds", "1", "--out", "4", "--seed", "9")
+    done = run("ab", "fast", *args)
+    assert done.returncode in {0, 1, 2}, done.stderr
+    turns = [line.split()[3] for line in done.stderr.splitlines() if " of 2 " in line]
+    assert turns == ["A", "B", "B", "A"]
+    kept = json.loads(run("list", "--json").stdout)["runs"]
+    assert len(kept) == 4
+    bodies = [json.loads(entry["body"]) for entry in own_stub.log()]
+    assert len({body["messages"][0]["content"] for body in bodies}) == 84
+
+
+def test_the_keys_of_vllm_bench_serve(run: Run, stub: Stub) -> None:
+    args = (
+        "run",
+        "fast",
+        "--url",
+        stub.url,
+        "-n",
+        "35",
+        "--out",
+        "8",
+        "--slo",
+        "ttft=5000",
+        "--format",
+        "vllm",
+    )
+    told = json.loads(run(*args).stdout)
+    assert (told["completed"], told["failed"], told["total_output_tokens"]) == (35, 0, 280)
+    assert told["request_goodput"] == told["request_throughput"]
+    assert {"mean_ttft_ms", "p99_tpot_ms", "median_itl_ms", "std_e2el_ms", "itls", "start_times"} <= set(told)
+    assert run("run", "fast", "--url", stub.url, "--format", "csv").returncode == 64
