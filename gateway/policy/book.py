@@ -120,7 +120,8 @@ def wanted(tally: Tally, worker: str, clock_s: float) -> int:
 def _is_final(tally: Tally, worker: str, lease: Lease, clock_s: float, alive: Collection[str]) -> bool:
     """Notes the hunger. True: nobody alive could still give something back."""
     if not lease.hungry or lease.until <= clock_s:
-        tally.hunger += 1
+        # Of the clock: a number that was heard of before its row was forgotten is below all that come later.
+        tally.hunger = max(tally.hunger + 1, int(clock_s))
         lease.hungry = tally.hunger
     lease.until = clock_s + HUNGER_S
     for name, other in tally.leases.items():

@@ -200,7 +200,7 @@ end
 
 local function is_final(t, lease, place)
   if lease.hungry == 0 or lease.till <= clock then
-    t.h = t.h + 1
+    t.h = math.max(t.h + 1, math.floor(clock))
     lease.hungry = t.h
   end
   lease.till = clock + HUNGER_S

@@ -31,6 +31,7 @@ BUSY_S: Final = 1.0
 BURY_S: Final = 0.5
 """Between two looks for dead workers."""
 WORKERS_KEPT_S: Final = 7 * 86_400
+RATES_KEPT_S: Final = 7 * 86_400
 CLEAN_S: Final = 3600
 """Between two looks for what can go."""
 LEASES_KEPT_S: Final = 3 * 86_400
@@ -315,7 +316,8 @@ class _Rows:
             self.clean(clock_s)
 
     def clean(self, clock_s: float) -> None:
-        """What nobody needs any longer: windows that closed days ago, workers of last week that hold nothing.
+        """What nobody needs any longer: windows that closed days ago, rates of which nobody holds or has used
+        anything for a week (they are full again), workers of last week that hold nothing.
 
         A tenant may be an address, and there are many.
         """
@@ -323,6 +325,16 @@ class _Rows:
         for period, chars in ((day, 10), (month, 7)):
             self._db.execute("DELETE FROM leases WHERE length(period)=? AND period<?", (chars, period))
             self._db.execute("DELETE FROM counters WHERE length(period)=? AND period<?", (chars, period))
+        self._db.execute(
+            "DELETE FROM counters WHERE period=? AND at_s<? AND NOT EXISTS (SELECT 1 FROM leases"
+            " WHERE leases.counter=counters.counter AND leases.period=counters.period AND held>0)",
+            (NO_PERIOD, clock_s - RATES_KEPT_S),
+        )
+        self._db.execute(  # what was heard of hunger goes with its numbers
+            "DELETE FROM leases WHERE period=? AND counter NOT IN"
+            " (SELECT counter FROM counters WHERE period=?)",
+            (NO_PERIOD, NO_PERIOD),
+        )
         self._db.execute(
             "DELETE FROM workers WHERE dead=1 AND seen_s<? AND name NOT IN (SELECT worker FROM leases)",
             (clock_s - WORKERS_KEPT_S,),

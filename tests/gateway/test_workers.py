@@ -170,7 +170,7 @@ def test_a_drain_through_any_worker_is_a_drain_at_all_and_done_when_none_has_any
         with connection(gateway) as client:
             client.get("/admin/backends", headers=admin)
     stub.delay_s = 1.5
-    calls = 16  # the kernel chooses: one run in 32,000 leaves a worker without any, where 6 calls did in one of 32
+    calls = 16  # the kernel chooses: one run in 32,000 leaves a worker without any; with 6, one in 32
     with ThreadPoolExecutor(calls) as pool:
 
         def ask() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.policy.exchange import Exchange, Line, Use
+from gateway.policy.exchange import Exchange, Line, Overview, Use
 from gateway.store.redis import Redis
 from gateway.store.sqlite import SQLite
 from tests.examples import examples
@@ -38,6 +38,11 @@ def lines(draw: st.DrawFn) -> Line:
     period = draw(st.sampled_from(PERIODS[span]))
     told = draw(few), 0, draw(few), draw(few), claim, draw(st.integers(0, 4))
     return Line(counter, kind, span, amount, per_s, period, *told, need, need + draw(few))
+
+
+def _tells(seen: Overview) -> bool:
+    """Else the row says no more than none would, and may be gone from one store before the other."""
+    return bool(seen.settled or seen.unknown or seen.leased or seen.level >= 0)
 
 
 STEPS = st.lists(
@@ -75,7 +80,7 @@ def test_all_stores_answer_alike(shared_redis: Server, conversation):
                     hungry = sorted(memory.wanted(name, clock()), key=repr)
                     assert sorted(sqlite.wanted(name), key=repr) == hungry
                     assert sorted(redis.wanted(name), key=repr) == hungry
-            assert sqlite.overview() == list(redis.overview())
+            assert list(filter(_tells, sqlite.overview())) == list(filter(_tells, redis.overview()))
             assert sqlite.usage("2026-01-01", "2026-12-31") == list(redis.usage("2026-01-01", "2026-12-31"))
         finally:
             sqlite.close()

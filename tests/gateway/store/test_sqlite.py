@@ -7,6 +7,7 @@ import stat
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.policy.exchange import Exchange, Line, StoreDown, Use
@@ -31,18 +32,23 @@ def test_what_nobody_needs_any_longer_goes_and_the_history_stays(tmp_path: Path)
     now = [1_795_780_800.0]
     store = SQLite(tmp_path / "counts.db", clock=lambda: now[0])
     used = (Use("2026-11-27", "t", "m", 1, 1, 1, 0),)
-    store.exchange(Exchange("w", 1, ASK.lines, used))
+    rate = Line("requests_per_second|tenant:t", "rate", None, 5, 1.0, need=1, want=1)
+    store.exchange(Exchange("w", 1, (*ASK.lines, rate), used))
     given = Line("tokens_per_day|tenant:t", "quota", "day", 1000, period="2026-11-27", settled=300)
-    store.exchange(Exchange("w", 2, (given,), leaving=True))
+    back = Line("requests_per_second|tenant:t", "rate", None, 5, 1.0, settled=1)
+    store.exchange(Exchange("w", 2, (given, back), leaving=True))
 
     def kept() -> int:
         return int(store._db.execute("SELECT count(*) FROM counters").fetchone()[0])
 
     now[0] += 2 * 86_400
     store.exchange(Exchange("v", 1))
-    assert kept() == 1
+    assert kept() == 2
     now[0] += 3 * 86_400
     store.exchange(Exchange("v", 2))
+    assert kept() == 1, "the rate alone"
+    now[0] += 3 * 86_400
+    store.exchange(Exchange("v", 3))
     assert kept() == 0
     assert store.usage("2026-11-27", "2026-11-27") == list(used)
     store.close()
@@ -149,4 +155,27 @@ def test_leases_of_windows_that_closed_long_ago_are_cleared_away(tmp_path: Path)
     assert store._db.execute("SELECT count(*) FROM leases").fetchone() == (0,)
     assert store._db.execute("SELECT count(*) FROM counters").fetchone() == (0,)
     assert [name for (name,) in store._db.execute("SELECT name FROM workers")] == ["other"]
+    store.close()
+
+
+def test_a_hunger_of_a_rate_that_was_forgotten_is_heard_of_above_those_before(tmp_path: Path):
+    """A worker that has given back for the hunger before tells of its number again, maybe a week later."""
+    now = [1_795_780_800.0]
+    store = SQLite(tmp_path / "counts.db", clock=lambda: now[0])
+    rate = Line("requests_per_second|tenant:t", "rate", None, 5, 1.0)
+
+    def hunger(seq: int) -> int:
+        """Of somebody beside a worker that holds all of it; both are gone then."""
+        store.exchange(Exchange(f"a{seq}", 1, (msgspec.structs.replace(rate, need=5, want=5),)))
+        store.exchange(Exchange(f"b{seq}", 1, (msgspec.structs.replace(rate, need=5, want=5),)))
+        [wanted] = store.wanted(f"a{seq}")
+        return wanted.generation
+
+    before = hunger(1)
+    now[0] += 9 * 86_400
+    store.exchange(Exchange("v", 1))
+    now[0] += 3601
+    store.exchange(Exchange("v", 2))
+    assert store._db.execute("SELECT count(*) FROM counters").fetchone()[0] == 0
+    assert hunger(2) > before
     store.close()
