@@ -65,7 +65,8 @@ def _found(folder: Path, anchors: FileAnchors, chance: random.Random) -> bool:
     chain, trail = chance.choice(sorted(files.of_chains(folder).items()))
     anchor = anchors.load(chain)
     assert anchor is not None
-    file = chance.choice([each for each in trail if each.number <= anchor.file][-8:])
+    mine = [each for each in trail if each.number <= anchor.file]
+    file = chance.choice([each for each in mine[-8:] if each.path.stat().st_size])  # killed as it was opened
     kept = file.path.read_bytes()
     at = chance.randrange(len(kept.rpartition(b"\n")[0]) or 1)
     cuts = file is trail[-1] and chance.random() < 0.3
