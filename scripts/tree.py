@@ -27,6 +27,7 @@ FOLDERS = {
     "infctl/stack": "the platform as data",
     "infctl/monitoring": "what is measured, promised and alerted. Pure",
     "infctl/monitoring/alerts": "the alerts, a table a subject",
+    "infctl/monitoring/boards": "Grafana's dashboards, as plain data",
     "infctl/render": "a stack as files a person can read",
     "infctl/render/engine_files": "what runs inside an engine's container before vLLM does",
     "infctl/history": "what was done to a platform, and how to go back",

@@ -83,4 +83,4 @@ def _mounted(
         names = Names(profile, layout)
         yield from prometheus.render(stack, profile, plan, names, watching, scale=rules_scale)
     if profile.monitoring.grafana.enabled:
-        yield from grafana.render(profile)
+        yield from grafana.render(profile, plan, watching)

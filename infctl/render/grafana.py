@@ -1,21 +1,30 @@
-"""Grafana's provisioning: where its figures come from, and where its dashboards lie. Pure."""
+"""Grafana: where its figures come from, and its dashboards. Pure."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
 
+from infctl.monitoring.boards import Board, boards
+from infctl.monitoring.boards.board import to_json
+from infctl.monitoring.terms import terms
+from infctl.plan import Plan
 from infctl.profile.schema import Profile
 from infctl.render.files import RenderedFile, header
-from infctl.stack.observers import PROMETHEUS
+from infctl.stack.containers import Project
+from infctl.stack.observers import DCGM, PROMETHEUS
 
 FOLDER = "grafana/provisioning"
 _INSIDE = "/etc/grafana/provisioning"
 
 
-def render(profile: Profile) -> tuple[RenderedFile, ...]:
+def render(profile: Profile, plan: Plan, project: Project) -> tuple[RenderedFile, ...]:
+    watched = any(one.service == DCGM for one in project.containers)
+    found = boards(terms(profile, plan), gpus_watched=watched)
     return (
+        *(_board(profile, each) for each in found),
         _file(
             profile,
             "datasources/prometheus.yaml",
@@ -57,6 +66,15 @@ def render(profile: Profile) -> tuple[RenderedFile, ...]:
             },
         ),
     )
+
+
+def _board(profile: Profile, board: Board) -> RenderedFile:
+    """JSON has no comments: who made it is said in the description."""
+    data = to_json(board, profile.name)
+    data["description"] = f"{board.about} {' '.join(header(profile.name, 'Change the profile.'))}"
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    path = f"{FOLDER}/dashboards/{board.uid}.json"
+    return RenderedFile(path, text, note="shown by Grafana, which looks for changes")
 
 
 def _file(profile: Profile, path: str, what: str, data: dict[str, Any]) -> RenderedFile:

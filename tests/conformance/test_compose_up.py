@@ -66,9 +66,10 @@ def platform(
     gateway_image: str,
     nginx_image: str,
     prometheus_image: str,
+    alertmanager_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Platform]:
-    https, http_, plain, prometheus = free_ports(4)
+    https, http_, plain, prometheus, alertmanager = free_ports(5)
     profile: dict[str, Any] = {
         "name": docker_project.name,
         "gpus": "cpu",
@@ -85,6 +86,7 @@ def platform(
                 "port": prometheus,
                 "scrape_interval": "1s",
             },
+            "alertmanager": {"image": alertmanager_image, "port": alertmanager},
             "grafana": {"enabled": False},
         },
     }
@@ -130,7 +132,8 @@ def test_a_rendered_folder_is_a_platform(platform: Platform) -> None:
     project.compose(*monitoring, "up", "-d", "--no-build")
     until(lambda: reads_everything(platform), HEALTHY_S, "Prometheus reads every target")
     watching = DockerProject(project.host, f"{project.name}-monitoring", project.folder)
-    until(lambda: health(watching.container("prometheus")) == "healthy", HEALTHY_S, "Prometheus healthy")
+    for service in ("prometheus", "alertmanager"):
+        until(lambda s=service: health(watching.container(s)) == "healthy", HEALTHY_S, f"{service} healthy")  # type: ignore[misc]
     project.compose(*monitoring, "down", "-v")
 
     project.compose("down", "-v", timeout_s=300)
@@ -176,4 +179,4 @@ def reads_everything(platform: Platform) -> bool:
     except OSError:
         return False
     up = sorted(target["labels"]["job"] for target in targets if target["health"] == "up")
-    return up == ["gateway", "prometheus", "vllm", "vllm"]
+    return up == ["alertmanager", "gateway", "prometheus", "vllm", "vllm"]

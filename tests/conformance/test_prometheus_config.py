@@ -1,4 +1,4 @@
-"""The rendered prometheus.yml, read by Prometheus's own checker."""
+"""The rendered prometheus.yml and its rules, read by Prometheus's own checker."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ def test_promtool_takes_it(case: str, tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: apt-get install prometheus")
-    file = tmp_path / "prometheus.yml"
-    file.write_text(render_profile(builtin_profiles()[case]).text("prometheus.yml"))
+    for rendered in render_profile(builtin_profiles()[case]).files:
+        if rendered.path.startswith("prometheus/"):
+            (tmp_path / rendered.path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / rendered.path).write_text(rendered.text)
+    file = tmp_path / "prometheus" / "prometheus.yml"
     done = subprocess.run(
         [promtool, "check", "config", str(file)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -121,6 +121,12 @@ def prometheus_image(docker_host: DockerHost) -> str:
 
 
 @pytest.fixture(scope="session")
+def alertmanager_image(docker_host: DockerHost) -> str:
+    """Debian's Alertmanager."""
+    return made(docker_host.images.alertmanager)
+
+
+@pytest.fixture(scope="session")
 def redis_image(docker_host: DockerHost) -> str:
     """Debian's Redis."""
     return made(docker_host.images.redis)

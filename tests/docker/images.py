@@ -146,6 +146,21 @@ class Images:
             'ENTRYPOINT ["/bin/prometheus"]',
         )
 
+    def alertmanager(self) -> str:
+        """Debian's Alertmanager, where the public image has it."""
+        names = {"prometheus-alertmanager": "alertmanager", "amtool": "amtool"}
+        if any(shutil.which(name) is None for name in names):
+            raise NotHereError("Alertmanager is not installed: apt-get install prometheus-alertmanager")
+        files = [(f"bin/{to}", *_of(Path(str(shutil.which(name))))) for name, to in names.items()]
+        return self._built(
+            "alertmanager",
+            self.base(),
+            files,
+            "COPY bin /bin",
+            "USER 65534",
+            'ENTRYPOINT ["/bin/alertmanager"]',
+        )
+
     def redis(self) -> str:
         """Debian's Redis, where the public image has it."""
         names = [name for name in ("redis-server", "redis-cli") if shutil.which(name)]

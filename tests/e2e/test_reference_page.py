@@ -49,19 +49,21 @@ def page(
     base_image: str,
     nginx_image: str,
     prometheus_image: str,
+    alertmanager_image: str,
     grafana_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Page]:
     above = tmp_path_factory.mktemp("page")
     folder = above / "inference-platform"
     folder.mkdir()
-    https, http, plain, prometheus, grafana = range(first := free_ports(5), first + 5)
+    https, http, plain, prometheus, grafana, alertmanager = range(first := free_ports(6), first + 6)
     images = {
         "engines": {"image": stand_in_image, "pull": "never"},
         "edge": {"image": nginx_image, "bind": "127.0.0.1", "https_port": https, "http_port": http},
         "monitoring": {
             "prometheus": {"image": prometheus_image, "bind": "127.0.0.1", "port": prometheus},
             "grafana": {"image": grafana_image, "bind": "127.0.0.1", "port": grafana},
+            "alertmanager": {"image": alertmanager_image, "port": alertmanager},
             "dcgm": {"enabled": False},
         },
     }

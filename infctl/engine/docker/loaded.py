@@ -118,7 +118,7 @@ def _matters(path: str) -> bool:
 
 
 def _on_change(container: Container, _path: str) -> Literal["reload", "restart"]:
-    return "reload" if container.service == "prometheus" else "restart"
+    return "reload" if container.service in {"prometheus", "alertmanager"} else "restart"
 
 
 def builds(stack: Stack) -> dict[str, str]:
