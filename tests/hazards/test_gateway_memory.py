@@ -1,4 +1,4 @@
-"""Large bodies: what they took goes back when they are done with."""
+"""What large bodies took goes back when they are done with, and what is kept takes no more than it says."""
 
 from __future__ import annotations
 
@@ -62,3 +62,24 @@ def ask(gateway: Gateway) -> int:
     return httpx.post(
         f"{gateway.url}/v1/chat/completions", headers=headers, json=BODY, timeout=60
     ).status_code
+
+
+def test_a_call_that_is_remembered_takes_a_few_kilobytes(tmp_path: Path) -> None:
+    """A line as orjson writes it has room for 8 KB."""
+    calls, each_kb_max = 1_500, 4
+    stub = Stub()
+    gateway = Gateway(tmp_path, config_for(stub, log={"requests": True, "stories": calls}))
+    try:
+        gateway.wait_ready(1)
+        headers = {"authorization": f"Bearer {KEY}"}
+        body = BODY | {"messages": [{"role": "user", "content": "x"}]}
+        with httpx.Client(base_url=gateway.url, headers=headers, trust_env=False) as client:
+            for _ in range(50):  # what the first calls load
+                assert client.post("/v1/chat/completions", json=body).status_code == 200
+            before = rss_mb(gateway.process.pid)
+            for _ in range(calls):
+                client.post("/v1/chat/completions", json=body)
+        assert (rss_mb(gateway.process.pid) - before) * 1024 / calls < each_kb_max
+    finally:
+        gateway.stop()
+        stub.stop()
