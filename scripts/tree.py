@@ -51,6 +51,7 @@ FOLDERS = {
     "gateway/image/app": "what the gateway's image carries beside the gateway",
     "bench/gateway": "the gateway beside nginx, vllm-router, smg and litellm",
     "bench/gateway_cost": "what a request costs beside nginx",
+    "bench/generator": "how much infctl bench itself keeps up with, on one core",
     "bench/limits": "what admitting and settling a request costs",
     "scripts": "what make calls",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import ssl
 import time
 from collections import deque
@@ -242,7 +243,7 @@ class Load:
                 self._follow()
         else:
             self._arrivals = shape.arrivals()
-            self._due = next(self._arrivals)
+            self._due = next(self._arrivals, math.inf)
             self._tick()
         if shape.duration_s is not None:
             self._loop.call_later(shape.duration_s, self._no_more)
@@ -265,6 +266,9 @@ class Load:
     def _tick(self) -> None:
         """The open loop: everything that is due by now."""
         while self._sending:
+            if self._due == math.inf:  # a trace has an end
+                self._sending = False
+                break
             left = self._due - (time.perf_counter() - self._began)
             if left > 0:
                 calm = self._shape.gap_s >= _CALM_GAP_S
@@ -278,7 +282,7 @@ class Load:
                 self._sending = False
                 break
             self._take(self._next, int(self._due * 1e6))
-            self._due = next(self._arrivals)
+            self._due = next(self._arrivals, math.inf)
         self._check_over()
 
     def _take(self, index: int, due_us: int | None) -> None:

@@ -76,7 +76,7 @@ class Comparison:
 
 def metrics_of(config: Config) -> tuple[str, ...]:
     """What decides: of an open loop, latencies from schedule."""
-    return ("ttft", "tpot", "e2e") if config.rate is None else ("ttft_due", "tpot", "e2e_due")
+    return ("ttft", "tpot", "e2e") if config.arrivals == "closed" else ("ttft_due", "tpot", "e2e_due")
 
 
 def compare(pairs: Sequence[tuple[Side, Side]], *, margin: float = MARGIN, seed: int = 0) -> Comparison:

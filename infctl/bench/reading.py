@@ -163,7 +163,7 @@ class Reading:
             self.finish = str(finish)
 
     def _usage(self, usage: dict[str, Any]) -> None:
-        self.tokens_in = int(usage["prompt_tokens"])
+        self.tokens_in = int(usage["prompt_tokens"] if "prompt_tokens" in usage else usage["total_tokens"])
         self.tokens_out = int(usage.get("completion_tokens") or 0)
         details = usage.get("prompt_tokens_details")
         if details:
@@ -181,6 +181,9 @@ class Reading:
             choices = answer.get("choices")
             if choices:
                 self.finish = str(choices[0].get("finish_reason"))
+            elif not answer.get("data") and not answer.get("results"):
+                self._fail("malformed", f"an answer with nothing in it: {_shown(text)}", now_us)
+                return
             if answer.get("usage") is not None:
                 self._usage(answer["usage"])
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -48,13 +48,33 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     salt: str = ""
     exact: bool = True
+    prefix: str = ""
+    """`4x512`: four shared beginnings of 512 words."""
+    turns: int = 1
+    source: str = ""
+    """A file of prompts or a trace, with its digest: `trace.jsonl sha256:...`."""
+    speed: float = 1.0
+    """Of a trace: 2 is twice as fast."""
     timeout_s: float = 600.0
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
     slo_ms: dict[str, float] = msgspec.field(default_factory=dict)
 
     def population(self) -> dict[str, Any]:
         """What makes requests and load alike; not which of them were drawn, nor how many."""
-        names = ("endpoint", "lengths_in", "lengths_out", "arrivals", "rate", "concurrency", "exact", "extra")
+        names = (
+            "endpoint",
+            "lengths_in",
+            "lengths_out",
+            "arrivals",
+            "rate",
+            "concurrency",
+            "exact",
+            "prefix",
+            "turns",
+            "source",
+            "speed",
+            "extra",
+        )
         return {name: getattr(self, name) for name in names}
 
     def sent(self) -> int | None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from infctl.bench import arrivals, lengths, results
 from infctl.bench.client import Load, Now, Ran, Shape, Target, run
 from infctl.bench.figures import Figures
+from infctl.bench.pooling import PATHS as POOLING
+from infctl.bench.pooling import Pooling
+from infctl.bench.prompts import Arrival, FromFile, Replay, read_prompts, read_trace
 from infctl.bench.record import Record, read
 from infctl.bench.results import Config, Result
 from infctl.bench.verdict import Verdict, judge
-from infctl.bench.workload import Synthetic, Workload
+from infctl.bench.workload import Synthetic, Workload, read_prefix
 from infctl.errors import BenchError, UsageError
 
 _PREFLIGHT_S = 10.0
@@ -59,45 +63,100 @@ def measure(
     *,
     tell: Callable[[Now], None] | None = None,
     signals: Callable[[Any, Load], None] | None = None,
+    asked: Asked | None = None,
 ) -> Measured:
-    """Run it. What fails is in the log; nothing is raised but for a configuration that cannot be."""
-    workload = workload_of(config)
-    rate = config.rate
-    kind = config.arrivals
+    """Run it. What fails is in the log; nothing is raised but for a configuration that cannot be.
+
+    `asked`: what `workload_of` gave, where it was made before.
+    """
+    workload, due = asked or workload_of(config)
     shape = Shape(
         concurrency=config.concurrency,
-        arrivals=None if rate is None else lambda: arrivals.due(kind, rate, config.seed),
-        gap_s=0.0 if rate is None else 1.0 / rate,
+        arrivals=due,
+        gap_s=1.0 / config.rate if config.rate else 0.0,
         requests=config.sent(),
         duration_s=config.duration_s,
         timeout_s=config.timeout_s,
     )
-    digest = results.digest(workload, None if shape.arrivals is None else shape.arrivals())
+    digest = results.digest(workload, None if due is None else due())
     ran = run(Load(target, workload, shape, tell), signals)
     log = sorted(read(ran.lines), key=lambda record: record.index)
     found = results.again(config, log)
+    steady = config.rate if config.arrivals.partition(":")[0] != "ramp" else None
     verdict = judge(
-        found, ran.watched, ended=ran.ended, why=ran.why, rate=rate, capped=config.concurrency is not None
+        found,
+        ran.watched,
+        ended=ran.ended,
+        why=ran.why,
+        open_loop=due is not None,
+        rate=steady,
+        capped=config.concurrency is not None,
     )
     return Measured(ran, log, found, verdict, digest)
 
 
-def workload_of(config: Config) -> Workload:
-    """Raises UsageError."""
+Asked = tuple[Workload, Callable[[], Iterator[float]] | None]
+
+
+def workload_of(config: Config, prompts: Path | None = None, trace: Path | None = None) -> Asked:
+    """What is asked, and when (None: a closed loop). Raises UsageError; BenchError for a broken file."""
     try:
         asked, answered = lengths.read(config.lengths_in), lengths.read(config.lengths_out)
+        prefix = read_prefix(config.prefix) if config.prefix else None
+        rate = config.rate
+        timed = None if rate is None else arrivals.read(config.arrivals, rate, config.duration_s)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return Synthetic(
+    due = None if timed is None else lambda: timed(config.seed)
+    model, seed, exact, salt = config.model, config.seed, config.exact, config.salt
+    if trace is not None:
+        rows = _read(trace, read_trace)
+        replay = Replay(config.endpoint, model, seed, rows, exact=exact, salt=salt)
+        return replay, lambda: (row.at_s / config.speed for row in rows)
+    if prompts is not None:
+        return FromFile(model, seed, _read(prompts, read_prompts), answered, exact=exact), due
+    if config.endpoint in POOLING:
+        return Pooling(config.endpoint, model, seed, asked, salt=salt), due
+    made = Synthetic(
         config.endpoint,
-        config.model,
-        config.seed,
+        model,
+        seed,
         asked,
         answered,
-        exact=config.exact,
-        salt=config.salt,
+        exact=exact,
+        salt=salt,
         extra=config.extra,
+        prefix=prefix,
+        turns=config.turns,
     )
+    return made, due
+
+
+_Row = TypeVar("_Row")
+
+
+def _read(file: Path, parse: Callable[[str], list[_Row]]) -> list[_Row]:
+    try:
+        return parse(file.read_text("utf-8-sig"))
+    except OSError as error:
+        raise BenchError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BenchError(f"{file} is no text in UTF-8") from None
+    except ValueError as error:
+        raise BenchError(f"{file}: {error}") from None
+
+
+def lines_of(trace: Path) -> list[Arrival]:
+    """Raises BenchError."""
+    return _read(trace, read_trace)
+
+
+def source_of(file: Path) -> str:
+    """Its name and its digest. Raises BenchError."""
+    try:
+        return f"{file.name} sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+    except OSError as error:
+        raise BenchError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def target(url: str, key: str | None, *, ca_file: Path | None = None, insecure: bool = False) -> Target:

@@ -48,16 +48,17 @@ def judge(
     *,
     ended: str = "complete",
     why: str = "",
+    open_loop: bool = False,
     rate: float | None = None,
     capped: bool = False,
     counts_tokens: bool = True,
 ) -> Verdict:
-    """`watched`: what `observe.Watch` gave. `rate`: requests a second that were to be sent, if any; `capped`:
-    so many at once at most. `counts_tokens`: a piece with text holds at least one token.
+    """`watched`: what `observe.Watch` gave. `open_loop`: requests were due; `rate`: so many a second, if
+    that is steady; `capped`: so many at once at most. `counts_tokens`: a piece with text is a token at least.
     """
     reasons = [
         *_client(found, watched),
-        *_schedule(found, rate, capped=capped),
+        *_schedule(found, rate, capped=capped, open_loop=open_loop),
         *_answers(found),
         *_tokens(found, counts_tokens=counts_tokens),
     ]
@@ -100,9 +101,9 @@ def _client(found: Figures, watched: Mapping[str, Any]) -> list[Reason]:
     return reasons
 
 
-def _schedule(found: Figures, rate: float | None, *, capped: bool) -> list[Reason]:
+def _schedule(found: Figures, rate: float | None, *, capped: bool, open_loop: bool) -> list[Reason]:
     """Requests that were sent late: because no place was free, or because of the client."""
-    if rate is None:
+    if not open_loop:
         return []
     reasons = []
     wait = found.latencies.get("wait")
@@ -116,7 +117,7 @@ def _schedule(found: Figures, rate: float | None, *, capped: bool) -> list[Reaso
     elif late is not None and grade:
         text = f"the client turned to requests {late * 1e3:,.1f} ms behind schedule at p99"
         reasons.append(Reason(grade, "schedule", text))
-    share = found.requests_per_s / rate
+    share = found.requests_per_s / rate if rate else 1.0
     if share < RATE_SUSPECT and found.ok >= LEAST_REQUESTS and not found.failed:
         reasons.append(
             Reason(

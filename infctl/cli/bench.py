@@ -12,6 +12,8 @@ from infctl.cli.options import Files, Json
 
 if TYPE_CHECKING:
     from infctl.bench.results import Config
+    from infctl.bench.session import Asked
+    from infctl.cli.bench_run import Where
 
 app = typer.Typer(
     name="bench",
@@ -35,7 +37,9 @@ Url = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help="A server with OpenAI's API. Left out: the profile's gateway"),
 ]
-Endpoint = Annotated[str, typer.Option("--endpoint", metavar="E", help="chat or completions")]
+Endpoint = Annotated[
+    str, typer.Option("--endpoint", metavar="E", help="chat, completions, embeddings or rerank")
+]
 LengthsIn = Annotated[
     str, typer.Option("--in", metavar="LENGTHS", help="Words of a prompt, each about a token")
 ]
@@ -57,7 +61,12 @@ Rate = Annotated[
         "--rate", min=0.001, max=1e6, metavar="N", help="Open loop: requests a second", show_default=False
     ),
 ]
-Arrivals = Annotated[str, typer.Option("--arrivals", metavar="A", help="With --rate: poisson or constant")]
+Arrivals = Annotated[
+    str,
+    typer.Option(
+        "--arrivals", metavar="A", help="With --rate: poisson, constant, gamma:0.5, bursts:10, ramp:1"
+    ),
+]
 Requests = Annotated[
     int | None,
     typer.Option(
@@ -92,6 +101,29 @@ Seed = Annotated[
     int | None,
     typer.Option("--seed", help="Same seed, same bytes and times. Default: a new one", show_default=False),
 ]
+SharedPrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--prefix", metavar="NxWORDS", help="N shared beginnings of so many words: 4x512", show_default=False
+    ),
+]
+Turns = Annotated[int, typer.Option("--turns", min=1, max=100, help="Conversations of so many turns")]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", metavar="FILE", help="Ask these: JSONL, or ShareGPT's JSON", show_default=False
+    ),
+]
+Trace = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Ask when and as much as it says: Mooncake JSONL, BurstGPT or Azure CSV",
+        show_default=False,
+    ),
+]
+Speed = Annotated[float, typer.Option("--speed", min=0.001, max=1000, help="Of a trace: 2 is twice as fast")]
 Slo = Annotated[
     list[str] | None,
     typer.Option(
@@ -144,6 +176,11 @@ def run(
     duration: Duration = None,
     warmup: WarmUp = None,
     cooldown: CoolDown = None,
+    prefix: SharedPrefix = None,
+    turns: Turns = 1,
+    prompts: Prompts = None,
+    trace: Trace = None,
+    speed: Speed = 1.0,
     seed: Seed = None,
     slo: Slo = None,
     timeout: RequestTimeout = 600.0,
@@ -175,7 +212,7 @@ def run(
 
     bench_run.checked_form(form)
     where = bench_run.where(url, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
-    config = bench_run.config(
+    config, asked = bench_run.config(
         bench_run.ask(where, model),
         endpoint=endpoint,
         lengths_in=lengths_in,
@@ -191,14 +228,19 @@ def run(
         slo=slo or [],
         timeout=timeout,
         exact=ignore_eos,
+        prefix=prefix,
+        turns=turns,
+        prompts=prompts,
+        trace=trace,
+        speed=speed,
     )
-    return _run(config, where, explain=explain, form="json" if json_output else form)
+    return _run(config, asked, where, explain=explain, form="json" if json_output else form)
 
 
-def _run(config: Config, where: object, *, explain: bool, form: str) -> int:
+def _run(config: Config, asked: Asked, where: Where, *, explain: bool, form: str) -> int:
     from infctl.cli import bench_run, bench_screen, window
 
-    result, place = bench_run.measured(config, where)  # type: ignore[arg-type]
+    result, place = bench_run.measured(config, asked, where)
     if form == "json":
         console.data(bench_run.as_data(result, place))
     elif form == "vllm":
@@ -313,7 +355,7 @@ def ab(
     second = bench_run.where(
         b, files, b_key_env or key_env, ca_file=ca_file, insecure=insecure, output=output
     )
-    config = bench_run.config(
+    config, _ = bench_run.config(
         bench_run.ask(first, model),
         endpoint=endpoint,
         lengths_in=lengths_in,

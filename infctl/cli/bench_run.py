@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from infctl.bench import results, session
-from infctl.bench.arrivals import KINDS
 from infctl.bench.client import Load, Now, Target
 from infctl.bench.figures import SLO_METRICS
+from infctl.bench.pooling import PATHS as POOLING
 from infctl.bench.results import Config, Result
-from infctl.bench.session import Measured
+from infctl.bench.session import Asked, Measured
 from infctl.bench.workload import PATHS
 from infctl.cli import console, options
 from infctl.errors import BenchError, Interrupted, UsageError
@@ -96,26 +96,33 @@ def config(
     slo: Sequence[str],
     timeout: float,
     exact: bool,
-) -> Config:
-    """What was typed, checked and completed. Raises UsageError."""
-    if endpoint not in PATHS:
-        raise UsageError(f"--endpoint {endpoint}: it is one of {', '.join(PATHS)}")
-    if rate is not None and arrivals not in KINDS:
-        raise UsageError(f"--arrivals {arrivals}: it is one of {', '.join(KINDS)}")
+    prefix: str | None = None,
+    turns: int = 1,
+    prompts: Path | None = None,
+    trace: Path | None = None,
+    speed: float = 1.0,
+) -> tuple[Config, Asked]:
+    """What was typed, checked and completed; and what it asks. Raises UsageError, BenchError."""
+    known = (*PATHS, *POOLING)
+    if endpoint not in known:
+        raise UsageError(f"--endpoint {endpoint}: it is one of {', '.join(known)}")
+    _together(endpoint, rate=rate, prefix=prefix, turns=turns, prompts=prompts, trace=trace)
+    file = trace or prompts
     if requests is not None and duration is not None:
         raise UsageError("--requests and --duration are both given: which ends the run?")
-    if rate is None and concurrency is None:
+    closed = rate is None and trace is None
+    if closed and concurrency is None:
         concurrency = 1
     if duration is None and requests is None:
-        requests = _REQUESTS
+        requests = _REQUESTS if trace is None else len(session.lines_of(trace))
     plain = "0" if duration is None else "0s"
-    usual = (str(concurrency) if rate is None else "0") if duration is None else None
+    usual = (str(concurrency) if closed else "0") if duration is None else None
     found = Config(
         model=model,
         endpoint=endpoint,
         lengths_in=lengths_in,
         lengths_out=lengths_out,
-        arrivals="closed" if rate is None else arrivals,
+        arrivals="closed" if closed else "trace" if trace is not None else arrivals,
         rate=rate,
         concurrency=concurrency,
         requests=requests,
@@ -128,9 +135,34 @@ def config(
         exact=exact,
         timeout_s=timeout,
         slo_ms=slos(slo),
+        prefix=prefix or "",
+        turns=turns,
+        source="" if file is None else session.source_of(file),
+        speed=speed,
     )
-    session.workload_of(found)
-    return found
+    return found, session.workload_of(found, prompts, trace)
+
+
+def _together(
+    endpoint: str,
+    *,
+    rate: float | None,
+    prefix: str | None,
+    turns: int,
+    prompts: Path | None,
+    trace: Path | None,
+) -> None:
+    """What excludes what. Raises UsageError."""
+    if trace is not None and (rate is not None or prompts is not None):
+        raise UsageError(
+            "--trace says when and how much is asked: --rate and --prompts have no place beside it"
+        )
+    if (trace is not None or prompts is not None) and (prefix or turns > 1):
+        raise UsageError("--prefix and --turns are of made-up prompts, not of a file's")
+    if endpoint in POOLING and (prefix or turns > 1 or prompts is not None or trace is not None):
+        raise UsageError(f"--endpoint {endpoint} asks made-up texts alone")
+    if endpoint != "chat" and (turns > 1 or prompts is not None):
+        raise UsageError("--turns and --prompts are for --endpoint chat")
 
 
 def slos(given: Sequence[str]) -> dict[str, float]:
@@ -167,17 +199,17 @@ def _aside(option: str, text: str | None, duration: float | None) -> str | None:
     return f"{seconds:g}s"
 
 
-def measured(given: Config, at: Where) -> tuple[Result, Path]:
+def measured(given: Config, asked: Asked, at: Where) -> tuple[Result, Path]:
     """Run it, with a line of progress where somebody looks, and keep it."""
-    found = with_progress(given, at.target)
+    found = with_progress(given, at.target, asked=asked)
     result = found.result(given, at.url)
     return result, results.save(at.home, result, found.ran.lines)
 
 
-def with_progress(given: Config, to: Target, label: str = "") -> Measured:
+def with_progress(given: Config, to: Target, label: str = "", asked: Asked | None = None) -> Measured:
     tell = _progress(given, label) if console.is_tty(sys.stderr) and not console.wants_json() else None
     try:
-        return session.measure(given, to, tell=tell, signals=_heard)
+        return session.measure(given, to, tell=tell, signals=_heard, asked=asked)
     finally:
         if tell is not None:
             sys.stderr.write("\r\x1b[K")

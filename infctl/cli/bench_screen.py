@@ -27,11 +27,22 @@ def head(found: Result, paint: Paint = unpainted) -> list[str]:
 
 def load_text(config: Config) -> str:
     """`chat, 256 in, 64 out, 4 at once`."""
-    what = f"{config.endpoint}, {config.lengths_in} in, {config.lengths_out} out"
-    if config.rate is None:
-        return f"{what}, {config.concurrency} at once"
-    most = f", at most {config.concurrency} at once" if config.concurrency else ""
-    return f"{what}, {config.rate:g} requests/s ({config.arrivals}){most}"
+    parts = [config.endpoint]
+    if config.source:
+        parts.append(
+            config.source.partition(" ")[0] + (f" at {config.speed:g}x" if config.speed != 1 else "")
+        )
+    if config.arrivals != "trace":
+        parts += [] if config.source else [f"{config.lengths_in} in"]
+        parts += [] if config.endpoint in {"embeddings", "rerank"} else [f"{config.lengths_out} out"]
+    parts += [f"prefix {config.prefix}"] if config.prefix else []
+    parts += [f"{config.turns} turns"] if config.turns > 1 else []
+    if config.rate is not None:
+        parts.append(f"{config.rate:g} requests/s ({config.arrivals})")
+    if config.concurrency is not None:
+        most = "" if config.arrivals == "closed" else "at most "
+        parts.append(f"{most}{config.concurrency} at once")
+    return ", ".join(parts)
 
 
 def verdict(found: Result, paint: Paint = unpainted) -> list[str]:

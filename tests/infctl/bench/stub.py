@@ -134,6 +134,11 @@ class Server:
         if mode.startswith("status_"):
             self._plain(writer, int(mode[7:]), {"error": {"message": f"{mode} it is", "code": 1}})
             return True
+        if mode in {"embed", "embed_empty"}:
+            row = {"index": 0, "embedding": [0.5]}
+            counts = {"prompt_tokens": 9, "total_tokens": 9}
+            self._plain(writer, 200, {"data": [row] if mode == "embed" else [], "usage": counts})
+            return True
         if mode == "json_error":
             self._plain(writer, 200, json.loads(ERROR))
             return True
@@ -194,7 +199,7 @@ MODES = (  # noqa: SIM905 - names
     steady slower bimodal stall exit fast in_band in_band_first no_done no_finish no_usage ended_early nothing
     only_done cut reset too_short not_json odd long_event finish_abort hang comment comment_glued crlf
     cr no_space event_lines split joined role_first reasoning two_a_piece status_500 status_429
-    status_400 json_error silent close garbage short_length
+    status_400 embed embed_empty json_error silent close garbage short_length
     """
 ).split()
 

@@ -56,9 +56,36 @@ def test_what_is_no_distribution_is_told_with_those_that_are(text: str) -> None:
 
 
 def test_poisson_arrivals_have_their_rate_and_constant_ones_are_exact() -> None:
-    assert list(islice(arrivals.due("constant", 4.0, 1), 4)) == [0.0, 0.25, 0.5, 0.75]
-    came = list(islice(arrivals.due("poisson", 50.0, 1), 20_000))
+    assert list(islice(arrivals.read("constant", 4.0, None)(1), 4)) == [0.0, 0.25, 0.5, 0.75]
+    came = list(islice(arrivals.read("poisson", 50.0, None)(1), 20_000))
     gaps = [after - before for before, after in pairwise(came)]
     assert statistics.fmean(gaps) == pytest.approx(0.02, rel=0.03)
     assert statistics.pstdev(gaps) == pytest.approx(0.02, rel=0.05)
-    assert came == list(islice(arrivals.due("poisson", 50.0, 1), 20_000))
+    assert came == list(islice(arrivals.read("poisson", 50.0, None)(1), 20_000))
+
+
+def rate_between(came: list[float], start: float, end: float) -> float:
+    return sum(start <= at < end for at in came) / (end - start)
+
+
+def test_gamma_arrivals_cluster_and_bursts_come_together_at_the_same_rate() -> None:
+    clustered = list(islice(arrivals.read("gamma:0.25", 50.0, None)(1), 20_000))
+    gaps = [after - before for before, after in pairwise(clustered)]
+    assert statistics.fmean(gaps) == pytest.approx(0.02, rel=0.05)
+    assert statistics.pstdev(gaps) == pytest.approx(0.04, rel=0.1)  # the shape's root times the mean
+    burst = list(islice(arrivals.read("bursts:10", 50.0, None)(1), 30))
+    assert burst == [0.0] * 10 + [0.2] * 10 + [0.4] * 10
+
+
+def test_a_ramp_rises_to_its_rate_and_stays_there() -> None:
+    came = list(islice(arrivals.read("ramp:10", 100.0, 60.0)(1), 10_000))
+    assert rate_between(came, 0, 6) == pytest.approx(14.5, rel=0.2)
+    assert rate_between(came, 27, 33) == pytest.approx(55, rel=0.15)
+    assert rate_between(came, 60, 90) == pytest.approx(100, rel=0.06)
+    assert all(before <= after for before, after in pairwise(came))
+
+
+@pytest.mark.parametrize("text", ["often", "gamma", "gamma:0", "bursts:x", "ramp:1", "poisson:2", ""])
+def test_what_is_no_way_to_arrive_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"gamma:0\.5|needs --duration"):
+        arrivals.read(text, 1.0, None)

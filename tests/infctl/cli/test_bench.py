@@ -128,6 +128,9 @@ def test_a_dead_url_a_refused_key_and_a_missing_model_are_told(
         (("--duration", "5", "--warmup", "9s"), "fewer than 5"),
         (("--endpoint", "images"), "chat, completions"),
         (("--rate", "5", "--arrivals", "often"), "poisson"),
+        (("--prefix", "many"), "4x512 is four of 512 words"),
+        (("--trace", "t", "--rate", "5"), "have no place beside it"),
+        (("--endpoint", "rerank", "--turns", "2"), "made-up texts alone"),
     ],
 )
 def test_what_cannot_be_asked_is_a_usage_error(
@@ -253,3 +256,33 @@ def test_the_keys_of_vllm_bench_serve(run: Run, stub: Stub) -> None:
     assert told["request_goodput"] == told["request_throughput"]
     assert {"mean_ttft_ms", "p99_tpot_ms", "median_itl_ms", "std_e2el_ms", "itls", "start_times"} <= set(told)
     assert run("run", "fast", "--url", stub.url, "--format", "csv").returncode == 64
+
+
+def test_a_trace_is_replayed_at_its_times_and_a_broken_line_is_named(
+    run: Run, stub: Stub, tmp_path: Path
+) -> None:
+    line = '{{"timestamp": {}, "input_length": 20, "output_length": 4}}\n'
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("".join(line.format(number * 20) for number in range(40)))
+    told = json.loads(
+        run("run", "fast", "--url", stub.url, "--trace", str(trace), "--speed", "2", "--json").stdout
+    )
+    assert told["config"]["source"].startswith("trace.jsonl sha256:")
+    figures = told["figures"] or told["untrusted_figures"]
+    assert (figures["ok"], figures["tokens_out"]) == (40, 160)
+    log = [json.loads(text) for text in (Path(told["folder"]) / "requests.jsonl").read_text().splitlines()]
+    assert sorted(entry["due_us"] for entry in log)[:3] == [0, 10_000, 20_000]
+    trace.write_text(line.format(0) + "oops\n")
+    broken = run("run", "fast", "--url", stub.url, "--trace", str(trace))
+    assert (broken.returncode, "trace.jsonl: line 2 is broken" in broken.stderr) == (9, True)
+
+
+def test_embeddings_are_measured_and_an_empty_answer_is_no_success(run: Run, stub: Stub) -> None:
+    args = ("--url", stub.url, "--endpoint", "embeddings", "-n", "35", "--json")
+    told = json.loads(run("run", "embed", *args).stdout)
+    figures = told["figures"] or told["untrusted_figures"]
+    assert (figures["ok"], figures["tokens_in"]) == (35, 315)
+    assert "e2e" in figures["latencies_ms"]
+    assert "ttft" not in figures["latencies_ms"]
+    empty = json.loads(run("run", "embed_empty", *args).stdout)
+    assert empty["untrusted_figures"]["failures"] == {"malformed": 35}

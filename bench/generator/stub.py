@@ -1,0 +1,109 @@
+"""The server of this benchmark: streams of as many events as were asked for, cheap enough to outrun clients.
+
+    python stub.py BEAT_MS      prints its port
+
+All streams share one beat, as those of one engine do. An answer of up to SHORT tokens is one write, at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import re
+import sys
+
+import uvloop
+
+SHORT = 4
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_TOKENS = re.compile(rb'"max_tokens":(\d+)')
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_MODELS = b'{"data":[{"id":"chat"}]}'
+
+
+def chunk(value: object) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    event = f"data: {text}\n\n".encode()
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def piece(finish: str | None) -> bytes:
+    """Of the size that vLLM writes: about 230 bytes."""
+    return chunk(
+        {
+            "id": "chatcmpl-0123456789abcdef0123456789abcdef",
+            "object": "chat.completion.chunk",
+            "created": 1_750_000_000,
+            "model": "chat",
+            "choices": [
+                {"index": 0, "delta": {"content": " word"}, "logprobs": None, "finish_reason": finish}
+            ],
+        }
+    )
+
+
+PIECE, LAST = piece(None), piece("length")
+
+
+def end(tokens: int) -> bytes:
+    counts = {"prompt_tokens": 64, "completion_tokens": tokens, "total_tokens": 64 + tokens}
+    return chunk({"id": "1", "choices": [], "usage": counts}) + chunk("[DONE]") + b"0\r\n\r\n"
+
+
+class Server(asyncio.Protocol):
+    def __init__(self, under_way: set[Server]) -> None:
+        self.under_way = under_way
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.under_way.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        data = self.buffer + data
+        head = data.find(b"\r\n\r\n")
+        length = _LENGTH.search(data, 0, head + 2) if head > 0 else None
+        if head < 0 or (length is not None and len(data) < head + 4 + int(length[1])):
+            self.buffer = data
+            return
+        self.buffer = b""
+        if data.startswith(b"GET"):
+            start = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            self.transport.write(start % len(_MODELS) + _MODELS)
+            return
+        found = _TOKENS.search(data)
+        self.tokens = self.left = int(found[1]) if found else 1
+        if self.tokens <= SHORT:
+            self.transport.write(_HEAD + PIECE * (self.tokens - 1) + LAST + end(self.tokens))
+            return
+        self.transport.write(_HEAD)
+        self.under_way.add(self)
+
+    def beat(self) -> None:
+        self.left -= 1
+        if self.left:
+            self.transport.write(PIECE)
+        else:
+            self.under_way.discard(self)
+            self.transport.write(LAST + end(self.tokens))
+
+
+async def main(beat_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    under_way: set[Server] = set()
+    server = await loop.create_server(lambda: Server(under_way), "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    due = loop.time()
+    while True:
+        due = max(due + beat_s, loop.time())
+        await asyncio.sleep(due - loop.time())
+        for stream in tuple(under_way):
+            stream.beat()
+
+
+if __name__ == "__main__":
+    gc.disable()
+    uvloop.run(main(float(sys.argv[1]) / 1000))
