@@ -9,10 +9,7 @@ knows them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
-
-import msgspec
 
 from gateway.policy.limits import Limit
 from gateway.policy.refusing import Refused
@@ -22,27 +19,9 @@ SHOWN_MAX: Final = 999_999_999_999_999
 """The largest integer of a structured field."""
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """How one limit stands."""
-
-    limit: Limit
-    left: int
-    reset_s: float
-    """Until all of it is there again."""
-
-
-def lines(requests: Standing | None, tokens: Standing | None) -> bytes:
-    """Header lines, each with its end. Of `tightest`, where there are several."""
-    numbers: list[int] = []
-    for one in (requests, tokens):
-        if one is not None:
-            numbers += left(one.left), math.ceil(one.reset_s)
-    limits = (None if one is None else one.limit for one in (requests, tokens))
-    return template(*limits) % (*numbers, *numbers)
-
-
 def template(requests: Limit | None, tokens: Limit | None) -> bytes:
-    """The same with %d where numbers go: left and seconds, of each limit that is there, and all again.
+    """Header lines with %d where numbers go: of each limit that is given what is left, and the whole seconds
+    until all is there again; and all of them once more.
 
     Made once for a pair of limits: to fill it in costs a microsecond.
     """
@@ -68,11 +47,6 @@ def refusal_lines(refused: Refused, reset_s: float) -> bytes:
     if refused.retry_after is not None:
         lines += b"retry-after: %d\r\n" % refused.retry_after
     return lines
-
-
-def tightest(standings: Sequence[Standing]) -> Standing | None:
-    """The one with the smallest share left."""
-    return min(standings, key=lambda one: one.left / one.limit.amount, default=None)
 
 
 def _policy(limit: Limit) -> str:

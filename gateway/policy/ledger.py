@@ -20,14 +20,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
-from gateway.policy import headers
+from gateway.policy import standing, verdicts
 from gateway.policy.bucket import Bucket
 from gateway.policy.exchange import BEAT_S, DEAD_S, Answer, Exchange, Grant, Line, Use, Wanted
-from gateway.policy.headers import Standing
 from gateway.policy.holder import Holder, Plan, Short, Ticket, Waiter
 from gateway.policy.limits import Limit
-from gateway.policy.refusing import STORE_RETRY_S, Refused
+from gateway.policy.refusing import Refused
 from gateway.policy.share import ALONE_S, IDLE_S, Share
+from gateway.policy.verdicts import Seen
 from gateway.policy.window import window
 
 V = TypeVar("V")
@@ -40,14 +40,11 @@ FINAL_S: Final = 0.05
 """So long the store is not asked again for what it said is used up."""
 FRESH_S: Final = DEAD_S - 1.0
 """Rates and slots are spent so long after the last answered exchange was sent: well before they are freed."""
-SLOT_RETRY_S: Final = 1.0
 LINES_MAX: Final = 500
 """Of one exchange: it stays a matter of milliseconds."""
 KEPT_MAX: Final = 2000
 """Shares, and buckets; beyond it those not used for FORGET_S are dropped."""
 FORGET_S: Final = 60.0
-SLACK: Final = 1e-6
-"""Levels are sums of floats: 18.9999999 is 19."""
 
 
 Verdict = Ticket | Refused
@@ -94,16 +91,16 @@ class Ledger(Generic[V]):
             plan = self._plan(holder, now)
         for share in plan.ones:
             if share.free < 1:
-                return self._why_not(plan, tokens, now)
+                return self._verdict(plan, tokens, now)
         for share in plan.sized:
             if share.free < tokens:
-                return self._why_not(plan, tokens, now)
+                return self._verdict(plan, tokens, now)
         for _, bucket in plan.buckets:
             if not bucket.fits(1, now):
-                return self._why_not(plan, tokens, now)
+                return self._verdict(plan, tokens, now)
         for _, bucket in plan.token_buckets:
             if not bucket.fits(tokens, now):
-                return self._why_not(plan, tokens, now)
+                return self._verdict(plan, tokens, now)
         for share in plan.ones:
             share.free -= 1
             share.reserved += 1
@@ -202,7 +199,7 @@ class Ledger(Generic[V]):
                 del self._waiting[number]
                 verdict = self.admit(waiter.holder, waiter.tokens, now)
                 if isinstance(verdict, Short):
-                    verdict = self._too_late(verdict, waiter.tokens, now)
+                    verdict = verdicts.too_late(verdict, waiter.tokens, self._seen(now))
                 found.append((waiter.value, verdict))
         return found
 
@@ -305,47 +302,9 @@ class Ledger(Generic[V]):
 
     # --- looking ---
 
-    def standings(self, holder: Holder, now: float) -> list[Standing]:
-        """How the holder's limits stand, as far as this worker knows."""
-        plan = holder.plan or self._plan(holder, now)
-        found = [
-            Standing(limit, int(bucket.level(now) + SLACK), (limit.amount - bucket.level(now)) / limit.per_s)
-            for limit, bucket in plan.buckets + plan.token_buckets
-        ]
-        found += [
-            Standing(share.limit, share.free + share.left, self._reset_s(share, now))
-            for share in plan.ones + plan.sized
-        ]
-        return found
-
     def lines(self, plan: Plan, lefts: Sequence[float], now: float) -> bytes:
-        """For a reply's head: the tightest request rate, and the tightest window of tokens.
-
-        `lefts`: of `plan`, at `now`.
-        """
-        first = plan.tightest(plan.requests_at, lefts)
-        second = plan.tightest(plan.tokens_at, lefts)
-        template = plan.templates.get((first, second))
-        if template is None:
-            limits = (None if one is None else plan.limits[one] for one in (first, second))
-            template = plan.templates[first, second] = headers.template(*limits)
-        numbers: list[int] = []
-        for at in (first, second):
-            if at is not None:
-                left = int(lefts[at] + SLACK)
-                numbers.append(left if 0 <= left <= headers.SHOWN_MAX else headers.left(left))
-                numbers.append(self._all_there_s(plan, at, lefts[at], now))
-        return template % (*numbers, *numbers)
-
-    def _all_there_s(self, plan: Plan, at: int, left: float, now: float) -> int:
-        """Whole seconds, rounded up, until all of a limit is there. `at`: its place in the plan."""
-        if at >= len(plan.shares):  # a bucket
-            limit = plan.limits[at]
-            return math.ceil((limit.amount - left) / limit.per_s)
-        share = plan.shares[at]
-        if share.end_s and self._clock is not None:
-            return math.ceil(max(0.0, share.end_s - self._clock[0] - now + self._clock[1]))
-        return math.ceil(self._reset_s(share, now))
+        """For a reply's head. `lefts`: of `plan`, at `now`."""
+        return standing.lines(plan, lefts, self.clock_s(now))
 
     def known(self) -> Iterator[tuple[Limit, int]]:
         """Quotas and slots that are open here, and what is left of each."""
@@ -482,53 +441,11 @@ class Ledger(Generic[V]):
                 bucket.take(bucket.amount, now)
         return bucket
 
-    def _why_not(self, plan: Plan, tokens: int, now: float) -> Refused | Short:
-        """The one ladder from what is lacking to a verdict. Nothing has been taken."""
-        lacking: list[tuple[Share, int]] = []
-        for shares, need in ((plan.ones, 1), (plan.sized, tokens)):
-            for share in shares:
-                if need > share.limit.amount:
-                    return Refused(share.limit, "too_large", need, share.limit.amount, None)
-                if share.free < need:
-                    lacking.append((share, need))
-        refused = _empty_bucket(plan, tokens, now)
-        if refused is not None:
-            return refused
-        for share, need in lacking:
-            known = share.final_until > now and share.free + share.left < need
-            if share.local or known or self.down_since is not None:
-                return self._refusal(share, need, now)
-        return Short(tuple((share, need - share.free) for share, need in lacking))
+    def _verdict(self, plan: Plan, tokens: int, now: float) -> Refused | Short:
+        return verdicts.lacking(plan, tokens, self._seen(now))
 
-    def _too_late(self, short: Short, tokens: int, now: float) -> Refused:
-        """The wait for the store is over. What it is known to lack is used up; else the store is to blame."""
-        for share, _ in short.lacking:
-            need = tokens if share.limit.measure.unit == "tokens" else 1
-            if share.free + share.left < need and share.heard:
-                return self._refusal(share, need, now)
-        share, lacking = short.lacking[0]
-        return Refused(share.limit, "store", share.free + lacking, share.free, float(STORE_RETRY_S))
-
-    def _refusal(self, share: Share, need: int, now: float) -> Refused:
-        limit, measure = share.limit, share.limit.measure
-        if measure.kind == "quota" and self.down_since is not None:
-            return Refused(limit, "store", need, share.free, float(STORE_RETRY_S))
-        if measure.kind == "slots":
-            return Refused(limit, "reached", need, 0, SLOT_RETRY_S)
-        left = min(share.free + share.left, need - 1)
-        if measure.kind == "rate":
-            return Refused(limit, "reached", need, left, max(0.001, share.retry_at - now))
-        return Refused(limit, "reached", need, left, max(1.0, self._reset_s(share, now)))
-
-    def _reset_s(self, share: Share, now: float) -> float:
-        """Until all of it is there again."""
-        limit = share.limit
-        if limit.measure.kind == "rate":
-            return (limit.amount - min(limit.amount, share.free + share.left)) / limit.per_s
-        clock_s = self.clock_s(now)
-        if limit.measure.span is None or clock_s is None:
-            return 0.0
-        return max(0.0, (share.end_s or window(limit.measure.span, clock_s).end_s) - clock_s)
+    def _seen(self, now: float) -> Seen:
+        return Seen(now, self.clock_s(now), self.down_since is not None)
 
     def _asks(self, now: float) -> dict[Share, tuple[int, int]]:
         """What each share should ask for: what the first waiter needs, up to what all need and a spare."""
@@ -604,7 +521,7 @@ class Ledger(Generic[V]):
                         waiter.lacking = verdict.lacking
                         self.pressing = True
                     continue
-                verdict = self._too_late(verdict, waiter.tokens, now)
+                verdict = verdicts.too_late(verdict, waiter.tokens, self._seen(now))
             del self._waiting[number]
             found.append((waiter.value, verdict))
         return found
@@ -637,15 +554,3 @@ class Ledger(Generic[V]):
                 key: bucket for key, bucket in self._buckets.items() if bucket.level(now) < bucket.amount
             }
             self._version += 1
-
-
-def _empty_bucket(plan: Plan, tokens: int, now: float) -> Refused | None:
-    for pairs, need in ((plan.buckets, 1), (plan.token_buckets, tokens)):
-        for limit, bucket in pairs:
-            if need > limit.amount:
-                return Refused(limit, "too_large", need, limit.amount, None)
-            if not bucket.fits(need, now):
-                wait_s = bucket.wait_s(need, now)
-                retry_s = limit.amount / limit.per_s if wait_s is None else wait_s
-                return Refused(limit, "reached", need, int(bucket.level(now)), retry_s)
-    return None

@@ -13,10 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.policy import headers
 from gateway.policy.bucket import Bucket
 from gateway.policy.exchange import Exchange
-from gateway.policy.holder import Holder, Plan, Short, Ticket
+from gateway.policy.holder import Holder, Short, Ticket
 from gateway.policy.ledger import FINAL_S, Ledger, Verdict
 from gateway.policy.limits import Limit, tenant_scope
 from gateway.policy.refusing import Refused
@@ -663,18 +662,3 @@ for machine in (NeverOver, NothingElseIsLost, RatesAndSlots):
 TestNeverOver = NeverOver.TestCase
 TestNothingElseIsLost = NothingElseIsLost.TestCase
 TestRatesAndSlots = RatesAndSlots.TestCase
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_replys_lines_are_those_of_the_tightest_standings(shared: bool):
-    amounts = {"requests_per_second": 20, "tokens_per_minute": 60_000, "tokens_per_day": 1000, "in_flight": 3}
-    world = World(workers=1, held=limits(**amounts), shared=shared)
-    assert isinstance(world.admit(0, 300), Ticket)
-    ledger, holder = world.ledgers[0], world.holders[0]
-    standings = {one.limit.code: one for one in ledger.standings(holder, world.now)}
-    plan = holder.plan
-    lines = ledger.lines(plan, plan.lefts(world.now), world.now)
-    assert lines == headers.lines(standings["requests_per_second"], standings["tokens_per_day"])
-    assert b"x-ratelimit-remaining-tokens: 700\r\nx-ratelimit-reset-tokens: 43200s\r\n" in lines
-    assert b"x-ratelimit-remaining-requests: 19\r\n" in lines
-    assert ledger.lines(Plan((), (), 0), [], world.now) == b""
