@@ -255,6 +255,42 @@ def _run(config: Config, asked: Asked, where: Where, *, explain: bool, form: str
     return bench_run.exit_code(result)
 
 
+@app.command()
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Ids or beginnings of them, folders, last~1. Default: last"),
+    ] = None,
+    *,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Default: report.html beside the run", show_default=False
+        ),
+    ] = None,
+    files: Files = None,
+    output: Output = None,
+    json_output: Json = False,
+) -> None:
+    """Write runs as one HTML page: verdict, tables, plots; of several, latency against load and Pareto.
+
+    The page needs no network and has no script. An invalid run is told, and its figures are not drawn.
+
+    \b
+    Examples:
+      infctl bench report
+      infctl bench report last~2 last~1 last --html sweep.html
+    """
+    from infctl.cli import bench_run
+    from infctl.cli.bench_report import write
+
+    found = write(runs or ["last"], bench_run.home(files, output), html)
+    if json_output:
+        console.data({"file": str(found), "runs": runs or ["last"]})
+    else:
+        console.fact(str(found))
+
+
 @app.command("list")
 def list_(*, files: Files = None, output: Output = None, json_output: Json = False) -> None:
     """List the runs that are kept, the oldest first.

@@ -613,6 +613,7 @@ BENCH_COMPARE = {
         }
     ],
 }
+BENCH_REPORT = {"file": "string: the page", "runs": ["string: as they were named"]}
 BENCH_LIST = {
     "runs": [
         {
@@ -672,6 +673,7 @@ BY_COMMAND = {
     "bench run": BENCH_RUN,
     "bench compare": BENCH_COMPARE,
     "bench ab": BENCH_COMPARE,
+    "bench report": BENCH_REPORT,
     "bench list": BENCH_LIST,
     "version": VERSION,
 }

@@ -286,3 +286,15 @@ def test_embeddings_are_measured_and_an_empty_answer_is_no_success(run: Run, stu
     assert "ttft" not in figures["latencies_ms"]
     empty = json.loads(run("run", "embed_empty", *args).stdout)
     assert empty["untrusted_figures"]["failures"] == {"malformed": 35}
+
+
+def test_a_report_is_a_file_beside_the_run_or_where_it_is_asked_for(
+    run: Run, stub: Stub, tmp_path: Path
+) -> None:
+    run("run", "fast", "--url", stub.url, "-n", "40", "--out", "8")
+    (place,) = runs(tmp_path)
+    done = run("report")
+    assert (done.returncode, done.stdout.strip()) == (0, str(place / "report.html"))
+    assert "<!doctype html>" in (place / "report.html").read_text()
+    assert json.loads(run("report", "last", "--html", "page.html", "--json").stdout)["file"] == "page.html"
+    assert run("report", "nothing").returncode == 9

@@ -1,0 +1,114 @@
+"""The page of a run: whole, safe, and of nothing but itself."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+
+from infctl.bench import report, results, svg
+from infctl.bench.record import Record
+from infctl.bench.results import Result
+from infctl.bench.verdict import Reason, Verdict
+
+from .virtual import side
+
+_VOID = {"meta", "polyline", "circle", "path", "br"}
+
+
+class Checked(HTMLParser):
+    """Tags that are opened are closed, and nothing points elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.links += [
+            value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset"}
+        ]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in _VOID
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def run(
+    seed: int, *, grade: str = "valid", name: str = "chat", failed: int = 0, **more: object
+) -> report.Run:
+    made = side(seed, "report", requests=60, failed=failed, model=name, **more)
+    found: Result = results.result(
+        made.config,
+        id=f"run-{seed}",
+        url="http://127.0.0.1:8000",
+        wall=1_750_000_000,
+        took_us=1_000_000,
+        ended="complete",
+        why="",
+        workload_digest="",
+        client={},
+        found=made.figures,
+        verdict=Verdict(grade, (Reason(grade, "cpu", "a <b>reason</b>"),)),
+    )
+    return report.Run(found, "chat, 4 at once", made.figures, made.records)
+
+
+def checked(page: str) -> Checked:
+    parser = Checked()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+def test_a_page_is_whole_and_points_nowhere() -> None:
+    page = report.page([run(1, failed=3), run(2)])
+    found = checked(page)
+    assert found.links == []
+    assert "script" not in found.seen
+    assert "url(" not in page
+    assert "@import" not in page
+    assert found.seen.count("svg") == 8
+    assert "Latency against load" in page
+    assert "3 truncated" in page
+
+
+def test_nothing_that_a_server_or_a_person_named_becomes_markup() -> None:
+    page = report.page([run(1, name="<script>alert(1)</script>")])
+    assert "<script" not in page
+    assert "a &lt;b&gt;reason&lt;/b&gt;" in page
+
+
+def test_the_figures_of_an_invalid_run_are_nowhere_on_the_page() -> None:
+    page = report.page([run(1, grade="invalid")])
+    assert "svg" not in checked(page).seen
+    assert "requests/s" not in page.partition("<h2>Definitions")[0]
+    assert "not the server" in page
+
+
+def test_a_distribution_ends_below_100_percent_where_requests_failed() -> None:
+    page = report.page([run(1, failed=30)])
+    path = re.search(r'<polyline class="s1" points="([^"]+)"', page)
+    assert path is not None
+    highest = min(float(point.split(",")[1]) for point in path[1].split(" "))
+    assert highest == 28 + (300 - 28 - 44) / 2
+
+
+def test_a_long_series_is_thinned_and_an_empty_one_is_said() -> None:
+    many = svg.plot("t", "x", "y", [svg.Series("s", [(at, at) for at in range(100_000)], "points")])
+    assert many.count("<circle") == svg.POINTS_MAX
+    assert "nothing to draw" in svg.plot("t", "x", "y", [svg.Series("s", [])])
+
+
+def test_a_result_is_read_back_as_it_was_written() -> None:
+    found = run(1).result
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Result) == found
+    assert Record(index=1, due_us=None, began_us=0, sent_us=None, end_us=1, outcome="ok").ok
