@@ -24,6 +24,7 @@ app = typer.Typer(
       infctl bench run chat --url http://127.0.0.1:8000 --concurrency 8 --requests 200
       infctl bench ab chat --a http://127.0.0.1:8101 --b http://127.0.0.1:8000 -c 8
       infctl bench compare last~1 last
+      infctl bench gateway chat -f infctl.yaml
     """,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -253,6 +254,78 @@ def _run(config: Config, asked: Asked, where: Where, *, explain: bool, form: str
                 console.fact(line)
         console.say(f"kept in {place}")
     return bench_run.exit_code(result)
+
+
+@app.command()
+def gateway(
+    model: ModelMaybe = None,
+    *,
+    files: Files = None,
+    url: Url = None,
+    direct: Annotated[
+        str | None,
+        typer.Option(
+            "--direct",
+            metavar="URL",
+            help="The model server behind it. Left out: the profile's, where one serves the model",
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="Of A B B A: two pairs each")] = 4,
+    margin: Margin = 2.0,
+    endpoint: Endpoint = "chat",
+    lengths_in: LengthsIn = "256",
+    lengths_out: LengthsOut = "64",
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    arrivals: Arrivals = "poisson",
+    requests: Requests = None,
+    duration: Duration = None,
+    seed: Seed = None,
+    timeout: RequestTimeout = 600.0,
+    ignore_eos: IgnoreEos = True,
+    key_env: KeyEnv = "GATEWAY_API_KEY",
+    direct_key_env: Annotated[
+        str, typer.Option("--direct-key-env", metavar="NAME", help="The variable with the model server's key")
+    ] = "BACKEND_API_KEY",
+    output: Output = None,
+    json_output: Json = False,
+) -> int:
+    """Measure what the gateway itself costs: the same load directly (A) and through it (B), in turns.
+
+    Exit codes are those of `bench ab`: 1 where the gateway makes it slower by the margin or more.
+
+    \b
+    Examples:
+      infctl bench gateway chat -f infctl.yaml -c 4 -n 50
+      infctl bench gateway chat --direct http://127.0.0.1:8101 --url http://127.0.0.1:8000
+    """
+    from infctl.cli import bench_compare, bench_run
+
+    through = bench_run.where(url, files, key_env, output=output)
+    name = bench_run.ask(through, model)
+    engine = bench_run.direct(direct, files, direct_key_env, name, output=output)
+    config, _ = bench_run.config(
+        bench_run.ask(engine, name),
+        endpoint=endpoint,
+        lengths_in=lengths_in,
+        lengths_out=lengths_out,
+        concurrency=concurrency,
+        rate=rate,
+        arrivals=arrivals,
+        requests=requests or (None if duration else _TURN_REQUESTS),
+        duration=duration,
+        warmup=None,
+        cooldown=None,
+        seed=seed,
+        slo=[],
+        timeout=timeout,
+        exact=ignore_eos,
+    )
+    if not json_output:
+        console.say(f"A: directly, {engine.url}\nB: through the gateway, {through.url}")
+    pairs = bench_compare.in_turns(config, engine, through, rounds)
+    return bench_compare.told(pairs, margin / 100, json_output=json_output)
 
 
 @app.command()

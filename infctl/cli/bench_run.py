@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,9 @@ from infctl.bench.session import Asked, Measured
 from infctl.bench.workload import PATHS
 from infctl.cli import console, options
 from infctl.errors import BenchError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from infctl.stack import Stack
 
 _REQUESTS = 100
 _WARM_SHARE, _WARM_MOST_S = 0.1, 10.0
@@ -61,6 +64,50 @@ def where(
         key = os.environ.get(key_env) or None
     to = session.target(url, key, ca_file=ca_file, insecure=insecure)
     return Where(url.rstrip("/"), to, key_env, home(files, output))
+
+
+def direct(
+    url: str | None, files: list[Path] | None, key_env: str, model: str, *, output: Path | None = None
+) -> Where:
+    """The model server behind the gateway: as given, or the one that serves `model` by the profile.
+
+    Raises UsageError where that is not one.
+    """
+    if url is not None:
+        return where(url, files, key_env, output=output)
+    from infctl.cli.project import open_project
+
+    project = open_project(files)
+    listening = engines(project.stack(), model)
+    if len(listening) != 1:
+        found = (
+            "no model server that this machine reaches"
+            if not listening
+            else f"{len(listening)} model servers"
+        )
+        raise UsageError(
+            f"{found} for {model}: which one is asked directly?",
+            hint="--direct URL; of several replicas one alone would be compared with all of them",
+        )
+    from infctl.stack.names import authority, reachable
+
+    host, port = listening[0]
+    secret = project.profile.gateway.keys.backend
+    key = project.secret(secret.name) if secret is not None else None
+    at = f"http://{authority(reachable(host), port)}"
+    return Where(
+        at, session.target(at, key), secret.name if secret is not None else key_env, home(files, output)
+    )
+
+
+def engines(stack: Stack, model: str) -> list[tuple[str, int]]:
+    """Where those listen that serve it."""
+    return [
+        address
+        for service in stack.services
+        if service.role == "engine" and model in service.models
+        for address in service.listen
+    ]
 
 
 def home(files: list[Path] | None, output: Path | None) -> Path:

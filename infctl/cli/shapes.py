@@ -673,6 +673,7 @@ BY_COMMAND = {
     "bench run": BENCH_RUN,
     "bench compare": BENCH_COMPARE,
     "bench ab": BENCH_COMPARE,
+    "bench gateway": BENCH_COMPARE,
     "bench report": BENCH_REPORT,
     "bench list": BENCH_LIST,
     "version": VERSION,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from infctl.cli import app, shapes
 from tests.infctl.bench.conftest import Stub
@@ -298,3 +299,35 @@ def test_a_report_is_a_file_beside_the_run_or_where_it_is_asked_for(
     assert "<!doctype html>" in (place / "report.html").read_text()
     assert json.loads(run("report", "last", "--html", "page.html", "--json").stdout)["file"] == "page.html"
     assert run("report", "nothing").returncode == 9
+
+
+def test_the_gateways_cost_is_what_lies_between_directly_and_through_it(
+    run: Run, stub: Stub, own_stub: Stub
+) -> None:
+    args = ("--direct", stub.url, "--url", own_stub.url, "-n", "40", "--rounds", "1", "--out", "4")
+    done = run("gateway", "fast", *args)
+    assert done.returncode in {0, 1, 2}, done.stderr
+    assert f"A: directly, {stub.url}" in done.stderr
+    assert len(own_stub.log()) == 84
+
+
+def test_the_profile_says_where_the_model_server_is_or_is_told_that_it_does_not(
+    run: Run, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = {
+        "name": "p",
+        "runtime": "process",
+        "gpus": "cpu",
+        "models": {"fast": {"source": {"path": "chat"}, "task": "chat"}},
+        "engines": {"port_base": 9},
+        "edge": {"enabled": False},
+        "monitoring": {"enabled": False},
+    }
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "infctl.yaml").write_text(yaml.safe_dump(profile))
+    monkeypatch.setenv("GATEWAY_API_KEY", "x")
+    known = run("gateway", "fast", "--url", stub.url)
+    assert (known.returncode, "nothing answers at http://127.0.0.1:9" in known.stderr) == (9, True), known
+    unknown = run("gateway", "steady", "--url", stub.url)
+    assert unknown.returncode == 64
+    assert "no model server that this machine reaches for steady" in unknown.stderr
