@@ -385,6 +385,80 @@ def list_(*, files: Files = None, output: Output = None, json_output: Json = Fal
 
 
 @app.command()
+def sweep(
+    model: ModelMaybe = None,
+    *,
+    url: Url = None,
+    files: Files = None,
+    concurrencies: Annotated[
+        str, typer.Option("--concurrencies", metavar="N,N,...", help="Closed loops: so many at once, rising")
+    ] = "1,2,4,8,16",
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            "--rates", metavar="N,N,...", help="Open loops instead: so many a second", show_default=False
+        ),
+    ] = None,
+    endpoint: Endpoint = "chat",
+    lengths_in: LengthsIn = "256",
+    lengths_out: LengthsOut = "64",
+    arrivals: Arrivals = "poisson",
+    requests: Requests = None,
+    duration: Duration = None,
+    seed: Seed = None,
+    slo: Slo = None,
+    timeout: RequestTimeout = 600.0,
+    ignore_eos: IgnoreEos = True,
+    key_env: KeyEnv = "GATEWAY_API_KEY",
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    output: Output = None,
+    json_output: Json = False,
+) -> int:
+    """Measure rising loads one after the other: the knee, and the greatest load that keeps the SLOs.
+
+    The knee is the last load up to which a doubled load gives 1.4 times the requests or more. Of the SLOs the
+    share of requests that kept them is told with its 95 % interval (Wilson). --requests and --duration are of
+    each load; each is kept as a run, and `infctl bench report` draws them together.
+
+    \b
+    Examples:
+      infctl bench sweep chat --url http://127.0.0.1:8000 --concurrencies 1,2,4,8 -n 100
+      infctl bench sweep chat -f infctl.yaml --rates 1,2,4,8 --duration 60 --slo ttft=500
+    """
+    from infctl.cli import bench_run, bench_sweep, window
+
+    found = bench_sweep.loads(rates or concurrencies, whole=rates is None)
+    where = bench_run.where(url, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
+    config, _ = bench_run.config(
+        bench_run.ask(where, model),
+        endpoint=endpoint,
+        lengths_in=lengths_in,
+        lengths_out=lengths_out,
+        concurrency=None if rates else int(found[0]),
+        rate=found[0] if rates else None,
+        arrivals=arrivals,
+        requests=requests,
+        duration=duration,
+        warmup=None,
+        cooldown=None,
+        seed=seed,
+        slo=slo or [],
+        timeout=timeout,
+        exact=ignore_eos,
+    )
+    configs = bench_sweep.variants(config, found, rates=rates is not None)
+    swept = bench_sweep.swept(configs, where)
+    if json_output:
+        console.data(bench_sweep.data(swept))
+    else:
+        unit = "a second" if rates else "at once"
+        for line in bench_sweep.lines(swept, unit, window.width(), console.styled):
+            console.fact(line)
+    return bench_sweep.exit_code(swept)
+
+
+@app.command()
 def compare(
     a: Annotated[
         str, typer.Argument(metavar="A", help="A run: its id or a beginning of it, a folder, last~1")

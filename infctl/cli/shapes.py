@@ -613,6 +613,27 @@ BENCH_COMPARE = {
         }
     ],
 }
+BENCH_SWEEP = {
+    "knee": "number?: the last load that was worth it; null: not reached",
+    "greatest_kept": "number?: the greatest load that kept the SLOs",
+    "kept_share": "number: of the requests, that it takes",
+    "steps": [
+        {
+            "load": "number: at once, or a second",
+            "id": "string: of the run",
+            "verdict": "string: of the run",
+            "requests_per_s": "number?: null where the run is invalid, like all below",
+            "tokens_out_per_s": "number?",
+            "ttft_p95_ms": "number?",
+            "tpot_p50_ms": "number?",
+            "e2e_p50_ms": "number?",
+            "e2e_p95_ms": "number?",
+            "good_share": "number?: kept every SLO; null without --slo",
+            "good_low": "number?: of its 95 % interval",
+            "good_high": "number?",
+        }
+    ],
+}
 BENCH_REPORT = {"file": "string: the page", "runs": ["string: as they were named"]}
 BENCH_LIST = {
     "runs": [
@@ -672,6 +693,7 @@ BY_COMMAND = {
     "down": DOWN,
     "bench run": BENCH_RUN,
     "bench compare": BENCH_COMPARE,
+    "bench sweep": BENCH_SWEEP,
     "bench ab": BENCH_COMPARE,
     "bench gateway": BENCH_COMPARE,
     "bench report": BENCH_REPORT,

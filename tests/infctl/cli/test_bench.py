@@ -331,3 +331,17 @@ def test_the_profile_says_where_the_model_server_is_or_is_told_that_it_does_not(
     unknown = run("gateway", "steady", "--url", stub.url)
     assert unknown.returncode == 64
     assert "no model server that this machine reaches for steady" in unknown.stderr
+
+
+def test_a_sweep_measures_each_load_and_tells_what_they_say_together(run: Run, stub: Stub) -> None:
+    args = ("--concurrencies", "1,2", "-n", "40", "--out", "4", "--slo", "ttft=60000", "--json")
+    done = run("sweep", "steady", "--url", stub.url, *args)
+    assert done.returncode in {0, 9}, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told) == list(shapes.BENCH_SWEEP)
+    assert [list(row) for row in told["steps"]] == [list(shapes.BENCH_SWEEP["steps"][0])] * 2
+    assert [row["load"] for row in told["steps"]] == [1, 2]
+    for row in told["steps"]:
+        assert row["verdict"] == "invalid" or row["good_share"] == 1.0
+    assert run("sweep", "steady", "--url", stub.url, "--concurrencies", "4,2").returncode == 64
+    assert run("sweep", "steady", "--url", stub.url, "--concurrencies", "1.5").returncode == 64
