@@ -117,6 +117,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     verdict: dict[str, Any]
     figures: dict[str, Any] | None
     untrusted_figures: dict[str, Any] | None = None
+    server: dict[str, float | None] | None = None
+    """What vLLM's own counters say of the whole run; None: it was not asked, or is not vLLM."""
     definitions: dict[str, str] = msgspec.field(default_factory=dict)
     outcomes: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -155,6 +157,7 @@ def result(
     client: Mapping[str, Any],
     found: Figures,
     verdict: Verdict,
+    server: Mapping[str, float | None] | None = None,
 ) -> Result:
     told = figures_data(found)
     invalid = verdict.grade == INVALID
@@ -176,6 +179,7 @@ def result(
         },
         figures=None if invalid else told,
         untrusted_figures=told if invalid else None,
+        server=None if server is None else dict(server),
         definitions={name: definition.text for name, definition in DEFINITIONS.items()} | RATES,
         outcomes=OUTCOMES,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from infctl.bench import arrivals, lengths, results
+from infctl.bench import arrivals, lengths, results, server_side
 from infctl.bench.client import Load, Now, Ran, Shape, Target, run
 from infctl.bench.figures import Figures
 from infctl.bench.pooling import PATHS as POOLING
@@ -34,6 +34,7 @@ class Measured:
     figures: Figures
     verdict: Verdict
     digest: str
+    server: dict[str, float | None] | None = None
 
     def result(self, config: Config, url: str) -> Result:
         return results.result(
@@ -54,6 +55,7 @@ class Measured:
             },
             found=self.figures,
             verdict=self.verdict,
+            server=self.server,
         )
 
 
@@ -64,10 +66,11 @@ def measure(
     tell: Callable[[Now], None] | None = None,
     signals: Callable[[Any, Load], None] | None = None,
     asked: Asked | None = None,
+    scrape: Callable[[], str | None] | None = None,
 ) -> Measured:
     """Run it. What fails is in the log; nothing is raised but for a configuration that cannot be.
 
-    `asked`: what `workload_of` gave, where it was made before.
+    `asked`: what `workload_of` gave, where it was made before. `scrape`: the server's /metrics.
     """
     workload, due = asked or workload_of(config)
     shape = Shape(
@@ -79,7 +82,10 @@ def measure(
         timeout_s=config.timeout_s,
     )
     digest = results.digest(workload, None if due is None else due())
+    before = _server(scrape, config.model)
     ran = run(Load(target, workload, shape, tell), signals)
+    after = _server(scrape, config.model) if before is not None else None
+    server = None if before is None or after is None else server_side.between(before, after)
     log = sorted(read(ran.lines), key=lambda record: record.index)
     found = results.again(config, log)
     steady = config.rate if config.arrivals.partition(":")[0] != "ramp" else None
@@ -91,8 +97,39 @@ def measure(
         open_loop=due is not None,
         rate=steady,
         capped=config.concurrency is not None,
+        tokens=None if server is None else (_tokens_out(log), server["tokens_out"]),
     )
-    return Measured(ran, log, found, verdict, digest)
+    return Measured(ran, log, found, verdict, digest, server)
+
+
+def _server(scrape: Callable[[], str | None] | None, model: str) -> dict[str, float] | None:
+    text = scrape() if scrape is not None else None
+    return server_side.read(text, model) if text else None
+
+
+def _tokens_out(log: list[Record]) -> float | None:
+    """Of the whole run; None where not every request was counted: a failed one may have cost tokens too."""
+    if not all(record.ok and record.tokens_out is not None for record in log):
+        return None
+    return float(sum(record.tokens_out or 0 for record in log))
+
+
+def scraper(to: Target) -> Callable[[], str | None]:
+    """Asks for /metrics; None where there is nothing like it."""
+    import httpx  # noqa: PLC0415
+
+    scheme = "https" if to.tls else "http"
+    headers = {"authorization": f"Bearer {to.key}"} if to.key else {}
+
+    def ask() -> str | None:
+        try:
+            with httpx.Client(verify=to.tls or False, trust_env=False, timeout=_PREFLIGHT_S) as client:
+                answer = client.get(f"{scheme}://{to.authority}{to.prefix}/metrics", headers=headers)
+        except httpx.HTTPError:
+            return None
+        return answer.text if answer.status_code == 200 else None
+
+    return ask
 
 
 Asked = tuple[Workload, Callable[[], Iterator[float]] | None]

@@ -24,6 +24,8 @@ LATE_SUSPECT, LATE_INVALID = 0.05, 0.30
 LATE_SUSPECT_US, LATE_INVALID_US = 2_000, 20_000
 """Below these a delay is nobody's concern, whatever the share."""
 FAILED_SUSPECT, FAILED_INVALID = 0.01, 1.0
+PARITY_SHARE = 0.01
+"""The server's own count of generated tokens may differ by so much."""
 RATE_SUSPECT = 0.95
 """Of the rate that was asked for."""
 
@@ -52,15 +54,18 @@ def judge(
     rate: float | None = None,
     capped: bool = False,
     counts_tokens: bool = True,
+    tokens: tuple[float | None, float | None] | None = None,
 ) -> Verdict:
     """`watched`: what `observe.Watch` gave. `open_loop`: requests were due; `rate`: so many a second, if
     that is steady; `capped`: so many at once at most. `counts_tokens`: a piece with text is a token at least.
+    `tokens`: generated in the whole run, by the answers and by the server's own counter.
     """
     reasons = [
         *_client(found, watched),
         *_schedule(found, rate, capped=capped, open_loop=open_loop),
         *_answers(found),
         *_tokens(found, counts_tokens=counts_tokens),
+        *_parity(*(tokens or (None, None))),
     ]
     if ended != "complete":
         reasons.insert(0, Reason(SUSPECT, "ended", f"a part of the run: {why or ended}"))
@@ -165,6 +170,14 @@ def _tokens(found: Figures, *, counts_tokens: bool) -> list[Reason]:
             )
         )
     return reasons
+
+
+def _parity(answered: float | None, counted: float | None) -> list[Reason]:
+    """The server's counter moved by what the answers say, or somebody else was there."""
+    if answered is None or counted is None or abs(counted - answered) <= PARITY_SHARE * answered:
+        return []
+    text = f"the answers hold {answered:,.0f} tokens, the server counted {counted:,.0f}: was it alone?"
+    return [Reason(SUSPECT, "tokens", text)]
 
 
 def _late(late_us: int, found: Figures) -> str | None:

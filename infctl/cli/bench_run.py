@@ -256,7 +256,8 @@ def measured(given: Config, asked: Asked, at: Where) -> tuple[Result, Path]:
 def with_progress(given: Config, to: Target, label: str = "", asked: Asked | None = None) -> Measured:
     tell = _progress(given, label) if console.is_tty(sys.stderr) and not console.wants_json() else None
     try:
-        return session.measure(given, to, tell=tell, signals=_heard, asked=asked)
+        scrape = session.scraper(to)
+        return session.measure(given, to, tell=tell, signals=_heard, asked=asked, scrape=scrape)
     finally:
         if tell is not None:
             sys.stderr.write("\r\x1b[K")

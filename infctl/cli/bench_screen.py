@@ -73,7 +73,7 @@ def _figures(found: Result, width: int, paint: Paint) -> list[str]:
     each = figures["tokens_a_piece"]
     if each is not None and not 0.99 <= each <= 1.01:
         told.append(f"a piece holds {each:.2f} tokens: ITL is between pieces, not between tokens")
-    return told
+    return told + _server(found)
 
 
 def _failures(figures: Mapping[str, Any]) -> list[str]:
@@ -114,6 +114,24 @@ def _ms(row: Mapping[str, Any], key: str) -> str:
     if value is None:
         return "never" if "count" not in row else "-"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _server(found: Result) -> list[str]:
+    """By the server's own counters; its means beside ours."""
+    told = found.server
+    if not told:
+        return []
+    parts = [
+        f"{name} {told[key]:,.1f} ms"
+        for name, key in (("TTFT", "ttft_ms"), ("queue", "queue_ms"), ("prefill", "prefill_ms"))
+        if told.get(key) is not None
+    ]
+    queries, hits = told.get("cache_queries"), told.get("cache_hits")
+    if queries:
+        parts.append(f"{(hits or 0) / queries:.0%} of prompt tokens found in the cache")
+    if told.get("preemptions"):
+        parts.append(f"{told['preemptions']:,.0f} preemptions")
+    return [f"by the server's counters, means of the whole run: {', '.join(parts)}"] if parts else []
 
 
 def _ended(found: Result) -> list[str]:

@@ -114,11 +114,30 @@ class Server:
     def _get(self, path: str, lines: dict[str, str], writer: asyncio.StreamWriter) -> bool:
         if path == "/v1/models" and lines.get("authorization") == "bearer wrong":
             self._plain(writer, 401, {"error": {"message": "no such key"}})
+        elif path == "/metrics":
+            self._metrics(writer)
         elif path == "/log":
             self._plain(writer, 200, self.log)
         else:
             self._plain(writer, 200, {"data": [{"id": mode} for mode in MODES]})
         return True
+
+    def _metrics(self, writer: asyncio.StreamWriter) -> None:
+        """As vLLM counts: `busy` has another client, of whom it counts 100 tokens each time it is asked."""
+        asked = [entry for entry in self.log if entry["model"] in {"fast", "busy"}]
+        tokens = sum(json.loads(entry["body"])["max_tokens"] for entry in asked)
+        if any(entry["model"] == "busy" for entry in asked):
+            tokens += 100
+        label = '{engine="0",model_name="served"}'
+        lines = [
+            "# TYPE vllm:generation_tokens_total counter",
+            f"vllm:generation_tokens_total{label} {tokens}",
+            f"vllm:prompt_tokens_total{label} {7 * len(asked)}",
+            f"vllm:request_queue_time_seconds_sum{label} {0.25 * len(asked)}",
+            f"vllm:request_queue_time_seconds_count{label} {len(asked)}",
+        ]
+        text = "\n".join([*lines, ""]).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text))
 
     @staticmethod
     def _plain(writer: asyncio.StreamWriter, status: int, what: Any) -> None:
@@ -189,17 +208,17 @@ class Server:
             if timed and at < tokens:
                 due = max(began + (first + at * GAP_S) * pace, self.stalled_until)
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            elif mode not in {"fast", "split"}:
+            elif mode not in {"fast", "busy", "split"}:
                 await asyncio.sleep(0)
             yield event
 
 
 MODES = (  # noqa: SIM905 - names
     """
-    steady slower bimodal stall exit fast in_band in_band_first no_done no_finish no_usage ended_early nothing
-    only_done cut reset too_short not_json odd long_event finish_abort hang comment comment_glued crlf
-    cr no_space event_lines split joined role_first reasoning two_a_piece status_500 status_429
-    status_400 embed embed_empty json_error silent close garbage short_length
+    steady slower bimodal stall exit fast busy in_band in_band_first no_done no_finish no_usage
+    ended_early nothing only_done cut reset too_short not_json odd long_event finish_abort hang comment
+    comment_glued crlf cr no_space event_lines split joined role_first reasoning two_a_piece status_500
+    status_429 status_400 embed embed_empty json_error silent close garbage short_length
     """
 ).split()
 

@@ -345,3 +345,15 @@ def test_a_sweep_measures_each_load_and_tells_what_they_say_together(run: Run, s
         assert row["verdict"] == "invalid" or row["good_share"] == 1.0
     assert run("sweep", "steady", "--url", stub.url, "--concurrencies", "4,2").returncode == 64
     assert run("sweep", "steady", "--url", stub.url, "--concurrencies", "1.5").returncode == 64
+
+
+def test_the_servers_counters_are_told_and_another_client_makes_a_run_suspect(
+    run: Run, own_stub: Stub
+) -> None:
+    args = ("--url", own_stub.url, "-n", "40", "--out", "8", "--json")
+    alone = json.loads(run("run", "fast", *args).stdout)
+    assert (alone["server"]["tokens_out"], alone["server"]["queue_ms"]) == (336, 250.0)
+    assert "tokens" not in {reason["what"] for reason in alone["verdict"]["reasons"]}
+    shared = json.loads(run("run", "busy", *args).stdout)
+    said = [reason["text"] for reason in shared["verdict"]["reasons"] if reason["what"] == "tokens"]
+    assert said == ["the answers hold 336 tokens, the server counted 436: was it alone?"]
