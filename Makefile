@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-compare proof-report
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-alerts proof-compare proof-report
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -46,6 +46,7 @@ help:
 	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
 	@echo "make proof-quota       64 clients against 4 workers on SQLite and 3 gateways on Redis: never over, equal to the token"
 	@echo "make proof-aborted     1,000 streams left at random chunks: what was read is what is counted"
+	@echo "make proof-alerts      faults in a real gateway, Prometheus and Alertmanager: told in time, alone, and over; every panel has data"
 	@echo "make proof-crash       500 times kill -9 under load, and a Redis that is hurt: never over, nothing forgotten"
 	@echo "make proof-compare     100 comparisons in virtual time and 5 real pairs: same is same, 5 % slower is found"
 	@echo "make proof-report      the HTML report in headless Chromium: no console message, no request (needs chromium)"
@@ -152,6 +153,11 @@ proof-quota: setup-dev
 
 proof-aborted: setup-dev
 	@$(BIN)/python -m tests.proofs.aborted $(ARGS)
+
+# SCALE=0.1: of every duration in the rules. Needs prometheus and prometheus-alertmanager.
+SCALE ?= 0.1
+proof-alerts: setup-dev setup-local
+	@$(BIN)/python -m tests.proofs.alerts --scale $(SCALE) $(ARGS)
 
 proof-crash: setup-dev
 	@$(BIN)/python -m tests.proofs.crash $(ARGS)

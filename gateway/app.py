@@ -177,6 +177,9 @@ def _assemble(
         on_error=lambda exchange, error: _handler_failed(journal, exchange, error),
     )
     live.metrics.ask(lambda: _gauges(live, server))
+    for outcome in ("applied", "refused"):
+        numbers.counter(metrics.RELOADS, (outcome,))
+    numbers.counter(metrics.REDACTIONS, ("failed",))
     return live, server
 
 
@@ -282,6 +285,7 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
         yield metrics.FAILURES, where, backend.errors
         for state in STATES:
             yield metrics.BACKEND_STATE, (*where, state), float(backend.state == state)
+        live.metrics.counter(metrics.BREAKER_CHANGES, (*where, "open"))  # from 0 on, as those in Metrics
         for breaker in BREAKER_STATES:
             yield metrics.BREAKER_STATE, (*where, breaker), float(backend.breaker.state == breaker)
 

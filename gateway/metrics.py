@@ -492,6 +492,9 @@ class Metrics:
         self._histograms: dict[Metric, dict[Labels, Histogram]] = {
             m: {} for m in METRICS if m.kind == "histogram"
         }
+        for metric, series in self._counters.items():
+            if not metric.labels:  # from 0 on: Prometheus sees no increase in a series that begins with 1
+                series[()] = Counter()
         self._calls: dict[Labels, CallSeries] = {}
         self._tenants: set[str] = set()
         self._now: list[Callable[[], Iterable[Sample]]] = []

@@ -39,6 +39,7 @@ def recordings(terms: Terms) -> Iterator[Recording]:
         faults = (
             f'rate(infctl_requests_total{{outcome=~"{FAULTS}",reason!="deadline"}}[{span}])'
             f' or rate(infctl_requests_total{{outcome="refused",reason=~"{FAULTS_REFUSED}"}}[{span}])'
+            f" or 0 * rate(infctl_requests_total[{span}])"  # none is 0, and not unknown
         )
         yield Recording(
             f"infctl:requests_failed:ratio_{name}",

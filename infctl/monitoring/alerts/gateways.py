@@ -13,6 +13,7 @@ BROKEN = "error|truncated|idle"
 
 def table(terms: Terms) -> Iterator[Alert]:
     span, wait = terms.span, terms.wait
+    free = "infctl_disk_free_bytes / infctl_disk_bytes"
     yield Alert(
         "GatewayDown",
         "gateway",
@@ -151,8 +152,8 @@ def table(terms: Terms) -> Iterator[Alert]:
         "DiskNearlyFull",
         "gateway",
         "ticket",
-        f"infctl_disk_free_bytes / infctl_disk_bytes < 0.1 or (infctl_disk_free_bytes / infctl_disk_bytes"
-        f" < 0.3 and predict_linear(infctl_disk_free_bytes[{span(6 * HOUR_S)}], {DAY_S:.0f}) < 0)",
+        f"{free} < 0.1 or ({free} < 0.3 and"
+        f" predict_linear(infctl_disk_free_bytes[{span(6 * HOUR_S)}], {DAY_S * terms.scale:.0f}) < 0)",
         wait(600),
         "The disk of the {{ $labels.kind }} of {{ $labels.instance }} is nearly full, or will be in a day.",
     )

@@ -33,7 +33,7 @@ def plain(snapshot: Snapshot) -> dict[str, object]:
 
 
 @settings(max_examples=examples(200), deadline=None)
-@given(st.lists(happenings, max_size=4))
+@given(st.lists(happenings, min_size=1, max_size=4))
 def test_the_sum_of_workers_is_what_one_process_would_have_counted(workers: list[list[Happened]]) -> None:
     together = sums.total(numbers(each).snapshot() for each in workers)
     alone = numbers([one for each in workers for one in each]).snapshot()
