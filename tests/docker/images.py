@@ -152,11 +152,15 @@ class Images:
         if any(shutil.which(name) is None for name in names):
             raise NotHereError("Alertmanager is not installed: apt-get install prometheus-alertmanager")
         files = [(f"bin/{to}", *_of(Path(str(shutil.which(name))))) for name, to in names.items()]
+        # Built in by its makers, beside it in Debian.
+        templates = Path("/usr/share/prometheus/alertmanager").glob("*.tmpl")
+        files += [(str(path).lstrip("/"), *_of(path)) for path in templates]
         return self._built(
             "alertmanager",
             self.base(),
             files,
             "COPY bin /bin",
+            "COPY usr /usr",
             "USER 65534",
             'ENTRYPOINT ["/bin/alertmanager"]',
         )
