@@ -17,11 +17,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.wire.response import END, Broken, ReplyHead, ResponseReader
 from infctl.bench.observe import Watch
 from infctl.bench.reading import Reading
 from infctl.bench.record import Record, written
 from infctl.bench.workload import Workload
+from infctl.errors import BenchError
+
+try:  # httptools comes with the gateway's own packages, which a bare `pip install infctl` leaves out
+    from gateway.wire.response import END, Broken, ReplyHead, ResponseReader
+except ModuleNotFoundError as missing:
+    raise BenchError(
+        f"a measurement needs the Python package {missing.name}, which is not installed here",
+        hint="pip install 'infctl[gateway]'",
+    ) from None
 
 REUSE_S = 2.0
 """uvicorn closes an idle connection after 5 s, and a request must not cross that."""

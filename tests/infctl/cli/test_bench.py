@@ -357,3 +357,18 @@ def test_the_servers_counters_are_told_and_another_client_makes_a_run_suspect(
     shared = json.loads(run("run", "busy", *args).stdout)
     said = [reason["text"] for reason in shared["verdict"]["reasons"] if reason["what"] == "tokens"]
     assert said == ["the answers hold 336 tokens, the server counted 436: was it alone?"]
+
+
+def test_without_the_package_that_reads_answers_it_says_what_to_install() -> None:
+    """A bare `pip install infctl` has no httptools."""
+    argv = ["infctl", "bench", "run", "chat", "--url", "http://127.0.0.1:9", "-n", "1"]
+    code = (
+        f"import sys; sys.modules['httptools'] = None; sys.argv = {argv}\n"
+        "from infctl.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (9, "")
+    assert done.stderr.splitlines() == [
+        "error: a measurement needs the Python package httptools, which is not installed here",
+        "  pip install 'infctl[gateway]'",
+    ]
