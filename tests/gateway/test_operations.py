@@ -396,7 +396,7 @@ def test_what_outlasts_the_drain_ends_with_an_error_event(start, make_stub):
         content = call.result().content
     last = json.loads(content.rstrip().rpartition(b"data: ")[2])
     assert last["error"]["code"] == "draining"
-    assert gateway.stop() == 0
+    assert gateway.process.wait(20) == 0
     assert gateway.events("stopped")[0]["cut"] == 1
 
 

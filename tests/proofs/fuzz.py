@@ -40,6 +40,8 @@ TIMEOUTS: Final = {"header_s": 2.0, "body_idle_s": 1.0, "drain_s": 5.0, "connect
 HTTPS_OWN: Final = frozenset((501, 505))
 """What HTTP itself says of a client's wish: a coding or a version that is not served."""
 GROWTH_MAX: Final = 1.10
+OURS: Final = ("_main", "run", "_housekeeping", "_watch_certificate", "probe")
+"""Tasks of a gateway that does nothing."""
 SLACK_MB: Final = 4.0
 WARM_UP: Final = 0.2
 KEPT: Final = 10
@@ -357,7 +359,7 @@ async def _left(gateway: Watched) -> list[str]:
         text = answer.body.decode()
         found = [line for line in text.splitlines() if re.match(r"infctl_backend_in_flight\{.* [1-9]", line)]
         found += [line for line in text.splitlines() if re.match(r"infctl_connections ([2-9]|\d\d)", line)]
-        tasks = Counter(gateway.tasks()) - Counter(("_main", "run", "_housekeeping", "probe"))
+        tasks = Counter(gateway.tasks()) - Counter(OURS)
         found += [f"a task is left: {name}" for name in tasks]
         if not found:
             break
