@@ -128,10 +128,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_id(model: str, wall: float) -> str:
-    """Sorts by time: 20261127T105300Z-chat-a1b2."""
+    """Sorts by time, that of short runs too: 20261127T105300123Z-chat-a1b2."""
     short = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in model)[-40:]
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall))
-    return f"{stamp}-{short.strip('-.') or 'model'}-{secrets.token_hex(2)}"
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(wall))
+    return f"{stamp}{int(wall % 1 * 1000):03d}Z-{short.strip('-.') or 'model'}-{secrets.token_hex(2)}"
 
 
 def digest(workload: Workload, due: Iterable[float] | None) -> str:

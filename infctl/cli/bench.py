@@ -226,7 +226,7 @@ def run(
         warmup=warmup,
         cooldown=cooldown,
         seed=seed,
-        slo=slo or [],
+        slo=slo or (),
         timeout=timeout,
         exact=ignore_eos,
         prefix=prefix,
@@ -315,10 +315,7 @@ def gateway(
         arrivals=arrivals,
         requests=requests or (None if duration else _TURN_REQUESTS),
         duration=duration,
-        warmup=None,
-        cooldown=None,
         seed=seed,
-        slo=[],
         timeout=timeout,
         exact=ignore_eos,
     )
@@ -440,10 +437,8 @@ def sweep(
         arrivals=arrivals,
         requests=requests,
         duration=duration,
-        warmup=None,
-        cooldown=None,
         seed=seed,
-        slo=slo or [],
+        slo=slo or (),
         timeout=timeout,
         exact=ignore_eos,
     )
@@ -481,7 +476,7 @@ def compare(
     \b
     Examples:
       infctl bench compare last~1 last
-      infctl bench compare 20261127T105300Z 20261127T110100Z --margin 5 --json
+      infctl bench compare 20261127T1053 20261127T1101 --margin 5 --json
     """
     from infctl.cli import bench_compare, bench_run
 
@@ -551,7 +546,6 @@ def ab(
         warmup=warmup,
         cooldown=cooldown,
         seed=seed,
-        slo=[],
         timeout=timeout,
         exact=ignore_eos,
     )

@@ -8,31 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from infctl.bench import results
 from infctl.cli import app, shapes
 from tests.infctl.bench.conftest import Stub
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def stub() -> Iterator[Stub]:
-    started = Stub()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def own_stub() -> Iterator[Stub]:
-    started = Stub()
-    yield started
-    started.stop()
 
 
 @pytest.fixture
@@ -211,6 +198,11 @@ def test_two_runs_of_one_server_can_be_compared_and_a_slower_one_is_worse(run: R
     worse = run("compare", "last~1", "last")
     assert worse.returncode == 1 or "invalid" in worse.stdout, worse.stdout
     assert worse.stdout.startswith(("worse: B is worse than A", "incomparable"))
+
+
+def test_runs_of_one_second_sort_by_when_they_began() -> None:
+    ids = [results.new_id("chat", 1_795_780_800.0 + n / 500) for n in range(500)]
+    assert ids == sorted(ids)
 
 
 def test_runs_of_other_loads_are_not_compared_and_runs_that_are_not_there_are_told(
