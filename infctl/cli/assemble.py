@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from infctl.gpus import Gpu
     from infctl.plan import Plan
     from infctl.profile.loading import LoadedProfile
+    from infctl.profile.schema import Profile
     from infctl.render import RenderedFile
 
 
@@ -56,7 +57,8 @@ def assemble(
     from infctl.stack.names import Names
 
     profile = loaded.profile
-    here = host.look(os.environ, folder=loaded.base, files=Names(profile, layout).owned)
+    own = _beyond_env_file(profile, layout)
+    here = host.look(own, folder=loaded.base, files=Names(profile, layout).owned)
     cards = for_profile(profile.gpus, loaded.where)
     counted = None if sized else _by_count(loaded, cards)
     plan, warnings = (counted, ()) if counted is not None else _plan(loaded, cards, env, running)
@@ -71,6 +73,23 @@ def assemble(
     told += _out_of_reach(loaded, layout)
     stamped = files.stamped(stack, rendered, layout.rendered)
     return Built(stamped, rendered, notes(profile, plan, here), plan, told)
+
+
+def _beyond_env_file(profile: Profile, layout: Layout) -> dict[str, str]:
+    """The environment, without what the gateway reads in `.env` just the same: who has sourced that file into
+    the shell, as the lines to copy say, changes nothing by it.
+    """
+    from infctl.cli import env_file
+    from infctl.profile.environment import VARIABLES
+    from infctl.stack.names import gateway_secrets
+
+    there = env_file.read(layout.env_file)
+    read_there = {*gateway_secrets(profile), *VARIABLES}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (name in read_there and value and there.get(name) == value)
+    }
 
 
 def _out_of_reach(loaded: LoadedProfile, layout: Layout) -> tuple[str, ...]:
