@@ -444,7 +444,6 @@ def crowd(world: World) -> None:
                 thread.start()
             for thread in threads:
                 thread.join(20)
-    time.sleep(1.0)
 
 
 def empty_panels(world: World) -> Iterator[str]:
@@ -459,6 +458,10 @@ def empty_panels(world: World) -> Iterator[str]:
 
 NEEDS_EVENTS: Final = frozenset({"Certificate ends"})
 """There is no edge in front of this gateway."""
+
+
+def missing(world: World) -> list[str]:
+    return [each for each in empty_panels(world) if each.split(": ")[1] not in NEEDS_EVENTS]
 
 
 @dataclass
@@ -482,7 +485,9 @@ def run(folder: Path, scale: float) -> Found:
         if early:
             outcomes[0].wrong.append(f"{', '.join(sorted(early))} fired before anything was wrong")
         crowd(world)
-        empty = [each for each in empty_panels(world) if each.split(": ")[1] not in NEEDS_EVENTS]
+        with contextlib.suppress(AssertionError):  # what is still empty then is told
+            until(lambda: not missing(world), QUIET_S)
+        empty = missing(world)
         return Found(outcomes, len(panels(world.terms)), empty)
 
 
