@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from gateway import config
 from gateway.identify import Gate, Tenancy
@@ -56,6 +57,7 @@ def is_refused(tenancy: Tenancy, text: bytes) -> bool:
     return False
 
 
+@pytest.mark.serial  # others push its keys out of the caches, and those of one kind more than another's
 def test_unknown_revoked_and_expired_keys_are_refused_in_the_same_time():
     chance = random.Random(7)
     drawn = [keys.created("acme", chance.randbytes(32), NOW_S - 100) for _ in range(4 * MANY)]
