@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-alerts proof-compare proof-report
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-compare proof-report
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -46,6 +46,7 @@ help:
 	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
 	@echo "make proof-quota       64 clients against 4 workers on SQLite and 3 gateways on Redis: never over, equal to the token"
 	@echo "make proof-aborted     1,000 streams left at random chunks: what was read is what is counted"
+	@echo "make proof-counts      10,000 mixed requests: metrics, log, audit trail and their sender count the same"
 	@echo "make proof-alerts      faults in a real gateway, Prometheus and Alertmanager: told in time, alone, and over; every panel has data"
 	@echo "make proof-crash       500 times kill -9 under load, and a Redis that is hurt: never over, nothing forgotten"
 	@echo "make proof-compare     100 comparisons in virtual time and 5 real pairs: same is same, 5 % slower is found"
@@ -153,6 +154,9 @@ proof-quota: setup-dev
 
 proof-aborted: setup-dev
 	@$(BIN)/python -m tests.proofs.aborted $(ARGS)
+
+proof-counts: setup-dev
+	@$(BIN)/python -m tests.proofs.counts $(ARGS)
 
 # SCALE=0.1: of every duration in the rules. Needs prometheus and prometheus-alertmanager.
 SCALE ?= 0.1

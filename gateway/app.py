@@ -169,12 +169,14 @@ def _assemble(
         settings, lambda what, facts: _from_thread(loop, lambda: _alarmed(live, what, facts))
     )
     reload.apply(live, settings, now)
+    serve = Serve(live, Plane(live).answer)
     server = Server(
-        Serve(live, Plane(live).answer),
+        serve,
         config.http,
         config.timeouts,
         on_refused=lambda peer, refused, request_id: _refused(live, peer, refused, request_id),
         on_error=lambda exchange, error: _handler_failed(journal, exchange, error),
+        on_left=serve.left,
     )
     live.metrics.ask(lambda: _gauges(live, server))
     for outcome in ("applied", "refused"):

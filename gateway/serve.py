@@ -17,6 +17,7 @@ A client that goes away cancels this coroutine (499); `Reply.close` cuts the bac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -104,6 +105,19 @@ class Serve:
             raise
         finally:
             self._settle(note)
+
+    def left(self, exchange: Exchange) -> None:
+        """Before the first step of its request was taken its client went, or the drain limit was reached."""
+        settings = self._live.settings
+        tenant = settings.gate.address(exchange.head.get(b"x-forwarded-for"), exchange.peer)
+        note = Note(exchange, tenant, settings.config.timeouts.total_s)
+        with contextlib.suppress(Refusal):
+            note.kind = routes.match(exchange.head.method, exchange.head.path).kind
+        if exchange.cut:
+            note.end("cut", _DRAINING.code)
+        else:
+            note.end("client_gone", "client_closed_request")
+        self._settle(note)
 
     def _admit(self, exchange: Exchange, note: Note) -> None:
         """Who asks, and how long may it take. Raises Refusal (401, 400)."""

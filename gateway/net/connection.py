@@ -245,6 +245,8 @@ class Connection(asyncio.Protocol):
     def _cancel(self, task: asyncio.Task[None]) -> None:
         task.cancel()
         if not self._entered:  # a task that is cancelled before its first step never takes it
+            if self.exchange is not None:
+                self._server.on_left(self.exchange)
             self._ended(cancelled=True)
 
     @staticmethod

@@ -22,6 +22,7 @@ __all__ = ["Exchange", "Handler", "Refused", "Server"]
 
 OnRefused = Callable[[str, Refused, str], None]
 OnError = Callable[[Exchange, Exception], None]
+OnLeft = Callable[[Exchange], None]
 
 ACCEPTED_AT_ONCE: Final = 8
 """Connections taken in one round of the loop: who comes behind a thousand does not wait as many."""
@@ -42,6 +43,7 @@ class Server:
         timeouts: Timeouts,
         on_refused: OnRefused | None = None,
         on_error: OnError | None = None,
+        on_left: OnLeft | None = None,
     ) -> None:
         self.handler = handler
         self.http = http
@@ -49,6 +51,8 @@ class Server:
         self.on_refused: OnRefused = on_refused or _ignore
         """Called with the peer, the refusal, the request's id; never for what the handler answered itself."""
         self.on_error: OnError = on_error or _print_error
+        self.on_left: OnLeft = on_left or _let_go
+        """Called for a request that ended before the handler's first step: nobody else has heard of it."""
         self.draining = False
         self.hurried = False
         """Drain no longer: what is under way is cut."""
@@ -178,6 +182,10 @@ class Server:
 
 
 def _ignore(peer: str, refused: Refused, request_id: str) -> None:
+    pass
+
+
+def _let_go(exchange: Exchange) -> None:
     pass
 
 

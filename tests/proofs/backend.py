@@ -6,7 +6,7 @@ A call says by its field `do` what becomes of it:
 
     {"tokens": 8, "token_ms": 2}        the length of the answer, and the pace of a stream
     {"wait_ms": 50}                     before a plain answer
-    {"fail": "500" | "503" | "429"}     that status, as vLLM says it
+    {"fail": "500" | "503" | "429" | "400"}     that status, as vLLM says it
     {"fail": "reset" | "reset mid" | "hang" | "hang mid" | "error mid"}
 
 A body that Python's own parser, which vLLM uses, cannot read is answered with UNREADABLE: no gateway that
@@ -26,11 +26,18 @@ import uvloop
 
 UNREADABLE = 599
 HANG_S = 3600.0
+CUT_S = 0.02
+_CUT = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"id": "1", '
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _EVENTS = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 )
-_MESSAGES = {"500": "EngineCore encountered an issue.", "503": "The engine is dead.", "429": "Too many."}
+_MESSAGES = {
+    "500": "EngineCore encountered an issue.",
+    "503": "The engine is dead.",
+    "429": "Too many.",
+    "400": "The prompt is too long.",
+}
 
 
 def usage(tokens: int) -> dict[str, int]:
@@ -152,6 +159,10 @@ class Backend(asyncio.Protocol):
             await asyncio.sleep(HANG_S)
         elif stream:
             await self._stream(path, body, do, fail, tokens)
+        elif fail == "reset mid":
+            self._transport.write(_CUT)
+            await asyncio.sleep(CUT_S)  # a reset at once would overtake what was written
+            self._transport.abort()
         else:
             await asyncio.sleep(_number(do.get("wait_ms"), 0) / 1000)
             self._answer(200, answer_of(path, body.get("model"), body, tokens))
