@@ -270,12 +270,12 @@ def _interval(
     if not several:
         return low, high
     # The bootstrap of a few pairs is too narrow: by n - 1 for n, and by the tails it cannot know.
-    wider = math.sqrt(count / (count - 1)) * _student(1 - (1 - level) / 2, count - 1)
+    wider = math.sqrt(count / (count - 1)) * student(1 - (1 - level) / 2, count - 1)
     wider /= NormalDist().inv_cdf(1 - (1 - level) / 2)
     return shift - (shift - low) * wider, shift + (high - shift) * wider
 
 
-def _student(share: float, freedom: int) -> float:
+def student(share: float, freedom: int) -> float:
     """The quantile of Student's t: by halving, on its distribution in closed form."""
     low, high = 0.0, 1e4
     for _ in range(80):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infctl.cli import console
+from infctl.cli.bench_options import Asking, At, Course, Form, Margin, ModelMaybe, Output, Pace, Slo, Url
+from infctl.cli.grouped import grouped
 from infctl.cli.options import Files, Json
 
 if TYPE_CHECKING:
@@ -30,166 +34,20 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ModelMaybe = Annotated[
-    str | None,
-    typer.Argument(metavar="[MODEL]", help="Left out: the one that is served", show_default=False),
-]
-Url = Annotated[
-    str | None,
-    typer.Option("--url", metavar="URL", help="A server with OpenAI's API. Left out: the profile's gateway"),
-]
-Endpoint = Annotated[
-    str, typer.Option("--endpoint", metavar="E", help="chat, completions, embeddings or rerank")
-]
-LengthsIn = Annotated[
-    str, typer.Option("--in", metavar="LENGTHS", help="Words of a prompt, each about a token")
-]
-LengthsOut = Annotated[str, typer.Option("--out", metavar="LENGTHS", help="Tokens to generate")]
-Concurrency = Annotated[
-    int | None,
-    typer.Option(
-        "--concurrency",
-        "-c",
-        min=1,
-        max=100_000,
-        help="Closed loop: so many at once. With --rate: at most so many. Default without --rate: 1",
-        show_default=False,
-    ),
-]
-Rate = Annotated[
-    float | None,
-    typer.Option(
-        "--rate", min=0.001, max=1e6, metavar="N", help="Open loop: requests a second", show_default=False
-    ),
-]
-Arrivals = Annotated[
-    str,
-    typer.Option(
-        "--arrivals", metavar="A", help="With --rate: poisson, constant, gamma:0.5, bursts:10, ramp:1"
-    ),
-]
-Requests = Annotated[
-    int | None,
-    typer.Option(
-        "--requests", "-n", min=1, max=10_000_000, help="So many that count. Default: 100", show_default=False
-    ),
-]
-Duration = Annotated[
-    float | None,
-    typer.Option(
-        "--duration",
-        min=0.1,
-        max=604_800,
-        metavar="SECONDS",
-        help="Send for so long instead",
-        show_default=False,
-    ),
-]
-WarmUp = Annotated[
-    str | None,
-    typer.Option(
-        "--warmup",
-        metavar="N|Ns",
-        help="Left out of the figures: so many requests, or with --duration seconds (5s)",
-        show_default=False,
-    ),
-]
-CoolDown = Annotated[
-    str | None,
-    typer.Option("--cooldown", metavar="N|Ns", help="The same at the end", show_default=False),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", help="Same seed, same bytes and times. Default: a new one", show_default=False),
-]
-SharedPrefix = Annotated[
-    str | None,
-    typer.Option(
-        "--prefix", metavar="NxWORDS", help="N shared beginnings of so many words: 4x512", show_default=False
-    ),
-]
-Turns = Annotated[int, typer.Option("--turns", min=1, max=100, help="Conversations of so many turns")]
-Prompts = Annotated[
-    Path | None,
-    typer.Option(
-        "--prompts", metavar="FILE", help="Ask these: JSONL, or ShareGPT's JSON", show_default=False
-    ),
-]
-Trace = Annotated[
-    Path | None,
-    typer.Option(
-        "--trace",
-        metavar="FILE",
-        help="Ask when and as much as it says: Mooncake JSONL, BurstGPT or Azure CSV",
-        show_default=False,
-    ),
-]
-Speed = Annotated[float, typer.Option("--speed", min=0.001, max=1000, help="Of a trace: 2 is twice as fast")]
-Slo = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slo", metavar="M=MS", help="For the goodput: ttft=500; again for another", show_default=False
-    ),
-]
-RequestTimeout = Annotated[
-    float, typer.Option("--timeout", min=0.1, max=86_400, metavar="SECONDS", help="For each request")
-]
-IgnoreEos = Annotated[
-    bool,
-    typer.Option(
-        "--ignore-eos/--no-ignore-eos",
-        help="Have vLLM generate exactly --out tokens; fewer or more are then a failure",
-    ),
-]
-KeyEnv = Annotated[str, typer.Option("--key-env", metavar="NAME", help="The variable that holds the key")]
-CaFile = Annotated[
-    Path | None, typer.Option("--ca-file", metavar="FILE", help="Certificate to trust", show_default=False)
-]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Trust any certificate")]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="DIR", help="Keep results there. Default: .infctl/bench", show_default=False
-    ),
-]
-Form = Annotated[
-    str, typer.Option("--format", metavar="F", help="table, json, or vllm: the keys of vllm bench serve")
-]
-Margin = Annotated[
-    float, typer.Option("--margin", min=0.0, max=1000.0, metavar="PERCENT", help="Less is no difference")
-]
 _TURN_REQUESTS = 50
 
 
 @app.command()
+@grouped
 def run(
     model: ModelMaybe = None,
     *,
     url: Url = None,
-    files: Files = None,
-    endpoint: Endpoint = "chat",
-    lengths_in: LengthsIn = "256",
-    lengths_out: LengthsOut = "64",
-    concurrency: Concurrency = None,
-    rate: Rate = None,
-    arrivals: Arrivals = "poisson",
-    requests: Requests = None,
-    duration: Duration = None,
-    warmup: WarmUp = None,
-    cooldown: CoolDown = None,
-    prefix: SharedPrefix = None,
-    turns: Turns = 1,
-    prompts: Prompts = None,
-    trace: Trace = None,
-    speed: Speed = 1.0,
-    seed: Seed = None,
+    at: At,
+    asking: Asking,
+    pace: Pace,
+    course: Course,
     slo: Slo = None,
-    timeout: RequestTimeout = 600.0,
-    ignore_eos: IgnoreEos = True,
-    key_env: KeyEnv = "GATEWAY_API_KEY",
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    output: Output = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print the definition of each figure")] = False,
     form: Form = "table",
     json_output: Json = False,
@@ -212,29 +70,8 @@ def run(
     from infctl.cli import bench_run
 
     bench_run.checked_form(form)
-    where = bench_run.where(url, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
-    config, asked = bench_run.config(
-        bench_run.ask(where, model),
-        endpoint=endpoint,
-        lengths_in=lengths_in,
-        lengths_out=lengths_out,
-        concurrency=concurrency,
-        rate=rate,
-        arrivals=arrivals,
-        requests=requests,
-        duration=duration,
-        warmup=warmup,
-        cooldown=cooldown,
-        seed=seed,
-        slo=slo or (),
-        timeout=timeout,
-        exact=ignore_eos,
-        prefix=prefix,
-        turns=turns,
-        prompts=prompts,
-        trace=trace,
-        speed=speed,
-    )
+    where = bench_run.where(url, at)
+    config, asked = bench_run.config(bench_run.ask(where, model), asking, course, pace, slo=slo or ())
     return _run(config, asked, where, explain=explain, form="json" if json_output else form)
 
 
@@ -257,10 +94,10 @@ def _run(config: Config, asked: Asked, where: Where, *, explain: bool, form: str
 
 
 @app.command()
+@grouped
 def gateway(
     model: ModelMaybe = None,
     *,
-    files: Files = None,
     url: Url = None,
     direct: Annotated[
         str | None,
@@ -273,22 +110,13 @@ def gateway(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="Of A B B A: two pairs each")] = 4,
     margin: Margin = 2.0,
-    endpoint: Endpoint = "chat",
-    lengths_in: LengthsIn = "256",
-    lengths_out: LengthsOut = "64",
-    concurrency: Concurrency = None,
-    rate: Rate = None,
-    arrivals: Arrivals = "poisson",
-    requests: Requests = None,
-    duration: Duration = None,
-    seed: Seed = None,
-    timeout: RequestTimeout = 600.0,
-    ignore_eos: IgnoreEos = True,
-    key_env: KeyEnv = "GATEWAY_API_KEY",
+    at: At,
+    asking: Asking,
+    pace: Pace,
+    course: Course,
     direct_key_env: Annotated[
         str, typer.Option("--direct-key-env", metavar="NAME", help="The variable with the model server's key")
     ] = "BACKEND_API_KEY",
-    output: Output = None,
     json_output: Json = False,
 ) -> int:
     """Measure what the gateway itself costs: the same load directly (A) and through it (B), in turns.
@@ -302,26 +130,13 @@ def gateway(
     """
     from infctl.cli import bench_compare, bench_run
 
-    through = bench_run.where(url, files, key_env, output=output)
+    through = bench_run.where(url, at)
     name = bench_run.ask(through, model)
-    engine = bench_run.direct(direct, files, direct_key_env, name, output=output)
-    config, _ = bench_run.config(
-        bench_run.ask(engine, name),
-        endpoint=endpoint,
-        lengths_in=lengths_in,
-        lengths_out=lengths_out,
-        concurrency=concurrency,
-        rate=rate,
-        arrivals=arrivals,
-        requests=requests or (None if duration else _TURN_REQUESTS),
-        duration=duration,
-        seed=seed,
-        timeout=timeout,
-        exact=ignore_eos,
-    )
+    engine = bench_run.direct(direct, at, direct_key_env, name)
+    config, _ = bench_run.config(bench_run.ask(engine, name), asking, _turn(course, asking), pace)
     if not json_output:
         console.say(f"A: directly, {engine.url}\nB: through the gateway, {through.url}")
-    pairs = bench_compare.in_turns(config, engine, through, rounds)
+    pairs = bench_compare.in_turns(config, engine, through, rounds, asking)
     return bench_compare.told(pairs, margin / 100, json_output=json_output)
 
 
@@ -382,11 +197,11 @@ def list_(*, files: Files = None, output: Output = None, json_output: Json = Fal
 
 
 @app.command()
+@grouped
 def sweep(
     model: ModelMaybe = None,
     *,
     url: Url = None,
-    files: Files = None,
     concurrencies: Annotated[
         str, typer.Option("--concurrencies", metavar="N,N,...", help="Closed loops: so many at once, rising")
     ] = "1,2,4,8,16",
@@ -396,20 +211,25 @@ def sweep(
             "--rates", metavar="N,N,...", help="Open loops instead: so many a second", show_default=False
         ),
     ] = None,
-    endpoint: Endpoint = "chat",
-    lengths_in: LengthsIn = "256",
-    lengths_out: LengthsOut = "64",
-    arrivals: Arrivals = "poisson",
-    requests: Requests = None,
-    duration: Duration = None,
-    seed: Seed = None,
+    speeds: Annotated[
+        str | None,
+        typer.Option("--speeds", metavar="N,N,...", help="Of --trace: so many times as fast, rising"),
+    ] = None,
+    search: Annotated[
+        bool,
+        typer.Option("--search", help="Look for the greatest rate that keeps the SLOs; --rates FIRST,MOST"),
+    ] = False,
+    precision: Annotated[
+        float, typer.Option("--precision", min=0.5, max=100.0, metavar="PERCENT", help="Of the search")
+    ] = 10.0,
+    repeats: Annotated[
+        int,
+        typer.Option("--repeats", min=1, max=100, help="Of the search: runs at each rate of the edge"),
+    ] = 4,
+    at: At,
+    asking: Asking,
+    course: Course,
     slo: Slo = None,
-    timeout: RequestTimeout = 600.0,
-    ignore_eos: IgnoreEos = True,
-    key_env: KeyEnv = "GATEWAY_API_KEY",
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    output: Output = None,
     json_output: Json = False,
 ) -> int:
     """Measure rising loads one after the other: the knee, and the greatest load that keeps the SLOs.
@@ -418,37 +238,40 @@ def sweep(
     share of requests that kept them is told with its 95 % interval (Wilson). --requests and --duration are of
     each load; each is kept as a run, and `infctl bench report` draws them together.
 
+    --search looks for the greatest rate at which 95 % of the requests keep every --slo: it doubles the rate
+    until they do not, halves what lies between, and measures both sides of the edge --repeats times.
+
     \b
     Examples:
       infctl bench sweep chat --url http://127.0.0.1:8000 --concurrencies 1,2,4,8 -n 100
       infctl bench sweep chat -f infctl.yaml --rates 1,2,4,8 --duration 60 --slo ttft=500
+      infctl bench sweep chat -f infctl.yaml --search --slo ttft_due=500 --slo tpot=50
+      infctl bench sweep chat -f infctl.yaml --trace mooncake.jsonl --speeds 0.5,1,2
     """
     from infctl.cli import bench_run, bench_sweep, window
 
-    found = bench_sweep.loads(rates or concurrencies, whole=rates is None)
-    where = bench_run.where(url, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
-    config, _ = bench_run.config(
-        bench_run.ask(where, model),
-        endpoint=endpoint,
-        lengths_in=lengths_in,
-        lengths_out=lengths_out,
-        concurrency=None if rates else int(found[0]),
-        rate=found[0] if rates else None,
-        arrivals=arrivals,
-        requests=requests,
-        duration=duration,
-        seed=seed,
-        slo=slo or (),
-        timeout=timeout,
-        exact=ignore_eos,
-    )
-    configs = bench_sweep.variants(config, found, rates=rates is not None)
-    swept = bench_sweep.swept(configs, where)
+    loads = bench_sweep.chosen(concurrencies, rates, speeds, traced=asking.trace is not None, search=search)
+    course = bench_sweep.course(course, slo=slo or (), search=search)
+    where = bench_run.where(url, at)
+    config, _ = bench_run.config(bench_run.ask(where, model), asking, course, loads.pace(), slo=slo or ())
+    if search:
+        from infctl.bench.search import Asked as Wanted
+
+        wanted = Wanted(
+            loads.found[0], loads.found[-1] if rates and "," in rates else inf, precision / 100, repeats
+        )
+        runs, told = bench_sweep.searched(wanted, config, where, asking)
+        if json_output:
+            console.data(bench_sweep.data(runs, told))
+        else:
+            for line in bench_sweep.search_lines(runs, told, window.width(), console.styled):
+                console.fact(line)
+        return bench_sweep.exit_code(runs)
+    swept = bench_sweep.swept(bench_sweep.variants(config, loads), where, asking)
     if json_output:
         console.data(bench_sweep.data(swept))
     else:
-        unit = "a second" if rates else "at once"
-        for line in bench_sweep.lines(swept, unit, window.width(), console.styled):
+        for line in bench_sweep.lines(swept, loads.unit, window.width(), console.styled):
             console.fact(line)
     return bench_sweep.exit_code(swept)
 
@@ -485,6 +308,7 @@ def compare(
 
 
 @app.command()
+@grouped
 def ab(
     model: ModelMaybe = None,
     *,
@@ -492,28 +316,14 @@ def ab(
     b: Annotated[str, typer.Option("--b", metavar="URL", help="The server that may be worse")],
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000, help="Of A B B A: two pairs each")] = 4,
     margin: Margin = 2.0,
-    endpoint: Endpoint = "chat",
-    lengths_in: LengthsIn = "256",
-    lengths_out: LengthsOut = "64",
-    concurrency: Concurrency = None,
-    rate: Rate = None,
-    arrivals: Arrivals = "poisson",
-    requests: Requests = None,
-    duration: Duration = None,
-    warmup: WarmUp = None,
-    cooldown: CoolDown = None,
-    seed: Seed = None,
-    timeout: RequestTimeout = 600.0,
-    ignore_eos: IgnoreEos = True,
-    key_env: KeyEnv = "GATEWAY_API_KEY",
+    at: At,
+    asking: Asking,
+    pace: Pace,
+    course: Course,
     b_key_env: Annotated[
         str | None,
         typer.Option("--b-key-env", metavar="NAME", help="Of B, if it is another", show_default=False),
     ] = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    files: Files = None,
-    output: Output = None,
     json_output: Json = False,
 ) -> int:
     """Measure two servers in turns, A B B A, and say whether B is worse than A.
@@ -529,29 +339,18 @@ def ab(
     """
     from infctl.cli import bench_compare, bench_run
 
-    first = bench_run.where(a, files, key_env, ca_file=ca_file, insecure=insecure, output=output)
-    second = bench_run.where(
-        b, files, b_key_env or key_env, ca_file=ca_file, insecure=insecure, output=output
-    )
-    config, _ = bench_run.config(
-        bench_run.ask(first, model),
-        endpoint=endpoint,
-        lengths_in=lengths_in,
-        lengths_out=lengths_out,
-        concurrency=concurrency,
-        rate=rate,
-        arrivals=arrivals,
-        requests=requests or (None if duration else _TURN_REQUESTS),
-        duration=duration,
-        warmup=warmup,
-        cooldown=cooldown,
-        seed=seed,
-        timeout=timeout,
-        exact=ignore_eos,
-    )
+    first = bench_run.where(a, at)
+    second = bench_run.where(b, replace(at, key_env=b_key_env or at.key_env))
+    config, _ = bench_run.config(bench_run.ask(first, model), asking, _turn(course, asking), pace)
     bench_run.ask(second, config.model)
-    pairs = bench_compare.in_turns(config, first, second, rounds)
+    pairs = bench_compare.in_turns(config, first, second, rounds, asking)
     return bench_compare.told(pairs, margin / 100, json_output=json_output)
+
+
+def _turn(course: Course, asking: Asking) -> Course:
+    """Of `ab` and `gateway`: each turn is short, where nothing else says how long it is."""
+    ends = course.requests or course.duration or asking.trace
+    return course if ends else replace(course, requests=_TURN_REQUESTS)
 
 
 __all__ = ["app"]

@@ -12,6 +12,7 @@ from infctl.bench.compare import INCOMPARABLE, WORSE, Comparison, Side, as_data,
 from infctl.bench.figures import DEFINITIONS
 from infctl.bench.results import Config
 from infctl.cli import bench_run, console, window
+from infctl.cli.bench_options import Asking
 from infctl.cli.bench_run import Where
 from infctl.cli.text import Column, Paint, table, unpainted
 from infctl.errors import BenchError, Interrupted
@@ -38,7 +39,7 @@ def _kept(place: Path) -> Side:
     return Side(run.config, run.verdict["grade"], results.again(run.config, log), log)
 
 
-def in_turns(config: Config, a: Where, b: Where, rounds: int) -> list[Pair]:
+def in_turns(config: Config, a: Where, b: Where, rounds: int, asking: Asking) -> list[Pair]:
     """A B B A, each kept as a run. Raises BenchError, Interrupted."""
     pairs: list[Pair] = []
     total = rounds * 2
@@ -48,7 +49,8 @@ def in_turns(config: Config, a: Where, b: Where, rounds: int) -> list[Pair]:
             at = a if name == "A" else b
             # The same lengths and times in both; other words, whatever else was measured here.
             turn = msgspec.structs.replace(config, seed=config.seed + number, salt=name)
-            found = bench_run.with_progress(turn, at.target, f"{number + 1} of {total} {name} · ")
+            asked = bench_run.workload(turn, asking)
+            found = bench_run.with_progress(turn, at.target, f"{number + 1} of {total} {name} · ", asked)
             result = found.result(turn, at.url)
             place = results.save(at.home, result, found.ran.lines)
             if result.ended == "interrupted":

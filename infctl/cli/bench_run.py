@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from infctl.bench.results import Config, Result
 from infctl.bench.session import Asked, Measured
 from infctl.bench.workload import PATHS
 from infctl.cli import console, options
+from infctl.cli.bench_options import Asking, At, Course, Pace
 from infctl.errors import BenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -42,42 +43,33 @@ class Where:
     """Where results are kept."""
 
 
-def where(
-    url: str | None,
-    files: list[Path] | None,
-    key_env: str,
-    *,
-    ca_file: Path | None = None,
-    insecure: bool = False,
-    output: Path | None = None,
-) -> Where:
+def where(url: str | None, at: At) -> Where:
     """A URL as given, or the gateway of the profile. Raises UsageError, and what the profile raises."""
+    ca_file, key_env = at.ca_file, at.key_env
     if url is None:
         from infctl.cli.project import open_project
 
-        project = open_project(files)
+        project = open_project(at.files)
         reach = project.reach(project.stack())
         with project.api(reach) as api:
             url, key, key_env = api.url, api.key, api.key_name
             ca_file = ca_file or api.ca_file
     else:
         key = os.environ.get(key_env) or None
-    to = session.target(url, key, ca_file=ca_file, insecure=insecure)
-    return Where(url.rstrip("/"), to, key_env, home(files, output))
+    to = session.target(url, key, ca_file=ca_file, insecure=at.insecure)
+    return Where(url.rstrip("/"), to, key_env, home(at.files, at.output))
 
 
-def direct(
-    url: str | None, files: list[Path] | None, key_env: str, model: str, *, output: Path | None = None
-) -> Where:
+def direct(url: str | None, at: At, key_env: str, model: str) -> Where:
     """The model server behind the gateway: as given, or the one that serves `model` by the profile.
 
     Raises UsageError where that is not one.
     """
     if url is not None:
-        return where(url, files, key_env, output=output)
+        return where(url, replace(at, key_env=key_env))
     from infctl.cli.project import open_project
 
-    project = open_project(files)
+    project = open_project(at.files)
     listening = engines(project.stack(), model)
     if len(listening) != 1:
         found = (
@@ -94,10 +86,9 @@ def direct(
     host, port = listening[0]
     secret = project.profile.gateway.keys.backend
     key = project.secret(secret.name) if secret is not None else None
-    at = f"http://{authority(reachable(host), port)}"
-    return Where(
-        at, session.target(at, key), secret.name if secret is not None else key_env, home(files, output)
-    )
+    found_at = f"http://{authority(reachable(host), port)}"
+    name = secret.name if secret is not None else key_env
+    return Where(found_at, session.target(found_at, key), name, home(at.files, at.output))
 
 
 def engines(stack: Stack, model: str) -> list[tuple[str, int]]:
@@ -127,37 +118,19 @@ def ask(at: Where, model: str | None) -> str:
 
 
 def config(
-    model: str,
-    *,
-    endpoint: str,
-    lengths_in: str,
-    lengths_out: str,
-    concurrency: int | None,
-    rate: float | None,
-    arrivals: str,
-    requests: int | None,
-    duration: float | None,
-    seed: int | None,
-    timeout: float,
-    exact: bool,
-    warmup: str | None = None,
-    cooldown: str | None = None,
-    slo: Sequence[str] = (),
-    prefix: str | None = None,
-    turns: int = 1,
-    prompts: Path | None = None,
-    trace: Path | None = None,
-    speed: float = 1.0,
+    model: str, asking: Asking, course: Course, pace: Pace | None = None, *, slo: Sequence[str] = ()
 ) -> tuple[Config, Asked]:
     """What was typed, checked and completed; and what it asks. Raises UsageError, BenchError."""
+    pace = pace or Pace()
     known = (*PATHS, *POOLING)
-    if endpoint not in known:
-        raise UsageError(f"--endpoint {endpoint}: it is one of {', '.join(known)}")
-    _together(endpoint, rate=rate, prefix=prefix, turns=turns, prompts=prompts, trace=trace)
-    file = trace or prompts
+    if asking.endpoint not in known:
+        raise UsageError(f"--endpoint {asking.endpoint}: it is one of {', '.join(known)}")
+    _together(asking, pace.rate)
+    requests, duration, concurrency = course.requests, course.duration, pace.concurrency
     if requests is not None and duration is not None:
         raise UsageError("--requests and --duration are both given: which ends the run?")
-    closed = rate is None and trace is None
+    trace, file = asking.trace, asking.trace or asking.prompts
+    closed = pace.rate is None and trace is None
     if closed and concurrency is None:
         concurrency = 1
     if duration is None and requests is None:
@@ -166,49 +139,48 @@ def config(
     usual = (str(concurrency) if closed else "0") if duration is None else None
     found = Config(
         model=model,
-        endpoint=endpoint,
-        lengths_in=lengths_in,
-        lengths_out=lengths_out,
-        arrivals="closed" if closed else "trace" if trace is not None else arrivals,
-        rate=rate,
+        endpoint=asking.endpoint,
+        lengths_in=asking.lengths_in,
+        lengths_out=asking.lengths_out,
+        arrivals="closed" if closed else "trace" if trace is not None else course.arrivals,
+        rate=pace.rate,
         concurrency=concurrency,
         requests=requests,
         duration_s=duration,
-        warmup=_aside("--warmup", warmup, duration)
+        warmup=_aside("--warmup", course.warmup, duration)
         or usual
         or f"{min((duration or 0) * _WARM_SHARE, _WARM_MOST_S):g}s",
-        cooldown=_aside("--cooldown", cooldown, duration) or usual or plain,
-        seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
-        exact=exact,
-        timeout_s=timeout,
+        cooldown=_aside("--cooldown", course.cooldown, duration) or usual or plain,
+        seed=random.SystemRandom().randrange(2**31) if asking.seed is None else asking.seed,
+        exact=asking.ignore_eos,
+        timeout_s=course.timeout,
         slo_ms=slos(slo),
-        prefix=prefix or "",
-        turns=turns,
+        prefix=asking.prefix or "",
+        turns=asking.turns,
         source="" if file is None else session.source_of(file),
-        speed=speed,
+        speed=pace.speed,
     )
-    return found, session.workload_of(found, prompts, trace)
+    return found, workload(found, asking)
 
 
-def _together(
-    endpoint: str,
-    *,
-    rate: float | None,
-    prefix: str | None,
-    turns: int,
-    prompts: Path | None,
-    trace: Path | None,
-) -> None:
+def workload(given: Config, asking: Asking) -> Asked:
+    """Of another seed or load of the same command. Raises UsageError, BenchError."""
+    return session.workload_of(given, asking.prompts, asking.trace)
+
+
+def _together(asking: Asking, rate: float | None) -> None:
     """What excludes what. Raises UsageError."""
-    if trace is not None and (rate is not None or prompts is not None):
+    made_up = asking.prefix or asking.turns > 1
+    filed = asking.trace is not None or asking.prompts is not None
+    if asking.trace is not None and (rate is not None or asking.prompts is not None):
         raise UsageError(
             "--trace says when and how much is asked: --rate and --prompts have no place beside it"
         )
-    if (trace is not None or prompts is not None) and (prefix or turns > 1):
+    if filed and made_up:
         raise UsageError("--prefix and --turns are of made-up prompts, not of a file's")
-    if endpoint in POOLING and (prefix or turns > 1 or prompts is not None or trace is not None):
-        raise UsageError(f"--endpoint {endpoint} asks made-up texts alone")
-    if endpoint != "chat" and (turns > 1 or prompts is not None):
+    if asking.endpoint in POOLING and (made_up or filed):
+        raise UsageError(f"--endpoint {asking.endpoint} asks made-up texts alone")
+    if asking.endpoint != "chat" and (asking.turns > 1 or asking.prompts is not None):
         raise UsageError("--turns and --prompts are for --endpoint chat")
 
 

@@ -618,6 +618,12 @@ BENCH_SWEEP = {
     "knee": "number?: the last load that was worth it; null: not reached",
     "greatest_kept": "number?: the greatest load that kept the SLOs",
     "kept_share": "number: of the requests, that it takes",
+    "search": {
+        "rate": "number?: the greatest that kept them; `search` is null without --search",
+        "low": "number?: of the 95 % interval of the edge",
+        "high": "number?: null where no greater rate was measured",
+        "ended": "string: edge, none, most, client, trials",
+    },
     "steps": [
         {
             "load": "number: at once, or a second",

@@ -19,6 +19,7 @@ FIRST_S, GAP_S = 0.020, 0.005
 SLOWER = 1.05
 SLOW_SHARE, SLOW_FIRST_S = 4, 0.060
 """`bimodal`: each fourth request waits so long for its first piece."""
+PLACE_S = 0.05
 STALL_AFTER, STALL_S = 30, 1.0
 """`stall`: from that request on everything stands still, once, so long."""
 
@@ -88,6 +89,7 @@ class Server:
         self.log: list[dict[str, Any]] = []
         self.numbers = count()
         self.stalled_until = 0.0
+        self.places = [0.0, 0.0]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -161,6 +163,8 @@ class Server:
         if mode == "json_error":
             self._plain(writer, 200, json.loads(ERROR))
             return True
+        if mode == "two_places":
+            await self._place()
         if mode == "silent":
             await asyncio.sleep(3600)
         if mode == "close":
@@ -196,6 +200,13 @@ class Server:
         writer.write(b"0\r\n\r\n")
         return True
 
+    async def _place(self) -> None:
+        """`two_places`: one answer after the other at each of two, PLACE_S long: 2 / PLACE_S a second."""
+        now = time.perf_counter()
+        place = self.places.index(min(self.places))
+        self.places[place] = max(now, self.places[place]) + PLACE_S
+        await asyncio.sleep(self.places[place] - now)
+
     async def _timed(self, mode: str, number: int, tokens: int) -> AsyncIterator[bytes]:
         """At absolute times, so that no delay adds up."""
         began = time.perf_counter()
@@ -215,7 +226,7 @@ class Server:
 
 MODES = (  # noqa: SIM905 - names
     """
-    steady slower bimodal stall exit fast busy in_band in_band_first no_done no_finish no_usage
+    steady slower two_places bimodal stall exit fast busy in_band in_band_first no_done no_finish no_usage
     ended_early nothing only_done cut reset too_short not_json odd long_event finish_abort hang comment
     comment_glued crlf cr no_space event_lines split joined role_first reasoning two_a_piece status_500
     status_429 status_400 embed embed_empty json_error silent close garbage short_length

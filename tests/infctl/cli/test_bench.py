@@ -339,6 +339,63 @@ def test_a_sweep_measures_each_load_and_tells_what_they_say_together(run: Run, s
     assert run("sweep", "steady", "--url", stub.url, "--concurrencies", "1.5").returncode == 64
 
 
+def test_a_search_finds_what_a_server_of_two_places_can_do(run: Run, own_stub: Stub) -> None:
+    """Two places of 50 ms: 40 a second."""
+    args = ("--search", "--rates", "25", "--arrivals", "constant", "--slo", "e2e=400", "--repeats", "1")
+    more = ("-n", "40", "--out", "4", "--precision", "15", "--json")
+    done = run("sweep", "two_places", "--url", own_stub.url, *args, *more)
+    assert done.returncode in {0, 9}, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told) == list(shapes.BENCH_SWEEP)
+    assert list(told["search"]) == list(shapes.BENCH_SWEEP["search"])
+    if any(row["verdict"] == "invalid" for row in told["steps"]):
+        return  # this machine was busy, and the runs say so
+    assert [row["load"] for row in told["steps"]][:2] == [25, 50]
+    assert told["search"]["ended"] == "edge"
+    assert 30 <= told["search"]["rate"] <= 44
+    assert told["search"]["low"] <= told["search"]["rate"] < told["search"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--search",), "--search needs what is to be kept"),
+        (("--search", "--slo", "ttft=9", "--rates", "1,2,4"), "FIRST,MOST"),
+        (("--search", "--slo", "ttft=9", "--arrivals", "ramp:1", "--duration", "9"), "ramp has no place"),
+        (("--trace", "t"), "the load of a trace is its speed"),
+        (("--speeds", "1,2"), "the load of a trace is its speed"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused(run: Run, stub: Stub, args: tuple[str, ...], said: str) -> None:
+    done = run("sweep", "fast", "--url", stub.url, *args)
+    assert (done.returncode, said in done.stderr) == (64, True), done.stderr
+
+
+def test_sweeps_and_turns_ask_what_a_run_can_ask(
+    run: Run, stub: Stub, own_stub: Stub, tmp_path: Path
+) -> None:
+    """Prefixes, conversations, prompts and traces."""
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "what is it?", "max_tokens": 3}\n')
+    run("sweep", "fast", "--url", own_stub.url, "--concurrencies", "1", "-n", "3", "--prompts", str(file))
+    bodies = [json.loads(entry["body"]) for entry in own_stub.log()]
+    assert {(body["messages"][0]["content"], body["max_tokens"]) for body in bodies} == {("what is it?", 3)}
+    line = '{{"timestamp": {}, "input_length": 20, "output_length": 4}}\n'
+    file.write_text("".join(line.format(number * 20) for number in range(5)))
+    args = ("--trace", str(file), "--speeds", "1,4", "--json")
+    told = json.loads(run("sweep", "fast", "--url", own_stub.url, *args).stdout)
+    assert [row["load"] for row in told["steps"]] == [1, 4]
+    before = len(own_stub.log())
+    args = ("-n", "4", "--rounds", "1", "--out", "4", "--turns", "2", "--prefix", "1x8")
+    for command in (("ab", "--a", stub.url, "--b"), ("gateway", "--direct", stub.url, "--url")):
+        done = run(command[0], "fast", *command[1:], own_stub.url, *args)
+        assert done.returncode in {0, 1, 2}, done.stderr
+    asked = [json.loads(entry["body"])["messages"] for entry in own_stub.log()[before:]]
+    assert len(asked) == 24
+    assert {len(messages) for messages in asked} == {1}  # the second turns are 64 requests later
+    assert len({tuple(messages[0]["content"].split(" ")[:8]) for messages in asked}) == 4
+
+
 def test_the_servers_counters_are_told_and_another_client_makes_a_run_suspect(
     run: Run, own_stub: Stub
 ) -> None:
