@@ -28,6 +28,10 @@ _BODY_BYTES_MAX = 8 * 1024 * 1024
 """Of an answer. A control plane that sends more is not ours."""
 
 
+class KeyRefusedError(GatewayError):
+    """The gateway takes another key there, or an admin's alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """One model server as the gateway sees it."""
@@ -42,6 +46,14 @@ class Backend:
     errors: int
     last_probe_s_ago: float | None
     why: str
+    breaker: str = "closed"
+    """closed, open or half_open."""
+    retry_in_s: float | None = None
+    """Until an open breaker is tried."""
+    capacity: int | None = None
+    """Requests at once; None: not known."""
+    expected_in_s: float | None = None
+    """Until one that is loading is ready; None: not known, or it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +173,12 @@ class Api:
     # The models
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        """One call of a model. Raises GatewayError with the gateway's own message for any answer but 200."""
-        code, answer = self._call("POST", path, timeout_s=timeout_s, body=body)
+        """One call of a model, never answered from a cache.
+
+        Raises GatewayError with the gateway's own message for any answer but 200.
+        """
+        fresh = {"cache-control": "no-cache"}
+        code, answer = self._call("POST", path, timeout_s=timeout_s, body=body, headers=fresh)
         if code != 200:
             raise self._refused(code, answer, path)
         if not isinstance(answer, dict):
@@ -172,11 +188,17 @@ class Api:
     # Private
 
     def _call(
-        self, method: str, path: str, *, timeout_s: float, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
         import httpx  # noqa: PLC0415 - a tenth of a second that most commands do not need
 
-        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        headers = {**(headers or {}), **({"authorization": f"Bearer {self.key}"} if self.key else {})}
         try:
             with self._open().stream(
                 method,
@@ -233,7 +255,7 @@ class Api:
         said = body.get("error", {}) if isinstance(body, dict) else {}
         message = str(said.get("message") or f"HTTP {code}") if isinstance(said, dict) else f"HTTP {code}"
         if code in (401, 403):
-            return GatewayError(
+            return KeyRefusedError(
                 f"{self.url}{path} refuses the key: {message}",
                 hint=f"the key comes from {self.key_name} (environment, then .env beside the profile); "
                 "after a change: infctl up",
@@ -252,6 +274,9 @@ class Api:
 
 def _backend(row: Mapping[str, Any]) -> Backend:
     probe = row.get("last_probe_s_ago")
+    breaker = row.get("breaker")
+    if not isinstance(breaker, Mapping):
+        breaker = {}
     return Backend(
         id=str(row["id"]),
         model=str(row["model"]),
@@ -262,7 +287,15 @@ def _backend(row: Mapping[str, Any]) -> Backend:
         errors=int(row.get("errors", 0)),
         last_probe_s_ago=None if probe is None else float(probe),
         why=str(row.get("why", "")),
+        breaker=str(breaker.get("state", "closed")),
+        retry_in_s=_number(breaker.get("retry_in_s")),
+        capacity=None if (room := _number(row.get("capacity"))) is None else round(room),
+        expected_in_s=_number(row.get("expected_in_s")),
     )
+
+
+def _number(told: Any) -> float | None:
+    return None if told is None else float(told)
 
 
 def _reason(error: Exception) -> str:

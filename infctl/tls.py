@@ -69,10 +69,36 @@ def names_of(server_names: Iterable[str]) -> tuple[str, ...]:
 
 def describe(certificate: Path, key: Path | None = None) -> Described:
     """The first certificate of a PEM file. Raises EngineError where a file cannot be read or understood."""
-    from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 
     leaf = _leaf(certificate)
+    matches = None
+    if key is not None:
+        form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        matches = _public_half(key) == leaf.public_key().public_bytes(*form)
+    return _described(leaf, matches)
+
+
+def chain(certificate: Path) -> tuple[tuple[bytes, Described], ...]:
+    """(DER, what it is) of every certificate of a PEM file, in its order. Raises EngineError."""
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    return tuple((one.public_bytes(Encoding.DER), _described(one, None)) for one in _all(certificate))
+
+
+def of_der(certificate: bytes) -> Described | None:
+    """As a handshake shows it; None: it is none."""
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        return _described(x509.load_der_x509_certificate(certificate), None)
+    except ValueError:
+        return None
+
+
+def _described(leaf: x509.Certificate, matches: bool | None) -> Described:
+    from cryptography import x509  # noqa: PLC0415
+
     try:
         alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = [
@@ -81,10 +107,6 @@ def describe(certificate: Path, key: Path | None = None) -> Described:
         ]
     except x509.ExtensionNotFound:
         names = []
-    matches = None
-    if key is not None:
-        form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        matches = _public_half(key) == leaf.public_key().public_bytes(*form)
     return Described(
         names=tuple(sorted(names)),
         not_before=leaf.not_valid_before_utc,
@@ -238,10 +260,14 @@ def _general(name: str) -> x509.GeneralName:
 
 
 def _leaf(certificate: Path) -> x509.Certificate:
+    return _all(certificate)[0]
+
+
+def _all(certificate: Path) -> list[x509.Certificate]:
     from cryptography import x509  # noqa: PLC0415
 
     try:
-        return x509.load_pem_x509_certificates(_read(certificate))[0]
+        return x509.load_pem_x509_certificates(_read(certificate))
     except ValueError:
         raise EngineError(
             f"{certificate} holds no PEM certificate",

@@ -38,6 +38,7 @@ FOLDERS = {
     "infctl/doctor/checks": "one file a check",
     "infctl/doctor/security": "the eight practices, one file each",
     "infctl/doctor/startup": "a failed start's log -> the place in the profile, and a value that fits. Pure",
+    "infctl/health": "whether what runs is well: judgements of what was asked. Pure but for a handshake",
     "infctl/cli": "one file a command",
     "gateway": "a program of its own: python -m gateway --config gateway.yaml. Never imports infctl",
     "gateway/wire": "HTTP as values, without I/O",

@@ -13,14 +13,14 @@ from typing import Any
 from infctl.cli.text import Paint, plural
 from infctl.doctor.finding import Finding, Verdict
 
-_SYMBOLS: dict[Verdict, tuple[str, str, str, str]] = {
+SYMBOLS: dict[Verdict, tuple[str, str, str, str]] = {
     "ok": ("✓", "+", "ok", "good"),
     "warning": ("!", "!", "warn", "warning"),
     "failure": ("✗", "x", "FAIL", "error"),
     "skipped": ("-", "-", "skip", "dim"),
 }
 """Verdict -> symbol, the same without UTF-8, word, style."""
-_WORD = max(len(word) for _, _, word, _ in _SYMBOLS.values())
+_WORD = max(len(word) for _, _, word, _ in SYMBOLS.values())
 _NARROW = 80
 """Columns below which why and fix begin under the word, not under the finding."""
 
@@ -52,7 +52,7 @@ class Screen:
         return "\n".join([*told, "", ", ".join(parts)])
 
     def _passed(self, reason: str, checks: Sequence[str]) -> list[str]:
-        symbol, plain, word, style = _SYMBOLS["skipped"]
+        symbol, plain, word, style = SYMBOLS["skipped"]
         mark = f"{symbol if self._utf8 else plain} {word:<{_WORD}}"
         first, *rest = self._wrapped(f"{reason} ({', '.join(dict.fromkeys(checks))})", len(mark) + 2)
         return [f"{self._paint(mark, style)}  {first}", *(" " * (len(mark) + 2) + line for line in rest)]
@@ -62,7 +62,7 @@ class Screen:
         if finding.verdict == "skipped":
             self._skipped.setdefault(finding.why or finding.what, []).append(finding.check)
             return []
-        symbol, plain, word, style = _SYMBOLS[finding.verdict]
+        symbol, plain, word, style = SYMBOLS[finding.verdict]
         mark = f"{symbol if self._utf8 else plain} {word:<{_WORD}}"
         # A check with several findings is named once.
         name = finding.check if finding.check != self._last else ""

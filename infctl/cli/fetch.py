@@ -1,14 +1,16 @@
 """Asks several pages at once, here or inside a container: its own source is what is run there.
 
 stdin: {"asks": [{"name", "url", "method", "headers", "body", "timeout_s"}], "rounds", "gap_s", "keep"}
-stdout: {"at": [seconds ...], "rounds": [{name: {"status", "body"} or {"error", "why"}}]}
+stdout: {"at": [seconds ...], "rounds": [{name: {"status", "body", "date", "wall"} or {"error", "why"}}]}
 
-`keep`: of each body only the lines that begin so; empty: all of it. Of the standard library alone, and of a
-Python that a gateway's image has.
+`keep`: of each body only the lines that begin so (one beginning, or several); empty: all of it. `date`: the
+header, or empty; `wall`: this machine's clock before and after, Unix. Of the standard library alone, and of
+a Python that a gateway's image has.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
 import threading
@@ -33,11 +35,12 @@ def rounds(job: dict[str, Any]) -> dict[str, Any]:
         if number:
             time.sleep(float(job.get("gap_s", 0.0)))
         times.append(time.monotonic())
-        found.append(_round(job["asks"], job.get("keep") or ""))
+        keep = job.get("keep") or ""
+        found.append(_round(job["asks"], (keep,) if isinstance(keep, str) else tuple(keep)))
     return {"at": times, "rounds": found}
 
 
-def _round(asks: list[dict[str, Any]], keep: str) -> dict[str, Any]:
+def _round(asks: list[dict[str, Any]], keep: tuple[str, ...]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
 
     def one(ask: dict[str, Any]) -> None:
@@ -52,7 +55,7 @@ def _round(asks: list[dict[str, Any]], keep: str) -> dict[str, Any]:
     return {ask["name"]: answers.get(ask["name"], late) for ask in asks}
 
 
-def _ask(ask: dict[str, Any], keep: str) -> dict[str, Any]:
+def _ask(ask: dict[str, Any], keep: tuple[str, ...]) -> dict[str, Any]:
     body = ask.get("body")
     request = urllib.request.Request(  # noqa: S310 - the addresses are the stack's own
         ask["url"],
@@ -62,28 +65,32 @@ def _ask(ask: dict[str, Any], keep: str) -> dict[str, Any]:
     )
     # A proxy named in the environment is for the outside world, and no answer sends us elsewhere with a key.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
+    begun = time.time()
     try:
         with opener.open(request, timeout=float(ask.get("timeout_s", 5.0))) as answer:
-            return _answer(answer.status, answer.read(BODY_BYTES_MAX + 1), keep)
+            date, wall = answer.headers.get("date") or "", [begun, time.time()]
+            told = _answer(answer.status, answer.read(BODY_BYTES_MAX + 1), keep)
+            return {**told, "date": date, "wall": wall}
     except urllib.error.HTTPError as error:
         with error:
-            return _answer(error.code, error.read(BODY_BYTES_MAX + 1), keep)
+            date, wall = error.headers.get("date") or "", [begun, time.time()]
+            return {**_answer(error.code, error.read(BODY_BYTES_MAX + 1), keep), "date": date, "wall": wall}
     except TimeoutError:
         return {"error": "timeout", "why": "no answer in time"}
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
             return {"error": "timeout", "why": "no answer in time"}
         return {"error": "connect", "why": str(getattr(error.reason, "strerror", "") or error.reason)}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return {"error": "read", "why": str(error) or type(error).__name__}
 
 
-def _answer(status: int, raw: bytes, keep: str) -> dict[str, Any]:
+def _answer(status: int, raw: bytes, keep: tuple[str, ...]) -> dict[str, Any]:
     if len(raw) > BODY_BYTES_MAX:
         return {"error": "read", "why": f"an answer of over {BODY_BYTES_MAX:,} bytes"}
     text = raw.decode("utf-8", "replace")
-    if keep:
-        text = "\n".join(line for line in text.splitlines() if line.startswith(keep))
+    if any(keep):  # by "\n" alone: a label of a metric may hold what else ends a line
+        text = "\n".join(line for line in text.split("\n") if line.startswith(keep))
     return {"status": status, "body": text}
 
 

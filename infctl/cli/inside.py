@@ -58,7 +58,7 @@ class Transport(httpx.BaseTransport):
             "headers": {
                 name: value
                 for name, value in request.headers.items()
-                if name in ("authorization", "content-type", "accept")
+                if name in ("authorization", "content-type", "accept", "cache-control")
             },
             "body": request.read().decode("utf-8") or None,
             "timeout_s": timeout.get("read") or 30.0,

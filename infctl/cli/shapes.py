@@ -346,6 +346,16 @@ HEALTH = {
     "status": "string: ok, degraded, down",
     "reasons": ["string"],
     "answers": [_ANSWER],
+    "checks": [
+        {
+            "check": "string: gateway, models, tls, metrics, store, audit, disk, time",
+            "verdict": "string: ok, warning, failure, skipped",
+            "where": "string",
+            "what": "string",
+            "why": "string",
+            "fix": "string",
+        }
+    ],
     "via": "string?: where the questions went",
     "checked_at": "number: seconds since the epoch",
 }

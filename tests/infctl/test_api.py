@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from infctl.api import Api
+from infctl.api import Api, KeyRefusedError
 from infctl.errors import GatewayError
 
 DETAILED = {
@@ -45,11 +45,13 @@ class Server:
         self.code, self.body, self.wait_s = 200, b"{}", 0.0
         self.release = threading.Event()
         self.authorization: list[str | None] = []
+        self.cache_control: list[str | None] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.authorization.append(self.headers.get("authorization"))
+                outer.cache_control.append(self.headers.get("cache-control"))
                 outer.release.wait(outer.wait_s)
                 try:
                     self.send_response(outer.code)
@@ -94,6 +96,27 @@ def test_detailed_health_is_read_into_values_and_the_key_is_sent(server: Server)
     assert server.authorization == ["Bearer secret-key"]
 
 
+def test_breaker_room_and_expected_time_of_a_server_are_read_where_they_are_told(server: Server) -> None:
+    told = {
+        "breaker": {"state": "open", "failures": 5, "opened": 2, "retry_in_s": 12.5},
+        "capacity": 9,
+        "expected_in_s": 20,
+    }
+    rows = [DETAILED["backends"][0] | told, DETAILED["backends"][0] | {"breaker": None}]  # type: ignore[index]
+    server.body = json.dumps(DETAILED | {"backends": rows}).encode()
+    with Api(server.url, "k") as api:
+        known, unknown = api.health().backends
+    assert (known.breaker, known.retry_in_s, known.capacity, known.expected_in_s) == ("open", 12.5, 9, 20.0)
+    assert (unknown.breaker, unknown.capacity) == ("closed", None)
+
+
+def test_a_question_to_a_model_is_not_answered_from_a_cache(server: Server) -> None:
+    with Api(server.url, "k") as api:
+        api.post("/v1/embeddings", {"input": "x"}, timeout_s=5)
+        api.reachable()
+    assert server.cache_control == ["no-cache", None]
+
+
 def test_a_503_with_a_report_is_an_answer_not_a_failure(server: Server) -> None:
     server.code, server.body = 503, json.dumps({**DETAILED, "status": "down"}).encode()
     with Api(server.url, "k") as api:
@@ -115,7 +138,7 @@ def test_nobody_listening_says_what_to_do() -> None:
 def test_a_refused_key_names_its_variable_and_never_shows_it(server: Server) -> None:
     server.code, server.body = 401, b'{"error": {"message": "no such key"}}'
     with Api(server.url, "hunter2", key_name="ADMIN_API_KEY") as api:
-        with pytest.raises(GatewayError, match="refuses the key: no such key") as caught:
+        with pytest.raises(KeyRefusedError, match="refuses the key: no such key") as caught:
             api.health()
         assert "hunter2" not in repr(api)
     assert "ADMIN_API_KEY" in caught.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -78,6 +80,13 @@ EMBEDDINGS = {
         {"index": 2, "embedding": [0.0, 1.0]},
     ]
 }
+METRICS = b"""\
+infctl_store_up 1.0
+infctl_store_waiting 0.0
+infctl_config_info{audit="off",balancing="least_in_flight",cache="off",store="sqlite"} 1.0
+infctl_disk_bytes{kind="store"} 1e12
+infctl_disk_free_bytes{kind="store"} 5e11
+"""
 RERANKED = {"results": [{"index": 1, "relevance_score": 0.85}, {"index": 0, "relevance_score": 0.24}]}
 
 
@@ -105,6 +114,8 @@ class Gateway:
                 "/v1/text2sql": (200, chat_reply("SELECT id, name FROM users;")),
                 "/v1/embeddings": (200, EMBEDDINGS),
                 "/v1/rerank": (200, RERANKED),
+                "/metrics": (200, METRICS),
+                "/admin/quotas?limit=1": (200, {"quotas": [], "next": None, "as_of": time.time()}),
             }
         )
 
@@ -142,18 +153,37 @@ def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    told = Gateway()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(told))
+@contextlib.contextmanager
+def serving(told: Gateway, port: int = 0) -> Iterator[Gateway]:
+    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(told))
     server.daemon_threads = True
     told.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield told
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield told
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with serving(Gateway()) as told:
+        yield told
+
+
+@pytest.fixture
+def engines(free_port: Callable[[], int]) -> Iterator[tuple[Gateway, Gateway]]:
+    """Two engines' pages, on ports in a row."""
+    first = toy.neighbours(free_port, 2)
+    page = {"/metrics": (200, b"vllm:num_requests_running 0.0\n")}
+    with (
+        serving(Gateway(check_key=False, answers=dict(page)), first) as one,
+        serving(Gateway(check_key=False, answers=dict(page)), first + 1) as other,
+    ):
+        yield one, other
 
 
 @pytest.fixture

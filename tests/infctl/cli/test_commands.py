@@ -69,8 +69,8 @@ def profile(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(tmp_path: Path, gateway: Gateway) -> Gateway:
-    """A profile whose gateway and engines are where the fake one listens."""
+def served(tmp_path: Path, gateway: Gateway, engines: tuple[Gateway, Gateway]) -> Gateway:
+    """A profile whose gateway and engines are where the fake ones listen."""
     text = {
         "name": "served",
         "runtime": "process",
@@ -79,7 +79,7 @@ def served(tmp_path: Path, gateway: Gateway) -> Gateway:
             "chat": {"source": {"path": "chat"}, "task": ["chat", "text2sql"]},
             "embed": {"source": {"path": "embed"}, "task": ["embed", "rerank"]},
         },
-        "engines": {"port_base": 8101},
+        "engines": {"port_base": engines[0].port},
         "gateway": {"listen": {"port": gateway.port}},
         "edge": {"enabled": False},
         "monitoring": {"enabled": False},
@@ -406,6 +406,73 @@ def test_health_deep_shows_questions_and_answers(run: Run, served: Gateway) -> N
     told = json.loads(run("health", "--deep", "--json").stdout)
     assert same_keys(told, shapes.HEALTH)
     assert [a["task"] for a in told["answers"]] == ["chat", "text2sql", "embed", "rerank"]
+
+
+def test_health_deep_says_of_each_look_what_it_found_and_where(run: Run, served: Gateway) -> None:
+    told = json.loads(run("health", "--deep", "--json").stdout)
+    assert {(one["check"], one["verdict"]) for one in told["checks"]} == {
+        ("gateway", "ok"), ("models", "ok"), ("tls", "skipped"), ("metrics", "ok"), ("store", "ok"),
+        ("disk", "ok"), ("time", "ok"),
+    }  # fmt: skip
+    text = run("health", "--deep").stdout
+    assert "4 questions answered rightly" in text
+    assert "gateway (SQLite)" in text
+    assert text.endswith("healthy: 2 models on 2 servers\n")
+
+
+def test_health_deep_is_1_with_what_to_do_when_an_engine_tells_no_figures(
+    run: Run, served: Gateway, engines: tuple[Gateway, Gateway]
+) -> None:
+    engines[1].answers["/metrics"] = (200, b"# a page of somebody else\nother_total 1\n")
+    done = run("health", "--deep")
+    assert done.returncode == 1
+    assert "what answers there is not embed" in done.stdout
+    assert "next is another program listening there?" in done.stdout
+    assert "not healthy: ok\n  metrics: what answers there is not embed" in done.stdout
+
+
+def test_health_deep_names_the_variable_of_a_key_that_metrics_refuse(run: Run, served: Gateway) -> None:
+    said = {"error": {"message": "no such key"}}
+    served.answers["/metrics"] = (401, said)
+    served.answers["/admin/quotas?limit=1"] = (401, said)
+    done = run("health", "--deep")
+    assert done.returncode == 1
+    assert "gateway refuses to tell its figures (401)" in done.stdout
+    assert "the key comes from GATEWAY_API_KEY" in " ".join(done.stdout.split())
+    assert "set ADMIN_API_KEY in .env" in " ".join(done.stdout.split())
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_health_deep_reads_the_targets_of_a_prometheus_that_is_named(
+    run: Run, served: Gateway, engines: tuple[Gateway, Gateway]
+) -> None:
+    def target(job: str, health: str = "up", error: str = "", **labels: str) -> dict[str, Any]:
+        url = f"http://{job}:8000/metrics"
+        return {"labels": {"job": job, **labels}, "scrapeUrl": url, "health": health, "lastError": error}
+
+    engines[0].answers["/api/v1/targets?state=active"] = (
+        200,
+        {
+            "data": {
+                "activeTargets": [
+                    target("gateway", "down", "server returned HTTP status 401 Unauthorized"),
+                    target("vllm", backend="vllm-chat"),
+                ]
+            }
+        },
+    )
+    told = json.loads(run("health", "--deep", "--json", "--prometheus", engines[0].url).stdout)
+    wrong = [one for one in told["checks"] if one["verdict"] == "failure"]
+    assert [one["what"] for one in wrong] == [
+        "Prometheus cannot read gateway ",
+        "Prometheus does not read vllm-embed",
+    ]
+    assert "gateway.metrics_open_to" in wrong[0]["fix"]
+    assert not told["healthy"]
+
+
+def test_a_prometheus_without_deep_is_a_mistake(run: Run, served: Gateway) -> None:
+    assert run("health", "--prometheus", "http://127.0.0.1:1").returncode == 64
 
 
 def test_health_deep_is_1_when_a_model_talks_nonsense(run: Run, served: Gateway) -> None:
