@@ -17,7 +17,7 @@ PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format golden lock image wheel bench-gateway proofs $(PROOFS) setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost bench-limits bench-generator
+.PHONY: help up down test check format golden lock image wheel bench-gateway proofs $(PROOFS) setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost bench-limits bench-generator bench-generator-peers
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -34,7 +34,7 @@ help:
 	@echo "make bench-gateway     the gateway beside nginx, vllm-router, smg and litellm (make bench-gateway-peers first)"
 	@echo "make bench-gateway-profile  where its time goes; bench-gateway-cost: its cost a request beside nginx's"
 	@echo "make bench-limits      what admitting and settling a request costs, in microseconds of CPU"
-	@echo "make bench-generator   stream chunks and requests a second that infctl bench keeps up with on one core"
+	@echo "make bench-generator   what infctl bench keeps up with on one core, guidellm and aiperf beside it (bench-generator-peers first)"
 	@echo "make proof-properties  every property test with 20 times the examples of a usual run (PROOF=20)"
 	@echo "make proof-compose     500 random profiles render and are taken by Compose, or are refused with the reason"
 	@echo "make proof-kv-blocks   six real starts of vLLM: planned and reported KV blocks are equal"
@@ -174,6 +174,9 @@ proof-report: setup-dev
 
 bench-generator: setup-dev
 	@$(BIN)/python bench/generator/run.py $(ARGS)
+
+bench-generator-peers: setup-dev
+	@$(BIN)/python bench/generator/others.py
 
 bench-limits: setup-dev
 	@$(BIN)/python bench/limits/run.py $(ARGS)

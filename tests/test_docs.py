@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_the_page_of_metrics_is_what_the_table_says() -> None:
     assert (ROOT / "docs/metrics.md").read_text("utf-8") == script["text"](), (
         "run: python scripts/metrics_page.py"
     )
+
+
+def test_the_table_of_load_tools_is_of_the_kept_results() -> None:
+    script = runpy.run_path(str(ROOT / "bench/generator/table.py"))
+    page = script["PAGE"].read_text("utf-8")
+    made = script["table"](json.loads(script["OUT"].read_text("utf-8"))) if script["OUT"].exists() else ""
+    assert script["put"](page, made) == page
 
 
 @pytest.mark.parametrize(

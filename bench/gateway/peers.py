@@ -7,12 +7,14 @@ What cannot be installed is said and left out; the benchmark then says so in its
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,10 @@ class Package:
     extra: str = ""
     relaxed: tuple[str, ...] = ()
     """Requirements whose pins may be dropped where the index does not have them."""
+    beside: str = ""
+    """What it is installed with where the index has that: a smaller build of something it needs."""
+    target: str = "bench-gateway-peers"
+    """Of make: what installs it."""
 
     @property
     def folder(self) -> Path:
@@ -94,9 +100,9 @@ def state(package: Package) -> dict[str, object]:
     try:
         found: dict[str, object] = json.loads(package.note.read_text())
     except (OSError, ValueError):
-        return {"installed": False, "why": "not installed: make bench-gateway-peers"}
+        return {"installed": False, "why": f"not installed: make {package.target}"}
     if found["installed"] and not package.program.exists():
-        return {"installed": False, "why": f"{package.program.name} is gone: make bench-gateway-peers"}
+        return {"installed": False, "why": f"{package.program.name} is gone: make {package.target}"}
     return found
 
 
@@ -122,7 +128,7 @@ def install(package: Package) -> dict[str, object]:
     deviations: list[str] = []
     try:
         try:
-            _run(*pip, package.requirement)
+            _install_pinned(package, pip)
         except _Refused:
             if not package.relaxed:
                 raise
@@ -134,6 +140,14 @@ def install(package: Package) -> dict[str, object]:
         found = {"installed": True, "version": package.version, "deviations": deviations}
     package.note.write_text(json.dumps(found) + "\n")
     return found
+
+
+def _install_pinned(package: Package, pip: tuple[str, ...]) -> None:
+    if package.beside:
+        with contextlib.suppress(_Refused):
+            _run(*pip, package.requirement, package.beside)
+            return
+    _run(*pip, package.requirement)
 
 
 def _install_relaxed(package: Package, python: str, pip: tuple[str, ...]) -> list[str]:
@@ -150,10 +164,15 @@ def main(names: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"unknown: {', '.join(unknown)}; there are {', '.join(BY_NAME)}\n")
         return 64
+    return ready([BY_NAME[name] for name in names or [name for name in BY_NAME if name != "py-spy"]])
+
+
+def ready(packages: Sequence[Package]) -> int:
+    """Installs what is not there yet, and says so. 1 where one of them could not be."""
     cache().mkdir(parents=True, exist_ok=True)
     failed = 0
-    for name in names or [name for name in BY_NAME if name != "py-spy"]:
-        package = BY_NAME[name]
+    for package in packages:
+        name = package.name
         found = state(package)
         if not found["installed"]:
             print(f"{name} {package.version} ...", flush=True)

@@ -3,6 +3,7 @@
     python stub.py BEAT_MS      prints its port
 
 All streams share one beat, as those of one engine do. An answer of up to SHORT tokens is one write, at once.
+`GET /counts`: requests, whole answers and chunks so far, when, and how far apart the chunks of a stream were.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import gc
 import json
 import re
 import sys
+import time
 
 import uvloop
 
 SHORT = 4
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
-_TOKENS = re.compile(rb'"max_tokens":(\d+)')
+_TOKENS = re.compile(rb'"max_(?:completion_)?tokens": ?(\d+)')
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _MODELS = b'{"data":[{"id":"chat"}]}'
 
@@ -51,9 +53,22 @@ def end(tokens: int) -> bytes:
     return chunk({"id": "1", "choices": [], "usage": counts}) + chunk("[DONE]") + b"0\r\n\r\n"
 
 
+class Counts:
+    """Of all answers."""
+
+    def __init__(self) -> None:
+        self.requests = self.answers = self.chunks = 0
+        self.paced = 0
+        """Streams with a beat, and seconds between their chunks, summed: what a client should have seen."""
+        self.gaps_s = 0.0
+
+    def told(self) -> bytes:
+        return json.dumps({"at": time.monotonic(), **vars(self)}).encode()
+
+
 class Server(asyncio.Protocol):
-    def __init__(self, under_way: set[Server]) -> None:
-        self.under_way = under_way
+    def __init__(self, under_way: set[Server], counts: Counts) -> None:
+        self.under_way, self.counts = under_way, counts
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,37 +86,49 @@ class Server(asyncio.Protocol):
             return
         self.buffer = b""
         if data.startswith(b"GET"):
+            body = self.counts.told() if data.startswith(b"GET /counts") else _MODELS
             start = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            self.transport.write(start % len(_MODELS) + _MODELS)
+            self.transport.write(start % len(body) + body)
             return
         found = _TOKENS.search(data)
         self.tokens = self.left = int(found[1]) if found else 1
+        self.counts.requests += 1
         if self.tokens <= SHORT:
             self.transport.write(_HEAD + PIECE * (self.tokens - 1) + LAST + end(self.tokens))
+            self.counts.answers += 1
+            self.counts.chunks += self.tokens
             return
         self.transport.write(_HEAD)
         self.under_way.add(self)
 
-    def beat(self) -> None:
+    def beat(self, now: float) -> None:
+        if self.left == self.tokens:
+            self.began = now
         self.left -= 1
+        counts = self.counts
+        counts.chunks += 1
         if self.left:
             self.transport.write(PIECE)
         else:
             self.under_way.discard(self)
             self.transport.write(LAST + end(self.tokens))
+            counts.answers += 1
+            counts.paced += 1
+            counts.gaps_s += (now - self.began) / (self.tokens - 1)
 
 
 async def main(beat_s: float) -> None:
     loop = asyncio.get_running_loop()
     under_way: set[Server] = set()
-    server = await loop.create_server(lambda: Server(under_way), "127.0.0.1", 0, backlog=4096)
+    counts = Counts()
+    server = await loop.create_server(lambda: Server(under_way, counts), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     due = loop.time()
     while True:
         due = max(due + beat_s, loop.time())
         await asyncio.sleep(due - loop.time())
         for stream in tuple(under_way):
-            stream.beat()
+            stream.beat(time.monotonic())
 
 
 if __name__ == "__main__":

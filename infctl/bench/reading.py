@@ -22,6 +22,31 @@ _SHOWN_CHARS = 300
 _decode = msgspec.json.Decoder().decode
 
 
+class _Delta(msgspec.Struct, gc=False):
+    content: Any = None
+    tool_calls: Any = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    text: Any = None
+    finish_reason: Any = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    """What is read of an event; nothing else of it is made into objects, logprobs least of all."""
+
+    choices: list[_Choice] | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+    object: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
 class Reading:
     """One answer. `outcome` is None until something is known; `over` when no more need be read."""
 
@@ -84,8 +109,14 @@ class Reading:
             if len(self._body) < (PLAIN_BYTES_MAX if self.status == 200 else ERROR_BYTES_MAX):
                 self._body += data
             return
+        splitter = self._splitter
+        if data[:6] == b"data: " and data[-2:] == b"\n\n" and splitter.between:
+            only = data[6:-2]
+            if b"\n" not in only and b"\r" not in only:
+                self._event(only, now_us)  # one event: what nearly every read is
+                return
         try:
-            events = self._splitter.feed(data)
+            events = splitter.feed(data)
         except TooLong as error:
             self._fail("malformed", str(error), now_us)
             return
@@ -132,33 +163,32 @@ class Reading:
         if self._said_done:
             return
         try:
-            event = _decode(said)
-            error = event.get("error")
-            if error is not None or event.get("object") == "error":
-                self._fail("in_band", _words(error or event), now_us)
+            event = _decode_event(said)
+            if event.error is not None or event.object == "error":
+                self._fail("in_band", _words(event.error or _decode(said)), now_us)
                 return
-            choices = event.get("choices")
-            if choices:
-                self._piece(choices[0], now_us)
-            usage = event.get("usage")
-            if usage is not None:
-                self._usage(usage)
+            if event.choices:
+                self._piece(event.choices[0], now_us)
+            if event.usage is not None:
+                self._usage(event.usage)
+        except msgspec.ValidationError:
+            self._fail("malformed", f"an event other than the API says: {_shown(said)}", now_us)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._fail("malformed", f"an event that is not JSON: {_shown(said)}", now_us)
         except (AttributeError, TypeError, KeyError, IndexError, ValueError):
             self._fail("malformed", f"an event other than the API says: {_shown(said)}", now_us)
 
-    def _piece(self, choice: dict[str, Any], now_us: int) -> None:
-        delta = choice.get("delta")
+    def _piece(self, choice: _Choice, now_us: int) -> None:
+        delta = choice.delta
         if delta is None:
-            kind = TEXT if choice.get("text") else EMPTY
-        elif delta.get("content") or delta.get("tool_calls"):
+            kind = TEXT if choice.text else EMPTY
+        elif delta.content or delta.tool_calls:
             kind = TEXT
         else:
-            kind = REASONING if delta.get("reasoning") or delta.get("reasoning_content") else EMPTY
+            kind = REASONING if delta.reasoning or delta.reasoning_content else EMPTY
         self.piece_us.append(now_us)
         self.pieces.append(kind)
-        finish = choice.get("finish_reason")
+        finish = choice.finish_reason
         if finish is not None:
             self.finish = str(finish)
 
