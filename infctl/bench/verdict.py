@@ -100,6 +100,12 @@ def _client(found: Figures, watched: Mapping[str, Any]) -> list[Reason]:
     if grade:
         lag = (watched.get("lag_p99_us") or 0) / 1000
         reasons.append(Reason(grade, "lag", f"the client's loop was {lag:.1f} ms late at p99"))
+    grade = _late(watched.get("told_p99_us") or 0, found)
+    if grade:
+        took = (watched.get("told_p99_us") or 0) / 1000
+        reasons.append(
+            Reason(grade, "lag", f"showing the progress held the loop up for {took:.1f} ms at p99")
+        )
     hot = watched.get("throttled") or 0
     if hot:
         reasons.append(Reason(SUSPECT, "heat", f"this machine's cores were slowed by their heat {hot} times"))

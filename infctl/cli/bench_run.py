@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from infctl.bench import results, session
-from infctl.bench.client import Load, Now, Target
+from infctl.bench.client import Load, Target
 from infctl.bench.figures import SLO_METRICS
 from infctl.bench.pooling import PATHS as POOLING
 from infctl.bench.results import Config, Result
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _REQUESTS = 100
 _WARM_SHARE, _WARM_MOST_S = 0.1, 10.0
-_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +225,14 @@ def measured(given: Config, asked: Asked, at: Where) -> tuple[Result, Path]:
 
 
 def with_progress(given: Config, to: Target, label: str = "", asked: Asked | None = None) -> Measured:
-    tell = _progress(given, label) if console.is_tty(sys.stderr) and not console.wants_json() else None
-    try:
-        scrape = session.scraper(to)
-        return session.measure(given, to, tell=tell, signals=_heard, asked=asked, scrape=scrape)
-    finally:
-        if tell is not None:
-            sys.stderr.write("\r\x1b[K")
+    """Where somebody looks, with a display (bench_live); of a pipe or a log it is quiet."""
+    scrape = session.scraper(to)
+    if not console.is_tty(sys.stderr) or console.wants_json():
+        return session.measure(given, to, signals=_heard, asked=asked, scrape=scrape)
+    from infctl.cli.bench_live import Display
+
+    with Display(given, label) as display:
+        return session.measure(given, to, tell=display.tell, signals=_heard, asked=asked, scrape=scrape)
 
 
 def as_data(result: Result, place: Path) -> dict[str, Any]:
@@ -273,35 +273,3 @@ def _heard(loop: Any, load: Load) -> None:
     """Ctrl-C ends the run, not the process: what was measured is kept."""
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, load.stop, "interrupted", "interrupted by a signal")
-
-
-def _progress(given: Config, label: str) -> Callable[[Now], None]:
-    """A line on stderr, drawn by hand: a library takes milliseconds, which would be measured too."""
-    from infctl.cli.bench_screen import progress
-
-    began = drawn = time.perf_counter()
-    before = 0
-    rate = 0.0
-
-    def tell(now: Now) -> None:
-        nonlocal drawn, before, rate
-        at = time.perf_counter()
-        if at - drawn < _EVERY_S:
-            return
-        rate = (
-            0.7 * rate + 0.3 * (now.ok - before) / (at - drawn)
-            if before
-            else (now.ok - before) / (at - drawn)
-        )
-        drawn, before = at, now.ok
-        elapsed = at - began
-        total = given.sent()
-        if given.duration_s is not None:
-            left: float | None = max(0.0, given.duration_s - elapsed)
-        else:
-            done = now.ok + now.failed
-            left = (total - done) * elapsed / done if total and done else None
-        sys.stderr.write(f"\r{label}{progress(now, rate, elapsed, left)}\x1b[K")
-        sys.stderr.flush()
-
-    return tell

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infctl.bench.client import Now
 from infctl.bench.figures import DEFINITIONS
 from infctl.bench.results import Config, Result
-from infctl.cli.text import Column, Paint, duration, plural, table, unpainted
+from infctl.cli.text import Column, Paint, duration, table, unpainted
 
 _MARKS = {"valid": "good", "suspect": "warning", "invalid": "error"}
 _SHOWN = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
@@ -154,14 +153,3 @@ def definitions(found: Result) -> list[str]:
 
 def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def progress(now: Now, rate: float, elapsed_s: float, left_s: float | None) -> str:
-    """One line, at most 100 columns."""
-    firsts = sorted(now.firsts_us)
-    first = f" · TTFT {firsts[len(firsts) // 2] / 1000:,.0f} ms" if firsts else ""
-    waiting = f" · {now.waiting:,} wait" if now.waiting else ""
-    failed = f" · {plural(now.failed, 'error')}" if now.failed else ""
-    left = f" · {duration(left_s)} left" if left_s is not None else ""
-    done = f"{duration(elapsed_s)} · {now.ok:,} done · {rate:,.1f}/s · {now.in_flight} in flight"
-    return f"{done}{waiting}{first}{failed}{left}"[:99]
