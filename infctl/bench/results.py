@@ -19,6 +19,7 @@ import msgspec
 from infctl import __version__, atomic
 from infctl.bench.figures import DEFINITIONS, RATES, Distribution, Figures, Window, by_count, figures
 from infctl.bench.record import OUTCOMES, Record, read
+from infctl.bench.server_side import Sample
 from infctl.bench.verdict import INVALID, Verdict
 from infctl.bench.workload import Workload
 from infctl.errors import BenchError
@@ -117,8 +118,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     verdict: dict[str, Any]
     figures: dict[str, Any] | None
     untrusted_figures: dict[str, Any] | None = None
-    server: dict[str, float | None] | None = None
-    """What vLLM's own counters say of the whole run; None: it was not asked, or is not vLLM."""
+    server: dict[str, Any] | None = None
+    """What the servers say of the whole run (server_side.py); None: they were not asked, or say nothing."""
     definitions: dict[str, str] = msgspec.field(default_factory=dict)
     outcomes: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -157,7 +158,7 @@ def result(
     client: Mapping[str, Any],
     found: Figures,
     verdict: Verdict,
-    server: Mapping[str, float | None] | None = None,
+    server: Mapping[str, Any] | None = None,
 ) -> Result:
     told = figures_data(found)
     invalid = verdict.grade == INVALID
@@ -230,11 +231,14 @@ def _p(percent: float) -> str:
 # Files
 
 
-def save(folder: Path, found: Result, lines: Sequence[bytes]) -> Path:
+def save(folder: Path, found: Result, lines: Sequence[bytes], samples: Sequence[Sample] = ()) -> Path:
     """`folder`: .infctl/bench. Answers with the run's own folder. Raises EngineError."""
     place = folder / found.id
     atomic.make_folder(place, folder.parent)
     atomic.replace(place / "requests.jsonl", b"".join(line + b"\n" for line in lines), mode=0o644)
+    if samples:
+        looks = b"".join(msgspec.json.encode(sample) + b"\n" for sample in samples)
+        atomic.replace(place / "server.jsonl", looks, mode=0o644)
     text = msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
     atomic.replace(place / "result.json", text, mode=0o644)
     return place

@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from infctl.bench.pooling import Pooling
 from infctl.bench.prompts import Arrival, FromFile, Replay, read_prompts, read_trace
 from infctl.bench.record import Record, read
 from infctl.bench.results import Config, Result
+from infctl.bench.sampler import Watched, Watching
 from infctl.bench.verdict import Verdict, judge
 from infctl.bench.workload import Synthetic, Workload, read_prefix
 from infctl.errors import BenchError, UsageError
@@ -34,7 +35,9 @@ class Measured:
     figures: Figures
     verdict: Verdict
     digest: str
-    server: dict[str, float | None] | None = None
+    server: dict[str, Any] | None = None
+    samples: tuple[server_side.Sample, ...] = ()
+    """Of the servers, while it ran."""
 
     def result(self, config: Config, url: str) -> Result:
         return results.result(
@@ -66,11 +69,11 @@ def measure(
     tell: Callable[[Now], None] | None = None,
     signals: Callable[[Any, Load], None] | None = None,
     asked: Asked | None = None,
-    scrape: Callable[[], str | None] | None = None,
+    watching: Watching | None = None,
 ) -> Measured:
     """Run it. What fails is in the log; nothing is raised but for a configuration that cannot be.
 
-    `asked`: what `workload_of` gave, where it was made before. `scrape`: the server's /metrics.
+    `asked`: what `workload_of` gave, where it was made before. `watching`: the servers' /metrics.
     """
     workload, due = asked or workload_of(config)
     shape = Shape(
@@ -82,12 +85,16 @@ def measure(
         timeout_s=config.timeout_s,
     )
     digest = results.digest(workload, None if due is None else due())
-    before = _server(scrape, config.model)
-    ran = run(Load(target, workload, shape, tell), signals)
-    after = _server(scrape, config.model) if before is not None else None
-    server = None if before is None or after is None else server_side.between(before, after)
+    if watching is not None:
+        watching.begin()
+    try:
+        ran = run(Load(target, workload, shape, tell), signals)
+    finally:
+        seen = watching.end() if watching is not None else None
     log = sorted(read(ran.lines), key=lambda record: record.index)
     found = results.again(config, log)
+    samples = seen.since(ran.began_wall) if seen is not None else ()
+    server = _server(seen, samples, log, ran.took_us / 1e6) if seen is not None else None
     steady = config.rate if config.arrivals.partition(":")[0] != "ramp" else None
     verdict = judge(
         found,
@@ -97,14 +104,38 @@ def measure(
         open_loop=due is not None,
         rate=steady,
         capped=config.concurrency is not None,
-        tokens=None if server is None else (_tokens_out(log), server["tokens_out"]),
+        tokens=None if server is None else (_tokens_out(log), server["counted_tokens_out"]),
+        hot_share=None if server is None else server["hot_share"],
     )
-    return Measured(ran, log, found, verdict, digest, server)
+    return Measured(ran, log, found, verdict, digest, server, samples)
 
 
-def _server(scrape: Callable[[], str | None] | None, model: str) -> dict[str, float] | None:
-    text = scrape() if scrape is not None else None
-    return server_side.read(text, model) if text else None
+def _server(
+    seen: Watched, samples: Sequence[server_side.Sample], log: Sequence[Record], took_s: float
+) -> dict[str, Any] | None:
+    told = server_side.between(seen.before, seen.after)
+    if told is None:
+        return None
+    # The gateway counts for all its backends; of the engines not every one may be known here.
+    counted = told["gateway_tokens_out"] if told["gateway_tokens_out"] is not None else told["tokens_out"]
+    answered = sum(record.tokens_out or 0 for record in log if record.ok)
+    return {
+        **told,
+        "counted_tokens_out": counted,
+        "answered_tokens_out": answered,
+        "split_ms": server_side.split(told, _ttft_ms(log)),
+        **server_side.watched(samples, took_s, answered),
+    }
+
+
+def _ttft_ms(log: Sequence[Record]) -> float | None:
+    """The mean of the whole run, as the servers' are."""
+    firsts = [
+        content[0] - record.sent_us
+        for record in log
+        if record.ok and record.sent_us is not None and (content := record.content_us())
+    ]
+    return sum(firsts) / len(firsts) / 1e3 if firsts else None
 
 
 def _tokens_out(log: list[Record]) -> float | None:
@@ -112,24 +143,6 @@ def _tokens_out(log: list[Record]) -> float | None:
     if not all(record.ok and record.tokens_out is not None for record in log):
         return None
     return float(sum(record.tokens_out or 0 for record in log))
-
-
-def scraper(to: Target) -> Callable[[], str | None]:
-    """Asks for /metrics; None where there is nothing like it."""
-    import httpx  # noqa: PLC0415
-
-    scheme = "https" if to.tls else "http"
-    headers = {"authorization": f"Bearer {to.key}"} if to.key else {}
-
-    def ask() -> str | None:
-        try:
-            with httpx.Client(verify=to.tls or False, trust_env=False, timeout=_PREFLIGHT_S) as client:
-                answer = client.get(f"{scheme}://{to.authority}{to.prefix}/metrics", headers=headers)
-        except httpx.HTTPError:
-            return None
-        return answer.text if answer.status_code == 200 else None
-
-    return ask
 
 
 Asked = tuple[Workload, Callable[[], Iterator[float]] | None]

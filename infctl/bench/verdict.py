@@ -55,10 +55,12 @@ def judge(
     capped: bool = False,
     counts_tokens: bool = True,
     tokens: tuple[float | None, float | None] | None = None,
+    hot_share: float | None = None,
 ) -> Verdict:
     """`watched`: what `observe.Watch` gave. `open_loop`: requests were due; `rate`: so many a second, if
     that is steady; `capped`: so many at once at most. `counts_tokens`: a piece with text is a token at least.
-    `tokens`: generated in the whole run, by the answers and by the server's own counter.
+    `tokens`: generated in the whole run, by the answers and by the server's own counter. `hot_share`: of the
+    looks at the server's cards, those that saw one slowed by its heat.
     """
     reasons = [
         *_client(found, watched),
@@ -67,6 +69,9 @@ def judge(
         *_tokens(found, counts_tokens=counts_tokens),
         *_parity(*(tokens or (None, None))),
     ]
+    if hot_share:
+        text = f"the server's GPUs were slowed by their heat in {hot_share:.0%} of the looks at them"
+        reasons.append(Reason(SUSPECT, "heat", text))
     if ended != "complete":
         reasons.insert(0, Reason(SUSPECT, "ended", f"a part of the run: {why or ended}"))
     if 0 < found.ok < LEAST_REQUESTS:

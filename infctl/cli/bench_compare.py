@@ -50,9 +50,9 @@ def in_turns(config: Config, a: Where, b: Where, rounds: int, asking: Asking) ->
             # The same lengths and times in both; other words, whatever else was measured here.
             turn = msgspec.structs.replace(config, seed=config.seed + number, salt=name)
             asked = bench_run.workload(turn, asking)
-            found = bench_run.with_progress(turn, at.target, f"{number + 1} of {total} {name} · ", asked)
+            found = bench_run.with_progress(turn, at, f"{number + 1} of {total} {name} · ", asked)
             result = found.result(turn, at.url)
-            place = results.save(at.home, result, found.ran.lines)
+            place = results.save(at.home, result, found.ran.lines, found.samples)
             if result.ended == "interrupted":
                 raise Interrupted("interrupted: the turns so far are kept")
             if result.ended != "complete":

@@ -126,6 +126,15 @@ CaFile = Annotated[
     Path | None, typer.Option("--ca-file", metavar="FILE", help="Certificate to trust", show_default=False)
 ]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Trust any certificate")]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics",
+        metavar="URL",
+        help="Look at this /metrics too: an engine's, DCGM's exporter's; again for another",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -148,6 +157,7 @@ class At:
     key_env: KeyEnv = "GATEWAY_API_KEY"
     ca_file: CaFile = None
     insecure: Insecure = False
+    metrics: Metrics = None
     output: Output = None
 
 

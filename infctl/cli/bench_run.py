@@ -8,8 +8,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from infctl.bench.client import Load, Target
 from infctl.bench.figures import SLO_METRICS
 from infctl.bench.pooling import PATHS as POOLING
 from infctl.bench.results import Config, Result
+from infctl.bench.sampler import Page, Watching
 from infctl.bench.session import Asked, Measured
 from infctl.bench.workload import PATHS
 from infctl.cli import console, options
@@ -34,29 +35,79 @@ _WARM_SHARE, _WARM_MOST_S = 0.1, 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Engines:
+    """Of one model."""
+
+    pages: tuple[Page, ...] = ()
+    cards: frozenset[str] = frozenset()
+    """Its GPUs, by number or UUID; empty: all that are told of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Where:
     url: str
     target: Target
     key_name: str
     home: Path
     """Where results are kept."""
+    pages: tuple[Page, ...] = ()
+    """The /metrics to look at: its own, and those that were named."""
+    engines: Mapping[str, Engines] = field(default_factory=dict)
+    """By the profile: of each model."""
+
+    @property
+    def local(self) -> bool:
+        return self.target.host in {"127.0.0.1", "::1", "localhost"}
+
+    def watching(self, model: str) -> Watching:
+        known = self.engines.get(model, Engines())
+        return Watching((*self.pages, *known.pages), model, cards=known.cards, local=self.local)
 
 
 def where(url: str | None, at: At) -> Where:
     """A URL as given, or the gateway of the profile. Raises UsageError, and what the profile raises."""
     ca_file, key_env = at.ca_file, at.key_env
+    known: dict[str, Engines] = {}
     if url is None:
         from infctl.cli.project import open_project
 
         project = open_project(at.files)
-        reach = project.reach(project.stack())
+        stack = project.stack()
+        reach = project.reach(stack)
         with project.api(reach) as api:
             url, key, key_env = api.url, api.key, api.key_name
             ca_file = ca_file or api.ca_file
+        known = _engines(stack)
     else:
         key = os.environ.get(key_env) or None
     to = session.target(url, key, ca_file=ca_file, insecure=at.insecure)
-    return Where(url.rstrip("/"), to, key_env, home(at.files, at.output))
+    pages = _pages(to, at, ca_file)
+    return Where(url.rstrip("/"), to, key_env, home(at.files, at.output), pages, known)
+
+
+def _pages(to: Target, at: At, ca_file: Path | None) -> tuple[Page, ...]:
+    """Raises UsageError for a URL that is none."""
+    trust = None if ca_file is None else str(ca_file)
+    own = f"{'https' if to.tls else 'http'}://{to.authority}{to.prefix}/metrics"
+    for url in at.metrics or ():
+        session.target(url, None)
+    named = (Page(url, None, trust, at.insecure) for url in at.metrics or ())
+    return (Page(own, to.key, trust, at.insecure), *named)
+
+
+def _engines(stack: Stack) -> dict[str, Engines]:
+    from infctl.stack.names import authority, reachable
+
+    found: dict[str, Engines] = {}
+    for service in stack.services:
+        if service.role != "engine":
+            continue
+        pages = [Page(f"http://{authority(reachable(host), port)}/metrics") for host, port in service.listen]
+        cards = frozenset((service.gpu or "").split(",")) - {""}
+        for model in service.models:
+            before = found.get(model, Engines())
+            found[model] = Engines((*before.pages, *pages), before.cards | cards)
+    return found
 
 
 def direct(url: str | None, at: At, key_env: str, model: str) -> Where:
@@ -87,7 +138,11 @@ def direct(url: str | None, at: At, key_env: str, model: str) -> Where:
     key = project.secret(secret.name) if secret is not None else None
     found_at = f"http://{authority(reachable(host), port)}"
     name = secret.name if secret is not None else key_env
-    return Where(found_at, session.target(found_at, key), name, home(at.files, at.output))
+    to = session.target(found_at, key)
+    known = _engines(project.stack()).get(model, Engines())
+    # Its own page is the first already.
+    mine = {model: Engines((), known.cards)}
+    return Where(found_at, to, name, home(at.files, at.output), _pages(to, at, at.ca_file), mine)
 
 
 def engines(stack: Stack, model: str) -> list[tuple[str, int]]:
@@ -219,20 +274,22 @@ def _aside(option: str, text: str | None, duration: float | None) -> str | None:
 
 def measured(given: Config, asked: Asked, at: Where) -> tuple[Result, Path]:
     """Run it, with a line of progress where somebody looks, and keep it."""
-    found = with_progress(given, at.target, asked=asked)
+    found = with_progress(given, at, asked=asked)
     result = found.result(given, at.url)
-    return result, results.save(at.home, result, found.ran.lines)
+    return result, results.save(at.home, result, found.ran.lines, found.samples)
 
 
-def with_progress(given: Config, to: Target, label: str = "", asked: Asked | None = None) -> Measured:
+def with_progress(given: Config, at: Where, label: str = "", asked: Asked | None = None) -> Measured:
     """Where somebody looks, with a display (bench_live); of a pipe or a log it is quiet."""
-    scrape = session.scraper(to)
+    watching = at.watching(given.model)
     if not console.is_tty(sys.stderr) or console.wants_json():
-        return session.measure(given, to, signals=_heard, asked=asked, scrape=scrape)
+        return session.measure(given, at.target, signals=_heard, asked=asked, watching=watching)
     from infctl.cli.bench_live import Display
 
     with Display(given, label) as display:
-        return session.measure(given, to, tell=display.tell, signals=_heard, asked=asked, scrape=scrape)
+        return session.measure(
+            given, at.target, tell=display.tell, signals=_heard, asked=asked, watching=watching
+        )
 
 
 def as_data(result: Result, place: Path) -> dict[str, Any]:

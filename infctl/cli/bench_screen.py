@@ -116,21 +116,60 @@ def _ms(row: Mapping[str, Any], key: str) -> str:
 
 
 def _server(found: Result) -> list[str]:
-    """By the server's own counters; its means beside ours."""
+    """What the servers say of the whole run; means beside ours."""
     told = found.server
     if not told:
         return []
-    parts = [
-        f"{name} {told[key]:,.1f} ms"
-        for name, key in (("TTFT", "ttft_ms"), ("queue", "queue_ms"), ("prefill", "prefill_ms"))
-        if told.get(key) is not None
-    ]
+    said = ["", "by the servers, of the whole run with its warm-up:"]
+    said += _split(told)
     queries, hits = told.get("cache_queries"), told.get("cache_hits")
+    parts = []
+    kv = told.get("kv_use")
+    if kv:
+        parts.append(f"KV cache {kv['mean']:.0%} in use, at most {kv['most']:.0%}")
+    if told.get("preemptions") is not None:
+        parts.append(f"{told['preemptions']:,.0f} preemptions")
     if queries:
         parts.append(f"{(hits or 0) / queries:.0%} of prompt tokens found in the cache")
-    if told.get("preemptions"):
-        parts.append(f"{told['preemptions']:,.0f} preemptions")
-    return [f"by the server's counters, means of the whole run: {', '.join(parts)}"] if parts else []
+    waiting, running = told.get("waiting"), told.get("running")
+    if running and waiting:
+        parts.append(f"running {running['mean']:.1f}, at most {running['most']:.0f}")
+        parts.append(f"waiting {waiting['mean']:.1f}, at most {waiting['most']:.0f}")
+    if parts:
+        said.append("  " + ", ".join(parts))
+    said.append("  " + _energy(told.get("energy")))
+    return said
+
+
+def _split(told: Mapping[str, Any]) -> list[str]:
+    parts = told.get("split_ms")
+    if parts:
+        words = {"client": "client and network", "engine": "the engine's rest"}
+        known = {words.get(name, name): value for name, value in parts.items() if value is not None}
+        shown = [f"{name} {_near(value)}" for name, value in known.items()]
+        total = sum(known.values())
+        return [f"  mean TTFT {_near(total)} ms: {', '.join(shown)}"]
+    named = (
+        ("TTFT", "ttft_ms"),
+        ("queue", "queue_ms"),
+        ("prefill", "prefill_ms"),
+        ("TTFT at the gateway", "gateway_ttft_ms"),
+        ("the gateway's own", "gateway_overhead_ms"),
+    )
+    shown = [f"{name} {_near(told[key])} ms" for name, key in named if told.get(key) is not None]
+    return ["  means: " + ", ".join(shown)] if shown else []
+
+
+def _near(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2f}"
+
+
+def _energy(told: Mapping[str, Any] | None) -> str:
+    if not told:
+        return "joules per token: not measured (no GPU's counter of energy was read)"
+    each = told.get("joules_a_token")
+    spent = f"{told['joules']:,.0f} J, {told['watts']:,.0f} W ({told['source']})"
+    return f"{each:.3g} joules per token out: {spent}" if each is not None else f"energy: {spent}"
 
 
 def _ended(found: Result) -> list[str]:

@@ -123,9 +123,9 @@ def searched(asked: search.Asked, config: Config, at: Where, asking: Asking) -> 
 
 def _one(config: Config, at: Where, asking: Asking, label: str) -> tuple[Swept, Measured]:
     asked = bench_run.workload(config, asking)
-    measured = bench_run.with_progress(config, at.target, f"{label} · ", asked)
+    measured = bench_run.with_progress(config, at, f"{label} · ", asked)
     result = measured.result(config, at.url)
-    place = results.save(at.home, result, measured.ran.lines)
+    place = results.save(at.home, result, measured.ran.lines, measured.samples)
     if result.ended == "interrupted":
         raise Interrupted("interrupted: the runs so far are kept")
     if result.ended != "complete":

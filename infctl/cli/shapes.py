@@ -598,7 +598,8 @@ BENCH_RUN = {
     "verdict": {"grade": "string: valid, suspect, invalid", "reasons": [_BENCH_REASON]},
     "figures": _BENCH_FIGURES,
     "untrusted_figures": "object?: the same of a run that is invalid; `figures` is then null",
-    "server": "object?: by vLLM's counters, of the whole run: tokens, preemptions, cache, mean times",
+    "server": "object?: by vLLM, the gateway and DCGM or NVML, of the whole run: split_ms (of the mean TTFT),"
+    " tokens, preemptions, cache, kv_use, running, waiting, energy; null: they say nothing",
     "definitions": "object: figure -> how it is made",
     "outcomes": "object: outcome -> what it means",
     "folder": "string: where it is kept, with requests.jsonl",

@@ -17,6 +17,7 @@ import yaml
 
 from infctl.bench import results
 from infctl.cli import app, shapes
+from tests.infctl.bench import pages
 from tests.infctl.bench.conftest import Stub
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -406,6 +407,37 @@ def test_the_servers_counters_are_told_and_another_client_makes_a_run_suspect(
     shared = json.loads(run("run", "busy", *args).stdout)
     said = [reason["text"] for reason in shared["verdict"]["reasons"] if reason["what"] == "tokens"]
     assert said == ["the answers hold 336 tokens, the server counted 436: was it alone?"]
+
+
+def test_the_servers_pages_are_told_beside_the_clients_figures(run: Run, own_stub: Stub) -> None:
+    """The time to first token split, the cache, preemptions, and joules per token from DCGM's exporter."""
+    with pages.serving(
+        {"/engine": pages.vllm, "/gateway": pages.gateway, "/dcgm": lambda n: pages.dcgm(n, every_s=1.0)}
+    ) as url:
+        args = ("--url", own_stub.url, "--duration", "4", "-c", "2", "--out", "8")
+        named = [part for name in ("engine", "gateway", "dcgm") for part in ("--metrics", f"{url}/{name}")]
+        told = json.loads(run("run", "steady", *args, *named, "--json").stdout)
+        server = told["server"]
+        assert server["split_ms"]["queue"] == pytest.approx(20.0)
+        assert server["split_ms"]["gateway"] == pytest.approx(5.0)
+        assert server["kv_use"]["most"] == 0.5
+        assert server["samples"] >= 3
+        energy = server["energy"]
+        assert 50 < energy["watts"] < 400  # two cards of 70 W, by looks that were meant a second apart
+        assert energy["joules_a_token"] == pytest.approx(energy["joules"] / server["answered_tokens_out"])
+        assert (Path(told["folder"]) / "server.jsonl").stat().st_size > 100
+        shown = run("run", "steady", *args, *named)
+    if shown.returncode == 0:
+        assert "gateway 5.0, queue 20.0, prefill 50.0, the engine's rest 10.0" in shown.stdout
+        assert "KV cache" in shown.stdout
+        assert "joules per token out: " in shown.stdout
+
+
+def test_joules_are_not_measured_where_no_card_tells(run: Run, own_stub: Stub) -> None:
+    done = run("run", "fast", "--url", own_stub.url, "-n", "60", "--out", "8")
+    assert done.returncode == 9 or "joules per token: not measured" in done.stdout
+    refused = run("run", "fast", "--url", own_stub.url, "--metrics", "nonsense")
+    assert (refused.returncode, "is no URL of a server" in refused.stderr) == (64, True)
 
 
 def test_without_the_package_that_reads_answers_it_says_what_to_install() -> None:
