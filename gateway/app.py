@@ -169,7 +169,7 @@ def _assemble(
         settings, lambda what, facts: _from_thread(loop, lambda: _alarmed(live, what, facts))
     )
     reload.apply(live, settings, now)
-    serve = Serve(live, Plane(live).answer)
+    serve = _serving(live, loop)
     server = Server(
         serve,
         config.http,
@@ -183,6 +183,45 @@ def _assemble(
         numbers.counter(metrics.RELOADS, (outcome,))
     numbers.counter(metrics.REDACTIONS, ("failed",))
     return live, server
+
+
+def _serving(live: Live, loop: asyncio.AbstractEventLoop) -> Serve:
+    """The one that traces, where traces are asked for and can be sent."""
+    control, settings = Plane(live).answer, live.settings
+    endpoint = settings.config.tracing.endpoint
+    if endpoint is None:
+        return Serve(live, control)
+    from gateway.tracing import export  # noqa: PLC0415 - only who traces needs it, and what it brings
+    from gateway.tracing.serve import TracedServe  # noqa: PLC0415
+
+    name = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "infctl-gateway"}
+    try:
+        send = export.otlp(endpoint, dict(settings.tracing_headers), {**name, "service.version": version()})
+    except ImportError as error:
+        live.standing.append(export.MISSING)
+        live.warnings.append(export.MISSING)
+        live.journal.event("error", "tracing_off", why=str(error))
+        return Serve(live, control)
+    exporter = export.Exporter(
+        send,
+        lambda why: _from_thread(loop, lambda: _tracing_trouble(live, why)),
+        batch_s=export.batch_s(os.environ),
+    )
+    live.finish_traces = exporter.close
+    live.metrics.ask(
+        lambda: [
+            (metrics.TRACE_SPANS, ("exported",), exporter.exported),
+            (metrics.TRACE_SPANS, ("lost",), exporter.lost),
+        ]
+    )
+    return TracedServe(live, control, exporter)
+
+
+def _tracing_trouble(live: Live, why: str) -> None:
+    if why:
+        live.journal.event("warning", "traces_lost", why=why)
+    else:
+        live.journal.event("info", "traces_sent_again")
 
 
 def _background(live: Live) -> list[asyncio.Task[None]]:
@@ -200,6 +239,7 @@ async def _leave(live: Live, tasks: list[asyncio.Task[None]], cut: int) -> int:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await live.client.close()
+    live.finish_traces()
     if not await live.tenants.close():
         live.journal.event("warning", "store_not_told", why="what was held of quotas counts as used")
     if live.recording is not None:

@@ -328,6 +328,17 @@ class Audit(_Frozen, frozen=True):
     """Files older than this are removed."""
 
 
+class Tracing(_Frozen, frozen=True):
+    """Spans of each call for OpenTelemetry; a restart changes it."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$")] | None = None
+    """Of a collector: OTLP over HTTP, such as http://collector:4318. None: off
+    (OTEL_EXPORTER_OTLP_ENDPOINT).
+    """
+    sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """The share of the calls that bring no trace of their own; of the others their flag decides."""
+
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 
@@ -369,6 +380,7 @@ class Config(_Frozen, frozen=True):
     log: Log = Log()
     redaction: Redaction = Redaction()
     audit: Audit = Audit()
+    tracing: Tracing = Tracing()
 
     @property
     def has_tenants_keys(self) -> bool:

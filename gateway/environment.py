@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -30,6 +31,9 @@ VARIABLES: Final = {
 }
 """Variable -> section and field. Times are bare seconds; yes and no are true and false."""
 
+TRACING: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+TRACING_HEADERS: Final = "OTEL_EXPORTER_OTLP_HEADERS"
+
 _WORDS: Final = {"true": True, "false": False}
 
 
@@ -52,6 +56,25 @@ def apply(config: Config, env: Mapping[str, str], file: str) -> Config:
     if problems:
         raise ConfigError(file, tuple(problems))
     return config if data is None else configuration.parse(data, file)
+
+
+def traced(config: Config, env: Mapping[str, str], file: str) -> Config:
+    """With OpenTelemetry's own variable for where traces go. Raises ConfigError."""
+    endpoint = env.get(TRACING, "").strip()
+    if not endpoint or endpoint == config.tracing.endpoint:
+        return config
+    data = msgspec.to_builtins(config)
+    data["tracing"]["endpoint"] = endpoint
+    try:
+        return configuration.parse(data, file)
+    except ConfigError:
+        raise ConfigError(file, (f"{TRACING} is no address such as http://collector:4318",)) from None
+
+
+def tracing_headers(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """`name=value,name=value`, values as in a URL."""
+    pairs = (pair.partition("=") for pair in env.get(TRACING_HEADERS, "").split(","))
+    return tuple((name.strip().lower(), unquote(value.strip())) for name, _, value in pairs if value.strip())
 
 
 def limits_set(env: Mapping[str, str]) -> tuple[str, ...]:

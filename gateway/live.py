@@ -58,6 +58,9 @@ class Live:
     warnings: list[str] = field(default_factory=list)
     """What an operator should know; shown by /health/detailed."""
 
+    standing: list[str] = field(default_factory=list)
+    """Of those: what only another start can mend."""
+
     leaving: set[Backend] = field(default_factory=set)
     """Gone from the configuration, with requests still to end."""
 
@@ -71,6 +74,9 @@ class Live:
 
     stories: Stories | None = None
     """Of the last calls; None: none are kept."""
+
+    finish_traces: Callable[[], None] = lambda: None
+    """Sends what is left of them; wired in app.py where somebody traces."""
 
     link: Link | None = None
     """To the other workers of this gateway; None: this process is all of it."""

@@ -321,6 +321,12 @@ AUDIT_LAG = Metric(
 AUDIT_FAILING = Metric(
     "infctl_audit_failing", "gauge", "1 while the audit trail cannot be written.", together="max"
 )
+TRACE_SPANS = Metric(
+    "infctl_trace_spans",
+    "counter",
+    "Spans of traced calls: taken by the collector (exported), or not, or without room to wait (lost).",
+    ("outcome",),
+)
 DISK = Metric(
     "infctl_disk_bytes",
     "gauge",
@@ -407,6 +413,7 @@ METRICS: Final = (
     PROMPTS_COUNTED,
     WORKERS,
     WORKER_RESTARTS,
+    TRACE_SPANS,
     DISK,
     DISK_FREE,
     CERTIFICATE,

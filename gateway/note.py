@@ -22,6 +22,7 @@ from gateway.policy.holder import Ticket
 from gateway.refusal import Refusal
 from gateway.relay import Plain, Stream
 from gateway.stories import Story
+from gateway.trace import Trace
 from gateway.usage import Usage
 
 Outcome = Literal[
@@ -95,8 +96,12 @@ class Note:
         "tenant",
         "terms",
         "ticket",
+        "trace",
         "usage",
     )
+
+    trace: Trace | None
+    """Set by who traces, read by nobody else."""
 
     def __init__(self, exchange: Exchange, tenant: str, total_s: float) -> None:
         self.exchange = exchange

@@ -25,7 +25,7 @@ from gateway.settings import Settings, read_settings
 from gateway.stories import Stories
 from gateway.workers.link import Link
 
-FIXED = ("listen", "workers", "audit", "store")
+FIXED = ("listen", "workers", "audit", "store", "tracing")
 """Fields that only a restart changes."""
 
 
@@ -61,7 +61,7 @@ def take_over(live: Live, server: Server, settings: Settings, file: str, now: fl
     server.reconfigure(settings.config.http, settings.config.timeouts)
     lasting = live.recording.warnings() if live.recording is not None else []
     lasting += live.tenants.warnings()
-    live.warnings[:] = [*standing_warnings(settings, live.link), *unchanged, *lasting]
+    live.warnings[:] = [*standing_warnings(settings, live.link), *live.standing, *unchanged, *lasting]
     live.journal.event(
         "info",
         "reloaded",

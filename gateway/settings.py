@@ -43,6 +43,8 @@ class Settings:
     """Of the Redis that several gateways share; empty where counts are kept in a file."""
     limits_by_environment: tuple[str, ...] = ()
     """Figures of `limits` that a variable has set."""
+    tracing_headers: tuple[tuple[str, str], ...] = ()
+    """For the collector of traces: they may hold its key."""
 
 
 def read_sources(path: Path) -> Sources:
@@ -72,7 +74,7 @@ def settings_of(
     `fitted`: a last change, to what is found good.
     """
     env = {**sources.env, **{name: value for name, value in environ.items() if value}}
-    config = environment.apply(sources.config, env, sources.file)
+    config = environment.traced(environment.apply(sources.config, env, sources.file), env, sources.file)
     if fitted is not None:
         config = fitted(config)
     keys, audit = config.keys, config.audit
@@ -89,15 +91,20 @@ def settings_of(
         if not store_url.startswith(("redis://", "rediss://", "unix://")):
             problem = f"store: {config.store.url_env} is not set to redis://HOST:PORT/0, rediss:// or unix://"
             raise ConfigError(sources.file, (problem,))
+    headers = environment.tracing_headers(env)
     return Settings(
         config,
         Gate(config, env, sources.file),
         Catalog(config),
         Salts(config, env),
-        tuple(env[name] for name in named if name is not None and env.get(name)),
+        (
+            *(env[name] for name in named if name is not None and env.get(name)),
+            *(value for _, value in headers),
+        ),
         audit_key.encode() or None,
         store_url,
         environment.limits_set(env),
+        headers,
     )
 
 

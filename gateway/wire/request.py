@@ -71,6 +71,13 @@ class RequestHead:
         """The value of the first header of that name (lower case)."""
         return self._index.get(name)
 
+    def put(self, name: bytes, value: bytes | None) -> None:
+        """What `get` answers from now on, whatever came; None: nothing."""
+        if value is None:
+            self._index.pop(name, None)
+        else:
+            self._index[name] = value
+
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """All, in the order they came."""

@@ -122,6 +122,7 @@ def test_nothing_heavy_is_loaded_to_serve():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not {"fastapi", "starlette", "pydantic", "prometheus_client", "httpx", "infctl"} & loaded
+    assert not {name for name in loaded if name.startswith(("opentelemetry", "gateway.tracing"))}
 
 
 def test_an_idle_gateway_is_small(shared, stub):
