@@ -21,6 +21,10 @@ _GIB = 2**30
 CPU_KV_CACHE_GIB = "1"
 """A CPU model's, where the profile says nothing: vLLM would take most of the machine's memory."""
 
+TRACES_PATH = "/v1/traces"
+TRACES_ENV = {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
+"""vLLM would speak gRPC."""
+
 
 def command(
     model: Model,
@@ -33,12 +37,13 @@ def command(
     shared_part: float | None = None,
     settings: Sequence[Setting] = (),
     file: Callable[[str], str] = str,
+    traces: str | None = None,
 ) -> tuple[str, ...]:
     """The whole argv.
 
     `weights`: a hub id or a folder. `settings`: what the plan decided where the model leaves it open.
     `shared_part`: of a shared GPU, where no bytes were planned; used unless the model writes its own.
-    `file`: a path of the profile -> where the engine finds it.
+    `file`: a path of the profile -> where the engine finds it. `traces`: the collector its spans go to.
     """
     argv = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
     if model.source.hub is not None and model.source.revision is not None:
@@ -47,6 +52,8 @@ def command(
     planned = {setting.flag: setting.value for setting in settings}
     argv += _flags(model, on_cpu=on_cpu, shared_part=shared_part, planned=planned, file=file)
     argv += ["--shutdown-timeout", str(shutdown_timeout_s(model))]
+    if traces is not None:
+        argv += ["--otlp-traces-endpoint", f"{traces.rstrip('/').removesuffix(TRACES_PATH)}{TRACES_PATH}"]
     return (*argv, *model.extra_args)
 
 

@@ -34,7 +34,14 @@ Lock = dict[str, list[str]]
 
 def main() -> None:
     uv = os.environ.get("UV", "uv")
-    base = [str(ROOT / "pyproject.toml"), "--extra", "gateway", str(REQUIREMENTS / "build.in")]
+    base = [
+        str(ROOT / "pyproject.toml"),
+        "--extra",
+        "gateway",
+        "--extra",
+        "tracing",
+        str(REQUIREMENTS / "build.in"),
+    ]
     dev = [*base, "--extra", "dev"]
     local = [str(REQUIREMENTS / "local.in"), "--override", str(REQUIREMENTS / "without.in")]
     with tempfile.TemporaryDirectory() as folder:
@@ -61,9 +68,10 @@ def main() -> None:
 
 
 def image_roots() -> list[str]:
-    """The extra `gateway` without the edge, and what of the CLI's needs the gateway has as well."""
+    """The extra `gateway` without the edge, `tracing`, and what of the CLI's needs the gateway has as well."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extra = [want for want in project["optional-dependencies"]["gateway"] if not want.startswith("nginx")]
+    extras = project["optional-dependencies"]
+    extra = [want for want in extras["gateway"] if not want.startswith("nginx")] + extras["tracing"]
     shared = [want for want in project["dependencies"] if want.startswith(("msgspec", "pyyaml"))]
     return [*extra, *shared]
 

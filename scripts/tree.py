@@ -48,6 +48,7 @@ FOLDERS = {
     "gateway/workers": "several processes of one gateway",
     "gateway/audit": "the trail: written here, read by infctl audit as well",
     "gateway/redact": "personal data and keys, taken out of what is written",
+    "gateway/tracing": "spans for OpenTelemetry; not loaded while it is off",
     "gateway/control": "health, metrics, admin, docs",
     "gateway/image/app": "what the gateway's image carries beside the gateway",
     "bench/gateway": "the gateway beside nginx, vllm-router, smg and litellm",

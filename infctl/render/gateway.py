@@ -119,6 +119,9 @@ def to_config(stack: Stack, profile: Profile, plan: Plan, layout: Layout) -> con
         log=config.Log(level=gateway.logging.level, requests=gateway.logging.requests),
         redaction=config.Redaction(enabled=gateway.redaction.enabled, kinds=gateway.redaction.kinds),
         audit=_audit(profile, names),
+        tracing=config.Tracing(
+            endpoint=profile.monitoring.tracing.endpoint, sample=profile.monitoring.tracing.sample
+        ),
     )
 
 

@@ -113,6 +113,7 @@ def _engines(
             shared_part=replica.utilization,
             settings=replica.settings,
             file=partial(names.template, replica.model),
+            traces=profile.monitoring.tracing.endpoint if profile.monitoring.tracing.engines else None,
         )
         url = f"http://{authority(names.engine(replica.service), listen[1])}/health"
         cards = ",".join(_card(gpu, model) for gpu in replica.gpus)
@@ -172,6 +173,9 @@ def _engine_env(
             env["HF_HOME"] = HUB_CACHE
             if not fetched_before:
                 env["HF_TOKEN_PATH"] = f"{HUB_KEYS}/token"
+    tracing = profile.monitoring.tracing
+    if tracing.engines and tracing.endpoint is not None:
+        env |= vllm.TRACES_ENV | {"OTEL_SERVICE_NAME": f"vllm-{replica.service}"}
     if replica.gpus:
         env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         if profile.runtime != "docker":  # a container sees its own cards alone, from 0 upward

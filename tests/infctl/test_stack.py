@@ -63,6 +63,17 @@ def test_minimal_argv_says_only_what_a_deployer_must() -> None:
     )  # fmt: skip
 
 
+def test_engines_send_their_spans_where_that_is_asked_for() -> None:
+    tracing = {"endpoint": "https://collector:4318/", "engines": True}
+    traced = stack({"chat": {}}, monitoring={"tracing": tracing}).services[0]
+    assert traced.argv[-2:] == ("--otlp-traces-endpoint", "https://collector:4318/v1/traces")
+    assert env(traced)["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+    assert env(traced)["OTEL_SERVICE_NAME"] == "vllm-chat"
+    untraced = stack({"chat": {}}, monitoring={"tracing": {"endpoint": "http://c:4318"}}).services[0]
+    assert "--otlp-traces-endpoint" not in untraced.argv
+    assert "OTEL_SERVICE_NAME" not in env(untraced)
+
+
 # Each setting of a model, and what it becomes. The test below keeps the table complete.
 FLAGS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "max_model_len": ("8k", ("--max-model-len", "8000")),

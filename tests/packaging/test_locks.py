@@ -62,7 +62,7 @@ def test_every_dependency_of_the_package_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     normal = {re.sub(r"[-_.]+", "-", n).lower() for n in pins("base") | pins("dev")}
-    for want in [*project["dependencies"], *extras["gateway"], *extras["dev"]]:
+    for want in [*project["dependencies"], *extras["gateway"], *extras["tracing"], *extras["dev"]]:
         name = re.match(r"[\w.-]+", want)
         assert name is not None
         assert re.sub(r"[-_.]+", "-", name[0]).lower() in normal, want
@@ -140,7 +140,8 @@ def test_the_gateway_images_lock_repeats_the_base_lock() -> None:
 def test_the_gateway_images_lock_holds_what_the_gateway_needs_and_no_more() -> None:
     """As the installed packages say it, on this Python or on the oldest one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extra = [want for want in project["optional-dependencies"]["gateway"] if "nginx" not in want]
+    extras = project["optional-dependencies"]
+    extra = [want for want in (*extras["gateway"], *extras["tracing"]) if "nginx" not in want]
     needed: set[str] = set()
     waiting = [Requirement(want) for want in (*extra, "msgspec", "pyyaml")]
     while waiting:

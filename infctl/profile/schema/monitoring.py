@@ -8,6 +8,7 @@ from pydantic import Field
 
 from infctl.profile.schema.base import (
     Address,
+    Collector,
     Duration,
     Flag,
     Fraction,
@@ -99,6 +100,17 @@ class Slo(Section):
     """Over which both are counted."""
 
 
+class Tracing(Section):
+    """Spans of each call, for OpenTelemetry."""
+
+    endpoint: Collector | None = None
+    """Of a collector: OTLP over HTTP; left out: no traces. OTEL_EXPORTER_OTLP_ENDPOINT wins over it."""
+    sample: Fraction = 1.0
+    """The share of the calls that bring no trace of their own; of the others their own flag decides."""
+    engines: Flag = False
+    """vLLM sends its spans there as well; its OpenTelemetry packages have to be installed."""
+
+
 class Monitoring(Section):
     enabled: Flag = True
     """Off: none of the parts below is started; /metrics stays."""
@@ -114,6 +126,8 @@ class Monitoring(Section):
     """Passes alerts on."""
     slo: Slo = defaults(Slo)
     """What is promised."""
+    tracing: Tracing = defaults(Tracing)
+    """Where the way of single calls is told."""
 
 
-__all__ = ["Alertmanager", "Alerts", "Dcgm", "Grafana", "Monitoring", "Prometheus", "Slo"]
+__all__ = ["Alertmanager", "Alerts", "Dcgm", "Grafana", "Monitoring", "Prometheus", "Slo", "Tracing"]
