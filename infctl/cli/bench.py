@@ -13,6 +13,7 @@ from infctl.cli import console
 from infctl.cli.bench_options import Asking, At, Course, Form, Margin, ModelMaybe, Output, Pace, Slo, Url
 from infctl.cli.grouped import grouped
 from infctl.cli.options import Files, Json
+from infctl.errors import UsageError
 
 if TYPE_CHECKING:
     from infctl.bench.results import Config
@@ -48,6 +49,19 @@ def run(
     pace: Pace,
     course: Course,
     slo: Slo = None,
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="The reference platform's claims beside what is measured here"),
+    ] = False,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            "--hardware",
+            metavar="GPUS",
+            help="With --reference and --url: what is behind it: 4xL4, none",
+            show_default=False,
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print the definition of each figure")] = False,
     form: Form = "table",
     json_output: Json = False,
@@ -59,6 +73,9 @@ def run(
     cool-down are then as many requests as go at once. With --rate requests are sent when they are due,
     answered or not, and latencies are told from schedule too.
 
+    --reference runs what the reference platform's page claims, each claim with the figure beside it; exit
+    code 1 where one falls short on that page's hardware.
+
     Kept in .infctl/bench: the result, and a line of JSON for each request. Nothing is sent twice. Exit code 9
     where nothing could be measured, or the figures are this client's limits and not the server's.
 
@@ -66,10 +83,18 @@ def run(
     Examples:
       infctl bench run chat --url http://127.0.0.1:8000 -c 8 -n 200 --in normal:256,64 --out 128
       infctl bench run chat -f infctl.yaml --rate 5 --duration 60 --slo ttft=500 --slo e2e=5000
+      infctl bench run chat -f l4x4.yaml --reference
     """
     from infctl.cli import bench_run
 
     bench_run.checked_form(form)
+    if reference:
+        from infctl.cli import bench_reference
+
+        bench_reference.only(asking, pace, course, slo)
+        return bench_reference.run(url, at, model, hardware, asking, course, json_output=json_output)
+    if hardware is not None:
+        raise UsageError("--hardware is of --reference")
     where = bench_run.where(url, at)
     config, asked = bench_run.config(bench_run.ask(where, model), asking, course, pace, slo=slo or ())
     return _run(config, asked, where, explain=explain, form="json" if json_output else form)

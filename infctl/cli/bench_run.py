@@ -78,6 +78,8 @@ def where(url: str | None, at: At) -> Where:
             url, key, key_env = api.url, api.key, api.key_name
             ca_file = ca_file or api.ca_file
         known = _engines(stack)
+        for name, model in project.profile.models.items():
+            known |= {alias: known[name] for alias in model.alias if name in known}
     else:
         key = os.environ.get(key_env) or None
     to = session.target(url, key, ca_file=ca_file, insecure=at.insecure)
@@ -272,9 +274,9 @@ def _aside(option: str, text: str | None, duration: float | None) -> str | None:
     return f"{seconds:g}s"
 
 
-def measured(given: Config, asked: Asked, at: Where) -> tuple[Result, Path]:
+def measured(given: Config, asked: Asked, at: Where, label: str = "") -> tuple[Result, Path]:
     """Run it, with a line of progress where somebody looks, and keep it."""
-    found = with_progress(given, at, asked=asked)
+    found = with_progress(given, at, label, asked)
     result = found.result(given, at.url)
     return result, results.save(at.home, result, found.ran.lines, found.samples)
 

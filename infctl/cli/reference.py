@@ -58,6 +58,9 @@ def text() -> str:
             each = " (an object a line)" if path == "infctl logs" else ""
             told = json.dumps(shape, indent=2, ensure_ascii=False)
             parts.append(f"`--json`{each}:\n\n```json\n{told}\n```\n")
+        for option, other in shapes.VARIANTS.get(path.removeprefix("infctl "), {}).items():
+            told = json.dumps(other, indent=2, ensure_ascii=False)
+            parts.append(f"`{option} --json`:\n\n```json\n{told}\n```\n")
     parts.append(f"## Errors with --json\n\n```json\n{json.dumps(shapes.ERROR, indent=2)}\n```\n")
     return "\n".join(parts)
 

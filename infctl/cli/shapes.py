@@ -604,6 +604,21 @@ BENCH_RUN = {
     "outcomes": "object: outcome -> what it means",
     "folder": "string: where it is kept, with requests.jsonl",
 }
+BENCH_REFERENCE = {
+    "hardware": "string: behind the address: 4 x L4, a CPU, unknown hardware",
+    "claims": [
+        {
+            "claim": "string",
+            "claimed": "string: as the reference platform's page has it",
+            "measured": "number?: on that page's hardware; null: not measured",
+            "here": "number?: on the hardware that is here",
+            "unit": "string: tokens/s, requests/s, ms, users",
+            "verdict": "string: holds, better, short, not measured",
+            "why": "string: the load, or why it was not measured",
+        }
+    ],
+    "runs": [{"load": "string", "id": "string", "verdict": "string: of the run"}],
+}
 BENCH_COMPARE = {
     "verdict": "string: worse, better, same, unclear, incomparable",
     "reasons": ["string: why they cannot be compared, or what to know"],
@@ -718,6 +733,9 @@ BY_COMMAND = {
     "bench list": BENCH_LIST,
     "version": VERSION,
 }
+
+VARIANTS = {"bench run": {"--reference": BENCH_REFERENCE}}
+"""Command -> option -> what it answers instead."""
 
 
 def keys(shape: object) -> object:

@@ -69,7 +69,12 @@ def events(mode: str, tokens: int) -> list[bytes]:
         "finish_abort": [*some, data(piece(finish="abort")), data(usage(4)), DONE],
         "hang": some,
         "comment": [b": keep-alive\n\n", *some, b": keep-alive\n\n", *sent[3:]],
-        "comment_glued": [b": keep-alive\n\n" + sent[0], *sent[1:3], b": k\n" + sent[3], *sent[4:]],
+        "comment_glued": [
+            b": keep-alive\n\n" + sent[0],
+            *sent[1:3],
+            *(b": k\n" + e for e in sent[3:4]),
+            *sent[4:],
+        ],
         "crlf": [event.replace(b"\n", b"\r\n") for event in sent],
         "cr": [event.replace(b"\n", b"\r") for event in sent],
         "no_space": [event.replace(b"data: ", b"data:") for event in sent],

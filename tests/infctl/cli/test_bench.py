@@ -440,6 +440,29 @@ def test_joules_are_not_measured_where_no_card_tells(run: Run, own_stub: Stub) -
     assert (refused.returncode, "is no URL of a server" in refused.stderr) == (64, True)
 
 
+def test_the_reference_platforms_claims_stand_beside_what_is_measured(run: Run, stub: Stub) -> None:
+    args = ("run", "fast", "--url", stub.url, "--reference", "--duration", "1.5")
+    done = run(*args, "--hardware", "cpu", "--json")
+    assert done.returncode in {0, 9}, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told) == list(shapes.BENCH_REFERENCE)
+    assert [list(row) for row in told["claims"]] == [list(shapes.BENCH_REFERENCE["claims"][0])] * 5
+    assert [row["verdict"] for row in told["claims"]][:4] == ["not measured"] * 4
+    assert [row["load"] for row in told["runs"]] == ["120 users at once, 16 tokens in, 1 out"]
+    shown = run(*args)
+    assert "measured on unknown hardware" in shown.stdout
+    assert "not measured" in shown.stdout
+    for more, said in (
+        (("-c", "4"), "brings its own load"),
+        (("--slo", "ttft=5"), "brings its own load"),
+        (("--hardware", "4xL5"), "L5"),
+    ):
+        refused = run(*args, *more)
+        assert refused.returncode in {4, 64}, refused
+        assert said in refused.stderr
+    assert run("run", "fast", "--url", stub.url, "--hardware", "4xL4").returncode == 64
+
+
 def test_without_the_package_that_reads_answers_it_says_what_to_install() -> None:
     """A bare `pip install infctl` has no httptools."""
     argv = ["infctl", "bench", "run", "chat", "--url", "http://127.0.0.1:9", "-n", "1"]
