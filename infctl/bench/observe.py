@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-EVERY_S = 0.02
+EVERY_S = 0.005
+_TIMER_S = 0.001
+"""A timer is a millisecond coarse: that much is no lag."""
 _SCHEDSTAT = Path("/proc/self/schedstat")
 _THROTTLE = "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"
 
@@ -30,7 +33,7 @@ class Watch:
         self._on = False
         wall = max(time.perf_counter() - self._wall, 1e-9)
         delay, throttled = _run_delay_s(), _throttled()
-        lags = sorted(self._lags) or [0.0]
+        lags = everybody(self._lags)
         known = delay is not None and self._delay is not None
         hot = throttled is not None and self._throttled is not None
         return {
@@ -47,9 +50,19 @@ class Watch:
 
     def _ring(self) -> None:
         if self._on:
-            # A timer is a millisecond coarse: that much is no lag.
-            self._lags.append(max(0.0, time.perf_counter() - self._due - 0.001))
+            self._lags.append(max(0.0, time.perf_counter() - self._due - _TIMER_S))
             self._arm()
+
+
+def everybody(lags: Sequence[float]) -> list[float]:
+    """Ascending: how late the loop was for whoever came at any moment, from how late its timer was.
+
+    A timer that rings 30 ms late is one ring, but all that came meanwhile waited too, the first of it the
+    full time and the last of it hardly. So a late ring stands for those that could not ring: each EVERY_S
+    one, each that much less late. Without them a second's standstill is one ring among thousands.
+    """
+    found = [lag - EVERY_S * step for lag in lags for step in range(int(lag / EVERY_S) + 1)]
+    return sorted(found) or [0.0]
 
 
 def _run_delay_s() -> float | None:
