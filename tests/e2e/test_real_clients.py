@@ -192,6 +192,14 @@ def test_vllm_bench_serve_counts_the_same_through_the_gateway_as_directly(platfo
     assert after[0] - before[0] >= PROMPTS * PROMPT_TOKENS
 
 
+def test_infctl_bench_counts_the_same_through_the_gateway_as_directly(platform: Platform) -> None:
+    before = counted(platform)
+    direct, through = load_tools.infctl_bench([engine(platform), Target(platform.url, platform.key)])
+    assert direct == through == Totals(PROMPTS, 0, through.tokens_in, PROMPTS * ANSWER_TOKENS)
+    after = counted(platform)
+    assert (after[0] - before[0], after[1] - before[1]) == (through.tokens_in, through.tokens_out)
+
+
 def test_guidellm_counts_the_same_through_nginx_and_the_gateway_as_directly(platform: Platform) -> None:
     """Through nginx it speaks HTTP/2."""
     edge = Target(f"https://localhost:{platform.https_port}", platform.key)
