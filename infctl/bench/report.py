@@ -22,7 +22,7 @@ _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1360px;
 margin:2rem auto;padding:0 1rem}
 h1{font-size:1.4rem}h2{font-size:1.15rem;margin-top:2rem}
-.plots{display:grid;margin-top:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,520px),1fr));gap:1rem}
+.plots{display:grid;margin-top:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:1rem}
 figure{margin:0;border:1px solid var(--line);border-radius:6px;padding:.7rem}figcaption{font-weight:600}
 figure p{margin:.2rem 0 0;color:var(--dim)}svg{width:100%;height:auto}
 .key{margin-right:1rem}
@@ -33,9 +33,10 @@ polyline.s2{stroke:var(--s2)}polyline.s3{stroke:var(--s3)}
 circle.s0{fill:var(--s0)}circle.s1{fill:var(--s1)}circle.s2{fill:var(--s2)}circle.s3{fill:var(--s3)}
 .cross{fill:none;stroke-width:1.5}path.s0{stroke:var(--s0)}path.s1{stroke:var(--s1)}path.s2{stroke:var(--s2)}
 .key.s0{color:var(--s0)}.key.s1{color:var(--s1)}.key.s2{color:var(--s2)}.key.s3{color:var(--s3)}
-.scroll{overflow-x:auto}table{border-collapse:collapse}td,th{padding:.25rem .7rem;text-align:right;
-border-bottom:1px solid var(--line)}
-td:first-child,th:first-child{text-align:left}th{color:var(--dim);font-weight:600}
+.scroll{overflow-x:auto}table{border-collapse:collapse}
+td,th{padding:.25rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
+td:first-child,th:first-child,.words td:nth-child(-n+3),.words th:nth-child(-n+3){text-align:left}
+th{color:var(--dim);font-weight:600}
 .verdict{border-left:5px solid var(--s2);padding:.4rem .8rem;margin:1rem 0}.suspect{border-color:var(--s1)}
 .invalid{border-color:#c62828}dt{font-weight:600}dd{margin:0 0 .3rem 1rem;color:var(--dim)}
 """
@@ -158,7 +159,7 @@ def _timeline(run: Run) -> str:
 
     done = [r for r in run.records if r.outcome != "aborted"]
     return plot(
-        "Timeline: each request, when it was due or begun",
+        "Timeline: requests, when due or begun",
         "seconds after the run began",
         "end to end, ms",
         [
@@ -206,7 +207,7 @@ def _overview(runs: Sequence[Run]) -> str:
             ),
         ]
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+    return f'<div class="scroll"><table class="words"><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _together(valid: Sequence[Run]) -> str:

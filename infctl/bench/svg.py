@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 640, 300
+WIDTH, HEIGHT = 520, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 28, 44
 POINTS_MAX = 2000
 """Of a series; more are thinned evenly, so that a page of a long run still opens."""
+_MARKED_MAX = 24
+"""A line of so few points has a dot at each: one point alone would be no line, and nothing would be seen."""
 
 Point = tuple[float, float]
 
@@ -57,13 +59,15 @@ _MARKS = {"line": "━", "points": "●", "crosses": "✕"}
 def _series(one: Series, places: Sequence[Point], number: int) -> list[str]:
     if one.kind == "line":
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        return [f'<polyline class="s{number}" points="{path}"/>', *_labels(one, places)]
+        dots = _dots(places, number) if len(places) <= _MARKED_MAX else []
+        return [f'<polyline class="s{number}" points="{path}"/>', *dots, *_labels(one, places)]
     if one.kind == "points":
-        return [
-            *(f'<circle class="s{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in places),
-            *_labels(one, places),
-        ]
+        return [*_dots(places, number), *_labels(one, places)]
     return [f'<path class="s{number} cross" d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6"/>' for x, y in places]
+
+
+def _dots(places: Sequence[Point], number: int) -> list[str]:
+    return [f'<circle class="s{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in places]
 
 
 def _labels(one: Series, places: Sequence[Point]) -> list[str]:

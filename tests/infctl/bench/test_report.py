@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import msgspec
+import pytest
 
 from infctl.bench import report, results, svg
 from infctl.bench.record import Record
 from infctl.bench.results import Result
 from infctl.bench.verdict import Reason, Verdict
 
+from .browser import chromium, opened
 from .virtual import side
 
+SHOT_BYTES = 20_000
+"""A page with plots is a larger picture than an empty one."""
 _VOID = {"meta", "polyline", "circle", "path", "br"}
 
 
@@ -79,6 +84,23 @@ def test_a_page_is_whole_and_points_nowhere() -> None:
     assert found.seen.count("svg") == 8
     assert "Latency against load" in page
     assert "3 truncated" in page
+
+
+def test_a_browser_draws_it_without_a_message_or_a_request(tmp_path: Path) -> None:
+    browser = chromium()
+    if browser is None:
+        pytest.skip("there is no chromium here: apt-get install chromium")
+    found = opened(browser, tmp_path, report.page([run(1, failed=3), run(2, concurrency=8)]))
+    assert (found.messages, found.asked) == ((), ())
+    assert found.shot_bytes > SHOT_BYTES, found.said
+
+
+def test_one_run_alone_is_a_point_that_can_be_seen() -> None:
+    """A line of one point is drawn as nothing."""
+    line = svg.plot("t", "x", "y", [svg.Series("s", [(1.0, 2.0)])])
+    assert line.count("<circle") == 1
+    many = svg.plot("t", "x", "y", [svg.Series("s", [(at, at) for at in range(100)])])
+    assert many.count("<circle") == 0
 
 
 def test_nothing_that_a_server_or_a_person_named_becomes_markup() -> None:
