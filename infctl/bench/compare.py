@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import NormalDist
@@ -28,6 +28,8 @@ MARGIN = 0.02
 RESAMPLES = 2000
 LEAST = 30
 """Requests of each side; fewer cannot be compared."""
+P95_LEAST, P95_RESAMPLES = 100, 400
+"""With fewer than five values above it a p95 has no interval that resampling could find."""
 TOKENS_SHARE = 0.02
 """Mean tokens of a request may differ by so much."""
 FAILED_SHARE = 0.01
@@ -61,6 +63,9 @@ class Difference:
     """How often a request of B is slower than one of A, of all pairs of them: 0.5 is no difference."""
     a_p95_s: float
     b_p95_s: float
+    p95_change: float
+    p95: tuple[float, float] | None
+    """Its own interval, with LEVEL; it decides nothing. None: of fewer than P95_LEAST requests."""
     grade: str
 
 
@@ -204,9 +209,16 @@ def _difference(
         for (a, b), pair in zip(found, pairs, strict=True)
     ]
     shift = sum(b.mean - a.mean for a, b in sides) / len(sides)
-    low, high = _interval(sides, shift, chance, 1 - (1 - LEVEL) / intervals)
+    low, high = _interval(sides, shift, chance, 1 - (1 - LEVEL) / intervals, _Blocks.drawn, RESAMPLES)
     a_all = sorted(value for a, _ in found for value in a)
     b_all = sorted(value for _, b in found for value in b)
+    p95_shift = sum(b.p95 - a.p95 for a, b in sides) / len(sides)
+    p95 = None
+    if min(min(len(a), len(b)) for a, b in found) >= P95_LEAST:
+        ends = _interval(
+            sides, p95_shift, Chance(chance.below(1 << 30), "p95"), LEVEL, _Blocks.drawn_p95, P95_RESAMPLES
+        )
+        p95 = math.expm1(ends[0]), math.expm1(ends[1])
     return Difference(
         metric=name,
         a_s=math.exp(sum(a.mean for a, _ in sides) / len(sides)),
@@ -217,6 +229,8 @@ def _difference(
         effect=effect(a_all, b_all),
         a_p95_s=numbers.percentile(a_all, 95),
         b_p95_s=numbers.percentile(b_all, 95),
+        p95_change=math.expm1(p95_shift),
+        p95=p95,
         grade=grade(math.expm1(shift), math.expm1(low), math.expm1(high), margin),
     )
 
@@ -239,31 +253,47 @@ def _block(count: int, config: Config) -> int:
 
 
 class _Blocks:
-    """The logarithms of one side's values; `drawn` is their mean in a sample of blocks, in a circle."""
+    """The logarithms of one side's values; `drawn` is their mean, or their p95, in a sample of blocks, in a
+    circle.
+    """
 
     def __init__(self, values: Sequence[float], block: int) -> None:
         logs = [math.log(value) for value in values]
         self._count, self._block = len(logs), block
-        sums = list(accumulate([*logs, *logs[:block]], initial=0.0))
+        self._circle = [*logs, *logs[:block]]
+        sums = list(accumulate(self._circle, initial=0.0))
         self._sums = [after - before for before, after in zip(sums, sums[block:], strict=False)]
         self.mean = sum(logs) / len(logs)
+        self.p95 = numbers.percentile(sorted(logs), 95)
 
     def drawn(self, chance: Chance) -> float:
         blocks = -(-self._count // self._block)
         sums, below, count = self._sums, chance.below, self._count
         return sum(sums[below(count)] for _ in range(blocks)) / (blocks * self._block)
 
+    def drawn_p95(self, chance: Chance) -> float:
+        found: list[float] = []
+        while len(found) < self._count:
+            start = chance.below(self._count)
+            found += self._circle[start : start + self._block]
+        return numbers.percentile(sorted(found), 95)
+
 
 def _interval(
-    sides: Sequence[tuple[_Blocks, _Blocks]], shift: float, chance: Chance, level: float
+    sides: Sequence[tuple[_Blocks, _Blocks]],
+    shift: float,
+    chance: Chance,
+    level: float,
+    drawn: Callable[[_Blocks, Chance], float],
+    resamples: int,
 ) -> tuple[float, float]:
-    """Of the mean shift, in logarithms."""
+    """Of the mean shift of what `drawn` gives, in logarithms."""
     count = len(sides)
     several = count > 1
     found = []
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         picked = [sides[chance.below(count)] for _ in range(count)] if several else sides
-        found.append(sum(b.drawn(chance) - a.drawn(chance) for a, b in picked) / count)
+        found.append(sum(drawn(b, chance) - drawn(a, chance) for a, b in picked) / count)
     found.sort()
     tail = (1 - level) / 2 * 100
     low, high = numbers.percentile(found, tail), numbers.percentile(found, 100 - tail)
@@ -323,6 +353,9 @@ def as_data(found: Comparison) -> Mapping[str, Any]:
                 "effect": row.effect,
                 "a_p95_ms": row.a_p95_s * 1e3,
                 "b_p95_ms": row.b_p95_s * 1e3,
+                "p95_change": row.p95_change,
+                "p95_low": row.p95[0] if row.p95 else None,
+                "p95_high": row.p95[1] if row.p95 else None,
                 "verdict": row.grade,
             }
             for row in found.differences

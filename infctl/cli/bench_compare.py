@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from infctl.bench import results
-from infctl.bench.compare import INCOMPARABLE, WORSE, Comparison, Side, as_data, compare
+from infctl.bench.compare import INCOMPARABLE, WORSE, Comparison, Difference, Side, as_data, compare
 from infctl.bench.figures import DEFINITIONS
 from infctl.bench.results import Config
 from infctl.cli import bench_run, console, window
@@ -98,9 +98,7 @@ def lines(found: Comparison, width: int, paint: Paint = unpainted) -> list[str]:
                     right=True,
                 ),
                 Column("B slower", tuple(f"{row.effect:.0%}" for row in rows), right=True, sacrifice=1),
-                Column(
-                    "p95", signed([row.b_p95_s / row.a_p95_s - 1 for row in rows]), right=True, sacrifice=2
-                ),
+                Column("p95", tuple(_p95(row) for row in rows), right=True, sacrifice=2),
                 Column("", tuple(row.grade for row in rows)),
             ],
             width,
@@ -113,3 +111,9 @@ def lines(found: Comparison, width: int, paint: Paint = unpainted) -> list[str]:
         *said,
         f"{basis}; all intervals together hold in 95 of 100 cases; B slower: share of all pairs of requests",
     ]
+
+
+def _p95(row: Difference) -> str:
+    """With its own 95 % interval, where there are requests enough for one."""
+    interval = f" ({row.p95[0]:+.0%} to {row.p95[1]:+.0%})" if row.p95 else ""
+    return f"{row.p95_change:+.1%}{interval}"

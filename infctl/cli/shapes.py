@@ -636,6 +636,9 @@ BENCH_COMPARE = {
             "effect": "number: share of all pairs of requests in which B is slower; 0.5 is none",
             "a_p95_ms": "number",
             "b_p95_ms": "number",
+            "p95_change": "number: 0.05 is a p95 of B that is larger by 5 %",
+            "p95_low": "number?: of its own interval, which decides nothing; null: too few requests",
+            "p95_high": "number?",
             "verdict": "string: worse, better, same, unclear",
         }
     ],

@@ -23,6 +23,7 @@ def once(seed: int, slowed: float = 1.0) -> Comparison:
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RESAMPLES", 400)
+    monkeypatch.setattr(module, "P95_RESAMPLES", 100)
 
 
 def test_two_runs_of_one_server_do_not_differ() -> None:
@@ -115,3 +116,19 @@ def test_an_invalid_run_and_other_tokens_are_not_compared() -> None:
 
 def test_a_comparison_is_the_same_each_time() -> None:
     assert once(4) == once(4)
+
+
+def test_the_p95s_have_an_interval_that_holds_what_is_known() -> None:
+    """Of a server slower by 15 % it is all above 0 and around 15 %; of the same server 0 is in it."""
+    slower = [row for seed in range(3) for row in once(seed, 1.15).differences]
+    held = [row.p95 is not None and row.p95[0] <= 0.15 <= row.p95[1] for row in slower]
+    assert sum(held) >= 7, slower
+    assert all(row.p95_change > 0 for row in slower)
+    same = [row for seed in range(3) for row in once(seed).differences]
+    assert sum(row.p95 is not None and row.p95[0] <= 0 <= row.p95[1] for row in same) >= 7, same
+
+
+def test_of_few_requests_a_p95_has_no_interval() -> None:
+    few = compare([(side(1, "a", requests=60), side(1, "b", requests=60))])
+    assert {row.p95 for row in few.differences} == {None}
+    assert all(row["p95_low"] is None for row in module.as_data(few)["differences"])
