@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def image_roots() -> list[str]:
-    """The extras `gateway`, without the edge, and `tracing`; what of the CLI's needs the gateway has as well."""
+    """The extras `gateway` (without the edge) and `tracing`, and what of the CLI's needs the gateway has."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     extra = [want for want in extras["gateway"] if not want.startswith("nginx")] + extras["tracing"]

@@ -1,7 +1,7 @@
 """Engines' and GPUs' figures to be scraped: what vLLM 0.32 and DCGM's exporter tell, served on loopback.
 
-Of vLLM each series that its own code makes and a rule or panel asks for; of DCGM those of an L4 at work,
-with the memory that was planned. `stalled`: calls, and not one token.
+Of vLLM each series that its own code makes and a rule or panel asks for; of DCGM what was recorded of real
+cards (tests/infctl/monitoring/recorded.py). `stalled`: calls, and not one token.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from infctl.monitoring.recordings import recordings
 from infctl.monitoring.terms import Card, Terms
 from tests.infctl.monitoring import published
 from tests.infctl.monitoring.queries import panels
+from tests.infctl.monitoring.recorded import AT_WORK, ENERGY, LABELS, POWER
 
 LEVELS = {
     "vllm:num_requests_running": 2,
@@ -31,20 +32,6 @@ MORE = {
     "vllm:num_requests_waiting_by_reason": 'reason="capacity"',
     "vllm:admission_rejections_total": 'reason="max_num_queued_reqs"',
 }
-CARD = {
-    "DCGM_FI_DEV_FB_FREE": 2_400,
-    "DCGM_FI_DEV_GPU_UTIL": 71,
-    "DCGM_FI_DEV_MEM_COPY_UTIL": 48,
-    "DCGM_FI_DEV_POWER_USAGE": 68.4,
-    "DCGM_FI_DEV_GPU_TEMP": 61,
-    "DCGM_FI_DEV_CLOCKS_EVENT_REASONS": 4,
-    "DCGM_FI_DEV_XID_ERRORS": 0,
-    "DCGM_FI_DEV_ROW_REMAP_FAILURE": 0,
-    "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS": 0,
-    "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS": 1,
-}
-JOULES_S = 68_400
-"""Millijoules a second."""
 
 
 class Figures:
@@ -95,11 +82,13 @@ class Figures:
             labels = ",".join(filter(None, ['model_name="m",engine="0"', MORE.get(name, "")]))
             yield from _series(name, labels, done)
         for card in self._cards:
-            gpu, used = card.index, (card.planned_bytes or 0) // 2**20
-            labels = f'gpu="{gpu}",UUID="GPU-{gpu}",modelName="NVIDIA L4",Hostname="h"'
-            for name, value in {**CARD, "DCGM_FI_DEV_FB_USED": used}.items():
+            gpu = card.index
+            bus = f"00000000:{49 + gpu:02X}:00.0"
+            told = (gpu, f"GPU-{gpu}", bus, f"nvidia{gpu}", "Tesla T4", "h", "590.48.01")
+            labels = ",".join(f'{name}="{value}"' for name, value in zip(LABELS, told, strict=True))
+            joules = AT_WORK[ENERGY] + 1000 * AT_WORK[POWER] * self._last
+            for name, value in (AT_WORK | {ENERGY: int(joules)}).items():
                 yield f"{name}{{{labels}}} {value}\n"
-            yield f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{{labels}}} {int(JOULES_S * self._last)}\n"
             yield f'DCGM_EXP_XID_ERRORS_COUNT{{{labels},xid="31",window_size_in_ms="300000"}} 1\n'
 
 
