@@ -64,6 +64,7 @@ _HOT_BITS = 0x08 | 0x20 | 0x40
 """Slowed by the hardware, by the driver for heat, by the hardware for heat: nvmlClocksEventReasons."""
 CARDS, HOT = "dcgm:cards", "dcgm:hot_cards"
 _INFO, BLOCKS, BLOCK_SIZE = "vllm:cache_config_info", "vllm:num_gpu_blocks", "vllm:block_size"
+ENGINES = "vllm:engines"
 _GREATEST = {KV_USE, BLOCK_SIZE}
 """Of several engines the greatest; all else is added up."""
 _DCGM = {ENERGY, WATTS, HEAT}
@@ -107,6 +108,7 @@ def read(text: str, model: str, cards: frozenset[str] = frozenset()) -> dict[str
             found[key] = found.get(key, 0.0) + value
         else:
             _add(found, name, value)
+            _count_engine(found, name)
     mine = by_model.get(model) or (next(iter(by_model.values())) if len(by_model) == 1 else None)
     if mine is None and not hardware:
         return None
@@ -133,6 +135,11 @@ def _add(found: dict[str, float], name: str, value: float) -> None:
         found[name] = value
     else:
         found[name] = max(before, value) if name in _GREATEST else before + value
+
+
+def _count_engine(found: dict[str, float], name: str) -> None:
+    if name == KV_USE:  # each engine has one
+        _add(found, ENGINES, 1.0)
 
 
 def together(looks: Iterable[Look | None]) -> dict[str, float] | None:
@@ -163,6 +170,7 @@ def between(before: Look, after: Look) -> dict[str, Any] | None:
         count = moved.get(f"{name}_count", 0.0)
         told[key] = moved.get(f"{name}_sum", 0.0) / count * 1e3 if count else None
     told["gateway_tokens_out"] = moved.get(_GATEWAY_TOKENS)
+    told["engines"] = after.get(ENGINES)
     told["kv_blocks"], told["kv_block_size"] = after.get(BLOCKS), after.get(BLOCK_SIZE)
     told["steps"] = _steps(moved)
     return told

@@ -30,6 +30,7 @@ app = typer.Typer(
       infctl bench ab chat --a http://127.0.0.1:8101 --b http://127.0.0.1:8000 -c 8
       infctl bench compare last~1 last
       infctl bench gateway chat -f infctl.yaml
+      infctl bench plan last
     """,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -299,6 +300,40 @@ def sweep(
         for line in bench_sweep.lines(swept, loads.unit, window.width(), console.styled):
             console.fact(line)
     return bench_sweep.exit_code(swept)
+
+
+@app.command()
+def plan(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Ids or beginnings of them, folders, last~1. Default: last"),
+    ] = None,
+    *,
+    files: Files = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", metavar="GPUS", help="Plan for these: 4xL4", show_default=False),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no hub for a model's config")] = False,
+    output: Output = None,
+    json_output: Json = False,
+) -> None:
+    """Lay what was planned beside what runs measured, and say what the settings might better be.
+
+    Of one model of the profile: tokens of its KV cache, requests at once, tokens a step, limits; and a
+    suggestion for max_num_seqs, max_num_batched_tokens and the limits, each with its evidence. Of several
+    runs, such as a sweep's with --slo, limits are those of the greatest load that kept the SLOs. Nothing is
+    changed.
+
+    \b
+    Examples:
+      infctl bench plan
+      infctl bench plan last~2 last~1 last -f l4x4.yaml
+    """
+    from infctl.cli import bench_plan, bench_run
+
+    home = bench_run.home(files, output)
+    bench_plan.run(runs or ["last"], home, files, gpus, offline=offline, json_output=json_output)
 
 
 @app.command()

@@ -670,6 +670,28 @@ BENCH_SWEEP = {
         }
     ],
 }
+BENCH_PLAN = {
+    "model": "string: as the profile calls it",
+    "replicas": "integer",
+    "runs": ["string: ids"],
+    "engine_seen": "boolean: a run looked at the engine's /metrics",
+    "figures": [
+        {
+            "what": "string",
+            "planned": "number?",
+            "measured": "number?: null: not measured",
+            "note": "string",
+        }
+    ],
+    "suggestions": [
+        {
+            "setting": "string: its place in the profile",
+            "now": "number?: null: none is set",
+            "value": "number?: null: leave it",
+            "evidence": "string: figures of the run",
+        }
+    ],
+}
 BENCH_REPORT = {"file": "string: the page", "runs": ["string: as they were named"]}
 BENCH_LIST = {
     "runs": [
@@ -732,6 +754,7 @@ BY_COMMAND = {
     "bench sweep": BENCH_SWEEP,
     "bench ab": BENCH_COMPARE,
     "bench gateway": BENCH_COMPARE,
+    "bench plan": BENCH_PLAN,
     "bench report": BENCH_REPORT,
     "bench list": BENCH_LIST,
     "version": VERSION,

@@ -463,6 +463,42 @@ def test_the_reference_platforms_claims_stand_beside_what_is_measured(run: Run, 
     assert run("run", "fast", "--url", stub.url, "--hardware", "4xL4").returncode == 64
 
 
+def test_a_plan_stands_beside_what_was_measured_of_it(run: Run, own_stub: Stub, tmp_path: Path) -> None:
+    profile = {
+        "name": "p",
+        "gpus": "1xL4",
+        "models": {"chat": {"source": "Qwen/Qwen2.5-7B-Instruct", "task": "chat", "alias": ["fast"]}},
+        "edge": {"enabled": False},
+        "monitoring": {"enabled": False},
+    }
+    (tmp_path / "infctl.yaml").write_text(yaml.safe_dump(profile))
+    with pages.serving({"/engine": pages.vllm}) as url:
+        args = ("--url", own_stub.url, "--out", "8", "--metrics", f"{url}/engine", "--slo", "ttft=9000")
+        told = json.loads(run("run", "fast", "-n", "60", *args, "--json").stdout)
+    done = run("plan", "--offline", "--json")
+    if told["verdict"]["grade"] == "invalid":
+        assert (done.returncode, "does not measure the server" in done.stderr) == (9, True)
+        return
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found) == list(shapes.BENCH_PLAN)
+    assert next(list(row) for row in found["figures"]) == list(shapes.BENCH_PLAN["figures"][0])
+    assert next(list(row) for row in found["suggestions"]) == list(shapes.BENCH_PLAN["suggestions"][0])
+    figures = {row["what"]: row for row in found["figures"]}
+    assert figures["KV tokens, a replica"]["measured"] == 16_000
+    assert figures["KV tokens, a replica"]["planned"] > 50_000
+    assert {row["setting"] for row in found["suggestions"]} >= {
+        "models.chat.max_num_seqs",
+        "gateway.limits.in_flight",
+    }
+    shown = run("plan", "--offline")
+    assert "chat, 1 replica, as planned, and as measured by " in shown.stdout
+    run("run", "steady", "--url", own_stub.url, "-n", "30", "--out", "4")
+    other = run("plan", "--offline")
+    assert (other.returncode, "has no model steady" in other.stderr) == (64, True)
+    assert run("plan", "last", "last~1", "--offline").returncode == 64
+
+
 def test_without_the_package_that_reads_answers_it_says_what_to_install() -> None:
     """A bare `pip install infctl` has no httptools."""
     argv = ["infctl", "bench", "run", "chat", "--url", "http://127.0.0.1:9", "-n", "1"]
