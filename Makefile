@@ -17,7 +17,7 @@ PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up down test check format golden lock image wheel bench-gateway proofs $(PROOFS) setup setup-dev setup-local clean bench-gateway-peers bench-gateway-profile bench-gateway-cost bench-limits bench-generator bench-generator-peers
+.PHONY: help up down test check format golden lock image wheel bench-gateway proofs $(PROOFS) setup setup-dev setup-local clean screenshot screenshot-record bench-gateway-peers bench-gateway-profile bench-gateway-cost bench-limits bench-generator bench-generator-peers
 # One step at a time: pip runs in one environment.
 .NOTPARALLEL:
 
@@ -28,6 +28,7 @@ help:
 	@echo "make check             formatting, lint, types, import rules"
 	@echo "make format            format, and fix what lint can fix"
 	@echo "make golden            render every profile anew into tests/golden/render, and show what changed"
+	@echo "make screenshot        draw the README's picture of infctl status --watch; screenshot-record: of PROFILE as it runs"
 	@echo "make lock              resolve the dependencies again (needs uv)"
 	@echo "make image             build the gateway's image, infctl/gateway"
 	@echo "make wheel             build dist/*.whl and dist/*.tar.gz"
@@ -81,6 +82,12 @@ golden: setup-dev
 	@INFCTL_REFRESH_GOLDEN=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/infctl/render/test_golden.py
 	@git --no-pager diff --stat -- tests/golden/render
 	@git ls-files --others --exclude-standard -- tests/golden/render | sed 's/^/ new: /'
+
+screenshot: setup
+	@$(BIN)/python scripts/screenshot.py
+
+screenshot-record: setup
+	@$(BIN)/python scripts/screenshot.py --record $(PROFILE)
 
 lock: setup-dev
 	@$(BIN)/python scripts/lock.py

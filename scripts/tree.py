@@ -39,6 +39,7 @@ FOLDERS = {
     "infctl/doctor/security": "the eight practices, one file each",
     "infctl/doctor/startup": "a failed start's log -> the place in the profile, and a value that fits. Pure",
     "infctl/health": "whether what runs is well: judgements of what was asked. Pure but for a handshake",
+    "infctl/watch": "pages of metrics -> rates of the last seconds and minutes. Pure",
     "infctl/cli": "one file a command",
     "gateway": "a program of its own: python -m gateway --config gateway.yaml. Never imports infctl",
     "gateway/wire": "HTTP as values, without I/O",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def test_every_python_file_is_in_the_annotated_tree() -> None:
     }
     assert folders <= set(script["FOLDERS"])
     assert page.count("\n") > 100
+
+
+def test_the_picture_of_the_live_screen_is_drawn_from_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    script = runpy.run_path(str(ROOT / "scripts" / "screenshot.py"))
+    drawn = script["picture"](json.loads(script["RECORD"].read_text("utf-8")))
+    assert script["PICTURE"].read_text("utf-8") == drawn, "run: make screenshot"
+    assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "").replace(
+        "https://www.textualize.io", ""
+    ), "it is fetched from nowhere else"
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_the_page_of_metrics_is_what_the_table_says() -> None:

@@ -53,8 +53,8 @@ def doctor(
     """Look for what would go wrong with this profile on this machine. Changes nothing.
 
     Every finding says why it matters, what to do, and where in the profile. Exit code 8: a failure was found.
-    `infctl doctor security` looks at keys, certificate and exposure; `infctl doctor logs` explains a start
-    that failed.
+    `infctl doctor security` looks at keys, certificate and exposure; `infctl doctor metrics` for metrics that
+    rules and dashboards ask for and nobody tells; `infctl doctor logs` explains a start that failed.
 
     \b
     Examples:
@@ -121,6 +121,39 @@ def logs(
         for line in doctor_logs.lines(found, console.styled):
             console.fact(line)
     return FOUND if found.key else 0
+
+
+@app.command()
+def metrics(
+    *,
+    files: Files = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", metavar="URL", help="This page instead of the platform's; again for another"),
+    ] = None,
+    json_output: Json = False,
+) -> int:
+    """Compare live pages of metrics with every name that dashboards and rules ask for.
+
+    Read are the gateway, every engine and, where a Prometheus runs, the names that it knows of DCGM's
+    exporter and of itself; or the pages of --url, each taken for what its names say it is (with ADMIN_API_KEY
+    of the environment as the key). Told is each name that no page has, and which panels, alerts and
+    recordings ask for it. Exit code 8: one is missing, or a page is not there.
+
+    \b
+    Examples:
+      infctl doctor metrics
+      infctl doctor metrics --url http://127.0.0.1:8000/metrics --url http://127.0.0.1:9400/metrics --json
+    """
+    from infctl.cli import doctor_metrics
+
+    verdict = doctor_metrics.look(files, url or ())
+    if json_output:
+        console.data(doctor_metrics.as_data(verdict))
+    else:
+        for line in doctor_metrics.lines(verdict, console.styled):
+            console.fact(line)
+    return 0 if verdict.good else FOUND
 
 
 def _run(

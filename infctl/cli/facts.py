@@ -48,6 +48,14 @@ class ServiceFact:
     """0 to 1."""
     waiting: int | None = None
     tokens_per_s: float | None = None
+    backend: str = ""
+    """Its name at the gateway, where that knows it."""
+    breaker: str = ""
+    """closed, open, half_open; empty: not known."""
+    capacity: int | None = None
+    """Requests at once; None: not known."""
+    expected_in_s: float | None = None
+    """Until one that is loading is ready."""
 
     def as_data(self) -> dict[str, Any]:
         return {**asdict(self), "models": list(self.models)}
@@ -168,8 +176,11 @@ def _row(
 ) -> ServiceFact:
     state = _WORDS.get(seen.state, seen.state) if seen else "stopped"
     why = _engine_why(seen, now)
-    if backend is not None and state == "ready" and backend.state != "ready":
-        state, why = backend.state, backend.why or why
+    if backend is not None and state == "ready":
+        if backend.state != "ready":
+            state, why = backend.state, backend.why or why
+        elif backend.breaker != "closed":
+            why = _breaker(backend)
     counts: tuple[int | None, int | None, int | None] = (None, None, None)
     if backend is not None:
         counts = (backend.in_flight, backend.requests, backend.errors)
@@ -204,7 +215,16 @@ def _row(
         kv_use=load.kv_use,
         waiting=load.waiting,
         tokens_per_s=load.tokens_per_s,
+        backend=backend.id if backend is not None else "",
+        breaker=backend.breaker if backend is not None else "",
+        capacity=backend.capacity if backend is not None else None,
+        expected_in_s=backend.expected_in_s if backend is not None else None,
     )
+
+
+def _breaker(backend: Backend) -> str:
+    when = "" if backend.retry_in_s is None else f", tried again in {duration(backend.retry_in_s)}"
+    return f"its breaker is {backend.breaker.replace('_', ' ')}{when}"
 
 
 def _other(seen: ObservedService, role: str | None, uses: Uses, now: float) -> ServiceFact:

@@ -13,6 +13,7 @@ from typing import Any
 
 from infctl.api import Api
 from infctl.errors import GatewayError
+from infctl.shown import shown
 
 CAPITAL = "What is the capital of France?"
 _SQL = "Table users has the columns id and name. Write one SQL query that shows all users."
@@ -75,8 +76,7 @@ def _ask(api: Api, model: str, task: str, timeout_s: float) -> Answer:
 
 
 def one_line(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _SHOWN_CHARS else flat[: _SHOWN_CHARS - 1] + "…"
+    return shown(" ".join(text.split()), _SHOWN_CHARS)
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:

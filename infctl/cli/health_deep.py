@@ -14,6 +14,7 @@ from infctl.errors import GatewayError, InfctlError
 from infctl.health import clocks, counts, disks, edge, pages
 from infctl.health.found import Found, failure, ok, skipped, warning
 from infctl.monitoring import exposed
+from infctl.shown import shown
 
 if TYPE_CHECKING:
     from infctl.api import Health
@@ -36,7 +37,7 @@ def of_answers(answers: list[Answer], via: str) -> Iterator[Found]:
     wrong = [one for one in answers if not one.answered or one.right is False]
     for one in wrong:
         named = f"{one.model} ({one.task})"
-        said = pages.one_line(one.text)
+        said = shown(one.text)
         if not one.answered:
             fix = f"infctl status shows {one.model}; infctl logs {one.model} --tail 20"
             yield failure("models", via, f"{named} did not answer", why=said, fix=fix)
@@ -69,7 +70,7 @@ def of_gateway(said: Health, url: str) -> Iterator[Found]:
             "gateway",
             url,
             f"{one.id} is {state}",
-            why=pages.one_line(one.why) or f"the other replicas of {one.model} carry its share",
+            why=shown(one.why) or f"the other replicas of {one.model} carry its share",
             fix=f"infctl logs {one.id.removeprefix('vllm-')} --tail 20",
         )
     if not odd and said.status == "ok":
@@ -112,25 +113,24 @@ class Deep:
         host, port = place.hostname or "", place.port or 443
         concrete = [name for name in project.profile.edge.server_name if name != "_" and "*" not in name]
         names = list(dict.fromkeys([host, *concrete]))[:NAMES_MAX]
-        shown = [edge.handshake(host, port, name, reach.trust) for name in names]
-        leaf, chain, stale = self._certificates(
-            next((one.certificate for one in shown if one.certificate), b"")
-        )
+        seen = [edge.handshake(host, port, name, reach.trust) for name in names]
+        certificate = next((one.certificate for one in seen if one.certificate), b"")
+        leaf, chain, stale = self._certificates(certificate)
         days = project.profile.monitoring.alerts.certificate_days
-        yield from edge.judge(reach.edge, shown, leaf, chain, now, days, stale=stale)
+        yield from edge.judge(reach.edge, seen, leaf, chain, now, days, stale=stale)
 
-    def _certificates(self, shown: bytes) -> tuple[Described | None, tuple[Described, ...], bool]:
+    def _certificates(self, seen: bytes) -> tuple[Described | None, tuple[Described, ...], bool]:
         """(what was shown, the file's chain, the two are not the same)."""
         from infctl import tls
         from infctl.stack.names import Names
 
-        leaf = tls.of_der(shown) if shown else None
+        leaf = tls.of_der(seen) if seen else None
         file = Names(self._project.profile, self._project.layout).tls_files[0]
         try:
             found = tls.chain(file)
         except InfctlError:
             return leaf, (), False
-        return leaf, tuple(one for _, one in found), bool(shown and found) and found[0][0] != shown
+        return leaf, tuple(one for _, one in found), bool(seen and found) and found[0][0] != seen
 
     # Pages
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infctl.cli.text import Column, Paint, fitted, table, unpainted
+from infctl.shown import shown
 
 Row = Mapping[str, Any]
 
@@ -172,7 +173,7 @@ def near(rows: Sequence[Row]) -> list[str]:
     from infctl.cli.text import duration
 
     return [
-        f"{row['tenant']} {100 * share(row):.0f} % of {_NAMES.get(row['code'], row['code'])}"
+        f"{shown(row['tenant'], 40)} {100 * share(row):.0f} % of {_NAMES.get(row['code'], row['code'])}"
         f" (resets in {duration(row['reset_s'])})"
         for row in rows
     ]

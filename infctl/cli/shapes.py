@@ -224,6 +224,10 @@ STATUS = {
             "kv_use": "number?: 0 to 1",
             "waiting": "integer?: requests in the engine's own queue",
             "tokens_per_s": "number?: generated; null in the first look of --watch",
+            "backend": "string: its name at the gateway; empty: it knows none",
+            "breaker": "string: closed, open, half_open; empty: not known",
+            "capacity": "integer?: requests at once",
+            "expected_in_s": "number?: until one that is loading is ready",
         }
     ],
     "warnings": ["string"],
@@ -339,6 +343,23 @@ DOCTOR_LOGS = {
     "lasting": "boolean: another try ends the same way",
     "log": ["string: the lines that tell"],
 }
+DOCTOR_METRICS = {
+    "good": "boolean: no name is missing and every page was read",
+    "asked": "integer: names that dashboards and rules ask for",
+    "missing": [
+        {
+            "name": "string",
+            "told_by": "string: gateway, vllm, dcgm, prometheus",
+            "asked_for_by": [
+                "string: panel BOARD / TITLE, alert NAME, recording NAME, choice of NAME in BOARD"
+            ],
+            "pages": ["string: those that were looked at"],
+        }
+    ],
+    "read": [{"page": "string", "told_by": "string", "names": "integer"}],
+    "not_read": [{"page": "string", "why": "string"}],
+    "not_looked_at": ["string: told_by of names for which no page was read"],
+}
 DOWN = {"name": "string", "stopped": ["string"], "removed": ["string"]}
 RESTART = {"name": "string", "restarted": ["string"], "ready_s": "object: service -> seconds"}
 HEALTH = {
@@ -358,6 +379,25 @@ HEALTH = {
     ],
     "via": "string?: where the questions went",
     "checked_at": "number: seconds since the epoch",
+}
+TOP = {
+    "by": "string: tenant, model, backend",
+    "sort": "string: requests, tokens, errors, refused",
+    "at": "number: seconds since the epoch",
+    "seconds": "number: what the figures a second are means over",
+    "gateway": "string: why its figures are missing; empty: they are there",
+    "busiest": [
+        {
+            "name": "string",
+            "requests_per_s": "number",
+            "tokens_in_per_s": "number",
+            "tokens_out_per_s": "number",
+            "errors": "integer: the platform's, in these seconds",
+            "refused": "integer: by limits, quotas, keys, in these seconds",
+            "requests": "integer: since the gateway began",
+            "tokens": "integer: since the gateway began",
+        }
+    ],
 }
 LOGS = {"service": "string", "at": "number?: seconds since the epoch", "line": "string"}
 AUDIT_RECORD = {
@@ -725,6 +765,7 @@ BY_COMMAND = {
     "history": HISTORY,
     "status": STATUS,
     "health": HEALTH,
+    "top": TOP,
     "logs": LOGS,
     "audit tail": AUDIT_RECORD,
     "audit search": AUDIT_RECORD,
@@ -747,6 +788,7 @@ BY_COMMAND = {
     "doctor": DOCTOR,
     "doctor security": DOCTOR,
     "doctor logs": DOCTOR_LOGS,
+    "doctor metrics": DOCTOR_METRICS,
     "restart": RESTART,
     "down": DOWN,
     "bench run": BENCH_RUN,

@@ -34,7 +34,9 @@ def status(
     tokens a second, errors, restarts, and why it is not ready.
 
     It is a report, so the exit code is 0 whatever it says; `infctl health` gives a verdict.
-    With --json and --watch: one object a line, every second.
+    --watch: a live screen with requests and tokens a second, the time to the first token, errors of the last
+    five minutes, breakers, GPUs, what clients see of each model, tenants near a limit. What cannot be asked
+    is shown as such. With --json and --watch: one object a line, every second.
 
     \b
     Examples:
@@ -96,9 +98,8 @@ def _width() -> int:
 
 
 def _watch(project: Remains) -> None:
-    from infctl.cli import status_screen
-    from infctl.cli.look import Looking
-    from infctl.cli.watching import watch
+    from infctl.cli.live_look import LiveLook
+    from infctl.cli.live_screen import screen
+    from infctl.cli.watching import live
 
-    looking = Looking(project)
-    watch(lambda width: status_screen.lines(looking.look(), width, console.styled), _WATCH_S)
+    live(LiveLook(project).view, screen, _WATCH_S)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from infctl.cli.facts import PlatformFacts, ServiceFact
 from infctl.cli.text import Column, Paint, duration, number, size, table, unpainted
+from infctl.shown import shown
 
 _STYLE = {
     "ready": "good",
@@ -25,7 +26,7 @@ def lines(facts: PlatformFacts, width: int, paint: Paint = unpainted) -> list[st
     """Title, one row a service, then why whatever is not well is not well, then the warnings."""
     rows = facts.services
     out = [_title(facts, width, paint), *table(_columns(rows, facts.now), width, paint)]
-    notes = [*(f"{row.name}: {row.why}" for row in rows if row.why), *facts.notes]
+    notes = [*(f"{row.name}: {shown(row.why, 300)}" for row in rows if row.why), *facts.notes]
     running = any(row.pid is not None for row in rows)
     if not running:
         notes.append("nothing runs: infctl up starts it")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from infctl.health.found import Found, failure, ok, warning
+from infctl.shown import shown
 
 CHECK: Final = "metrics"
-SHOWN_CHARS: Final = 200
 Kind = Literal["gateway", "vllm", "dcgm", "prometheus"]
 BEGINS: Final[dict[Kind, str]] = {
     "gateway": "infctl_",
@@ -47,9 +47,7 @@ def why_not(asked: Asked) -> Found | None:
     status = asked.answer.get("status")
     if status is None:
         why = f"{asked.answer.get('why') or 'no answer'}"
-        return failure(
-            CHECK, asked.url, f"{asked.name} does not tell its figures", why=one_line(why), fix=fix
-        )
+        return failure(CHECK, asked.url, f"{asked.name} does not tell its figures", why=shown(why), fix=fix)
     if status in (401, 403):
         key = f"the key comes from {asked.key_name}" if asked.key_name else "no key is known here"
         return failure(
@@ -98,7 +96,7 @@ def targets(url: str, answer: Mapping[str, Any], expected: tuple[Expected, ...])
             CHECK,
             url,
             "Prometheus does not say whom it reads",
-            why=f"{one_line(str(why))}: no alert is computed while it is down",
+            why=f"{shown(str(why))}: no alert is computed while it is down",
             fix="infctl logs prometheus --tail 20; docker compose -f docker-compose.monitoring.yml ps",
         )
         return
@@ -151,8 +149,8 @@ def _targets(document: Mapping[str, Any]) -> Iterator[Target]:
 
 def _target(target: Target) -> Found | None:
     """None: it is read."""
-    name = one_line(f"{target.job} {target.backend or target.instance}", 80)
-    where = one_line(target.url)
+    name = shown(f"{target.job} {target.backend or target.instance}", 80)
+    where = shown(target.url)
     if target.health == "up":
         return None
     if target.health == "unknown":
@@ -163,10 +161,4 @@ def _target(target: Target) -> Found | None:
         if refused
         else "infctl status shows whether it runs; docs/runbooks/EngineMetricsMissing.md"
     )
-    return failure(CHECK, where, f"Prometheus cannot read {name}", why=one_line(target.error), fix=fix)
-
-
-def one_line(text: str, room: int = SHOWN_CHARS) -> str:
-    """For a terminal: without line breaks and control characters, and not longer than `room`."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: room + 1])
-    return shown if len(shown) <= room else shown[: room - 1] + "…"
+    return failure(CHECK, where, f"Prometheus cannot read {name}", why=shown(target.error), fix=fix)

@@ -133,6 +133,26 @@ def test_a_drained_server_is_drained_although_its_process_is_well() -> None:
     assert (known.services[0].state, known.services[0].why) == ("drained", "by an operator")
 
 
+def test_an_open_breaker_is_told_with_when_it_is_tried() -> None:
+    broken = replace(HEALTH.backends[0], breaker="open", retry_in_s=12.0)
+    known = merged(replace(HEALTH, backends=(broken, HEALTH.backends[1])))
+    assert known.services[0].why == "its breaker is open, tried again in 12 s"
+
+
+def test_what_others_say_cannot_reach_the_terminal() -> None:
+    lost = replace(HEALTH.backends[0], state="down", why="x\x1b[2J\n" + "y" * 10_000)
+    near = {
+        "tenant": "a\x1b[2J" + "b" * 10_000,
+        "code": "tokens_per_day",
+        "limit": 9,
+        "left": 0,
+        "reset_s": 1,
+    }
+    text = screen(merged(replace(HEALTH, backends=(lost,), near_limits=(near,))), 120)
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) < 320
+
+
 def test_a_platform_that_never_ran_is_all_stopped_and_says_so() -> None:
     known = merged("nothing answers", Observed(supervised=False))
     assert {row.state for row in known.services} == {"stopped"}
@@ -167,7 +187,8 @@ KEYS = {
     "services": [
         "name", "role", "models", "state", "pid", "device", "memory_bytes", "in_flight",
         "requests", "errors", "restarts", "started_at", "why", "container", "image", "memory_of",
-        "planned_bytes", "kv_use", "waiting", "tokens_per_s",
+        "planned_bytes", "kv_use", "waiting", "tokens_per_s", "backend", "breaker", "capacity",
+        "expected_in_s",
     ],
 }  # fmt: skip
 
@@ -192,7 +213,8 @@ def test_the_json_keys_are_a_promise() -> None:
         "name": "chat", "role": "engine", "models": ["chat"], "state": "ready", "pid": 100, "device": "CPU",
         "memory_bytes": 3 * GIB, "in_flight": 3, "requests": 12411, "errors": 0, "restarts": 0,
         "started_at": NOW - 532_800, "why": "", "container": "", "image": "", "memory_of": "main",
-        "planned_bytes": None, "kv_use": None, "waiting": None, "tokens_per_s": None,
+        "planned_bytes": None, "kv_use": None, "waiting": None, "tokens_per_s": None, "backend": "chat",
+        "breaker": "closed", "capacity": None, "expected_in_s": None,
     }  # fmt: skip
 
 

@@ -1,0 +1,78 @@
+"""The moments before this one: all of the last seconds, then one in ten seconds, none beyond five minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from infctl.watch.counts import Calls, Counts
+
+RATE_S: Final = 10.0
+"""Requests and tokens a second are means over as much."""
+ERRORS_S: Final = 300.0
+"""Errors, refusals and times to the first token are of as much."""
+EACH_S: Final = 10.0
+"""Between two moments that are kept of those older than RATE_S."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Oldest first."""
+
+    moments: tuple[Counts, ...] = ()
+
+    def with_now(self, now: Counts) -> Past:
+        """`now` is the last one. A moment at which the gateway said nothing is no beginning of a rate."""
+        kept: list[Counts] = []
+        for one in self.moments:
+            if now.at - one.at > ERRORS_S or one.at >= now.at:
+                continue
+            if now.at - one.at > RATE_S and kept and one.at - kept[-1].at < EACH_S:
+                continue
+            kept.append(one)
+        return replace(self, moments=(*kept, now))
+
+    @property
+    def now(self) -> Counts:
+        return self.moments[-1]
+
+    def before(self, span_s: float, knows: Callable[[Counts], bool] | None = None) -> Counts | None:
+        """The oldest that is at most `span_s` old and knows what is asked for; where looks are further apart,
+        the newest that is older. None: there is none.
+        """
+        known = [one for one in self.moments[:-1] if knows is None or knows(one)]
+        inside = next((one for one in known if self.now.at - one.at <= span_s), None)
+        return inside or (known[-1] if known else None)
+
+    def calls(self, of: Callable[[Counts], Mapping[str, Calls]], key: str, span_s: float) -> Moved | None:
+        """What came to the counts of `key` in `span_s`. None: nothing to compare with.
+
+        One that is new counts from 0: its first call is a call.
+        """
+        before = self.before(span_s, lambda one: one.told)
+        if before is None or not self.now.told:
+            return None
+        moved = of(self.now).get(key, Calls()).since(of(before).get(key, Calls()))
+        return None if moved is None else Moved(moved, self.now.at - before.at)
+
+    def rate(self, of: Callable[[Counts], float | None], span_s: float = RATE_S) -> float | None:
+        """A second, of a figure that only grows; None: it is not known twice, or began anew."""
+        before = self.before(span_s, lambda one: of(one) is not None)
+        last = of(self.now)
+        first = None if before is None else of(before)
+        if before is None or first is None or last is None or last < first:
+            return None
+        return (last - first) / (self.now.at - before.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What came in so many seconds."""
+
+    calls: Calls
+    seconds: float
+
+    def per_s(self, count: float) -> float:
+        return count / self.seconds
