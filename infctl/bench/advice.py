@@ -113,6 +113,8 @@ def seen(result: Mapping[str, Any], replicas: int) -> Seen:
         return told["most"] / engines if told else None
 
     blocks, size = server.get("kv_blocks"), server.get("kv_block_size")
+    # vLLM's own word first: where layers share blocks, blocks times their size is another number.
+    tokens = server.get("kv_tokens") or (blocks * size if blocks and size else None)
     kv = server.get("kv_use")
     return Seen(
         id=result["id"],
@@ -126,7 +128,7 @@ def seen(result: Mapping[str, Any], replicas: int) -> Seen:
         prefill_ms=server.get("prefill_ms"),
         itl_p50_ms=latencies.get("itl", {}).get("p50"),
         itl_p99_ms=latencies.get("itl", {}).get("p99"),
-        kv_tokens=blocks * size / engines if blocks and size else None,
+        kv_tokens=tokens / engines if tokens else None,
         kv_most=kv["most"] if kv else None,
         running_most=each("running"),
         waiting_most=each("waiting"),

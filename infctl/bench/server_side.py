@@ -64,6 +64,7 @@ _HOT_BITS = 0x08 | 0x20 | 0x40
 """Slowed by the hardware, by the driver for heat, by the hardware for heat: nvmlClocksEventReasons."""
 CARDS, HOT = "dcgm:cards", "dcgm:hot_cards"
 _INFO, BLOCKS, BLOCK_SIZE = "vllm:cache_config_info", "vllm:num_gpu_blocks", "vllm:block_size"
+KV_TOKENS = "vllm:kv_cache_size_tokens"
 ENGINES = "vllm:engines"
 _GREATEST = {KV_USE, BLOCK_SIZE}
 """Of several engines the greatest; all else is added up."""
@@ -95,15 +96,17 @@ def read(text: str, model: str, cards: frozenset[str] = frozenset()) -> dict[str
     """
     by_model: dict[str, dict[str, float]] = {}
     hardware: dict[str, float] = {}
+    engines: dict[str, float] = {}
     for name, labels, value in _lines(text):
         if name in _DCGM:
             if not cards or cards & {labels.get("UUID", ""), labels.get("gpu", "")}:
                 _card(hardware, name, value)
             continue
+        if name == _INFO:  # which is not of a model: a page is one server's, and that has one
+            _engine(engines, labels)
+            continue
         found = by_model.setdefault(labels.get("model_name", labels.get("model", "")), {})
-        if name == _INFO:
-            _engine(found, labels)
-        elif name == f"{STEP}_bucket":
+        if name == f"{STEP}_bucket":
             key = f"{name}:{labels.get('le', '')}"
             found[key] = found.get(key, 0.0) + value
         else:
@@ -112,7 +115,7 @@ def read(text: str, model: str, cards: frozenset[str] = frozenset()) -> dict[str
     mine = by_model.get(model) or (next(iter(by_model.values())) if len(by_model) == 1 else None)
     if mine is None and not hardware:
         return None
-    return {**(mine or {}), **hardware}
+    return {**(mine or {}), **(engines if mine else {}), **hardware}
 
 
 def _card(found: dict[str, float], name: str, value: float) -> None:
@@ -124,7 +127,11 @@ def _card(found: dict[str, float], name: str, value: float) -> None:
 
 
 def _engine(found: dict[str, float], labels: Mapping[str, str]) -> None:
-    for label, name in (("num_gpu_blocks", BLOCKS), ("block_size", BLOCK_SIZE)):
+    for label, name in (
+        ("num_gpu_blocks", BLOCKS),
+        ("block_size", BLOCK_SIZE),
+        ("kv_cache_size_tokens", KV_TOKENS),
+    ):
         if labels.get(label, "").isdecimal():
             _add(found, name, float(labels[label]))
 
@@ -172,6 +179,7 @@ def between(before: Look, after: Look) -> dict[str, Any] | None:
     told["gateway_tokens_out"] = moved.get(_GATEWAY_TOKENS)
     told["engines"] = after.get(ENGINES)
     told["kv_blocks"], told["kv_block_size"] = after.get(BLOCKS), after.get(BLOCK_SIZE)
+    told["kv_tokens"] = after.get(KV_TOKENS)
     told["steps"] = _steps(moved)
     return told
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from infctl.bench.server_side import HEAT
+from tests.infctl.monitoring.recorded import AT_WORK, ENERGY, LABELS, POWER
+
 Text = Callable[[int], str]
 
 
@@ -56,7 +59,7 @@ def vllm(n: int, *, model: str = "served", requests: int = 100) -> str:
         f"vllm:num_preemptions_total{label} {n}\n"
         f"vllm:prefix_cache_queries_total{label} {count * 10}\n"
         f"vllm:prefix_cache_hits_total{label} {count * 4}\n"
-        f'vllm:cache_config_info{{block_size="16",model_name="{model}",num_gpu_blocks="1000"}} 1.0\n'
+        f'vllm:cache_config_info{{block_size="16",engine="0",num_gpu_blocks="1000"}} 1.0\n'
         f'vllm:iteration_tokens_total_bucket{{engine="0",le="64.0",model_name="{model}"}} {count * 0.5}\n'
         f'vllm:iteration_tokens_total_bucket{{engine="0",le="2048.0",model_name="{model}"}} {count}\n'
         f'vllm:iteration_tokens_total_bucket{{engine="0",le="+Inf",model_name="{model}"}} {count}\n'
@@ -78,18 +81,19 @@ def gateway(n: int, *, requests: int = 100, tokens: int = 0) -> str:
     )
 
 
-def dcgm(n: int, *, watts: float = 70.0, every_s: float = 0.2, hot: bool = False) -> str:
-    """Two cards, as dcgm-exporter writes them down; the counter moves by what they draw in `every_s`."""
-    lines = [
-        "# HELP DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION Energy since the driver was loaded (mJ).",
-        "# TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter",
-    ]
-    for card, uuid in enumerate(("GPU-aaaa", "GPU-bbbb")):
-        label = f'{{gpu="{card}",UUID="{uuid}",device="nvidia{card}",modelName="NVIDIA L4",Hostname="box"}}'
-        spent = 12_345_678 + n * watts * every_s * 1e3
-        lines += [
-            f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{label} {spent:.0f}",
-            f"DCGM_FI_DEV_POWER_USAGE{label} {watts:.6f}",
-            f"DCGM_FI_DEV_CLOCKS_EVENT_REASONS{label} {64 if hot and card == 1 else 4}",
-        ]
+def dcgm(n: int, *, watts: float = AT_WORK[POWER], every_s: float = 0.2, hot: bool = False) -> str:
+    """Two cards that tell what was recorded of one; their counter moves by what they draw in `every_s`."""
+    told = {
+        **AT_WORK,
+        POWER: watts,
+        ENERGY: AT_WORK[ENERGY] + round(n * watts * every_s * 1e3),
+    }
+    lines = []
+    for name, value in told.items():
+        lines.append(f"# TYPE {name} {'counter' if name == ENERGY else 'gauge'}")
+        for card, uuid in enumerate(("GPU-aaaa", "GPU-bbbb")):
+            values = (card, uuid, f"00000000:0{card}:00.0", f"nvidia{card}", "Tesla T4", "box", "590.48.01")
+            label = ",".join(f'{key}="{at}"' for key, at in zip(LABELS, values, strict=True))
+            shown = 64 if hot and card == 1 and name == HEAT else value
+            lines.append(f"{name}{{{label}}} {shown}")
     return "\n".join([*lines, ""])

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +58,15 @@ def test_several_engines_are_added_up_and_the_fullest_cache_is_told() -> None:
     assert both[server_side.RUNNING] == 7
     assert (both[server_side.BLOCKS], both[server_side.BLOCK_SIZE]) == (2000, 16)
     assert together([None, None]) is None
+
+
+def test_an_engines_cache_is_read_as_a_real_vllm_writes_it_down() -> None:
+    text = (Path(__file__).parents[2] / "golden" / "vllm" / "cpu-chat.metrics").read_text()
+    found = read(text, "m")
+    assert found is not None
+    assert (found[server_side.BLOCKS], found[server_side.BLOCK_SIZE]) == (182, 128)
+    assert found[server_side.KV_TOKENS] == 23_296
+    assert read(text, "another") == found  # the only one
 
 
 def test_the_time_to_first_token_is_split_and_the_parts_add_up() -> None:
