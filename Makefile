@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-compare proof-report proof-same-server
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-panels proof-compare proof-report proof-same-server
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -49,6 +49,7 @@ help:
 	@echo "make proof-aborted     1,000 streams left at random chunks: what was read is what is counted"
 	@echo "make proof-counts      10,000 mixed requests: metrics, log, audit trail and their sender count the same"
 	@echo "make proof-alerts      faults in a real gateway, Prometheus and Alertmanager: told in time, alone, and over; every panel has data"
+	@echo "make proof-panels      a real Prometheus reads real vLLM on the CPU: every panel has data"
 	@echo "make proof-crash       500 times kill -9 under load, and a Redis that is hurt: never over, nothing forgotten"
 	@echo "make proof-compare     100 comparisons in virtual time and 5 real pairs: same is same, 5 % slower is found"
 	@echo "make proof-report      the HTML report in headless Chromium: no console message, no request (needs chromium)"
@@ -170,6 +171,9 @@ proof-counts: setup-dev
 SCALE ?= 0.1
 proof-alerts: setup-dev setup-local
 	@$(BIN)/python -m tests.proofs.alerts --scale $(SCALE) $(ARGS)
+
+proof-panels: setup-dev setup-local
+	@$(BIN)/python -m tests.proofs.real_panels
 
 proof-crash: setup-dev
 	@$(BIN)/python -m tests.proofs.crash $(ARGS)

@@ -16,6 +16,7 @@ ORDER = (
     "test_main_job",
     "test_real_clients",
     "test_aborted_streams",
+    "test_panels",
     "test_planned_kv",
     "test_killed_processes",
     "test_changes",

@@ -93,6 +93,19 @@ class Rule:
         return (math.ceil(round(self.lasts_s / self.every_s, 6)) + 1) * self.every_s
 
 
+@dataclass(frozen=True)
+class Engines:
+    """Real ones, in place of figures and of a stub. Addresses as host:port."""
+
+    chat: str
+    embed: str
+    key: str
+    """They ask for."""
+
+    def of(self, name: str) -> str:
+        return self.embed if name in {"embed", "rerank"} else self.chat
+
+
 @dataclass
 class Outcome:
     fault: Fault
@@ -106,8 +119,10 @@ class Outcome:
 
 
 class World:
-    def __init__(self, folder: Path, scale: float) -> None:
+    def __init__(self, folder: Path, scale: float, real: Engines | None = None) -> None:
         self.folder = folder
+        self.real = real
+        self.answer_s = ANSWER_S if real is None else LIMIT_S
         self.close = contextlib.ExitStack()
         self.posted: list[tuple[str, str]] = []
         """(state, alert) at the webhook."""
@@ -122,7 +137,7 @@ class World:
     def _build(self, scale: float) -> None:
         files, self.terms = rendered(self.folder, scale)
         names = of_engines(self.terms)
-        self.engines = {f"vllm-{name}": Figures(names) for name in ENGINES}
+        self.engines = {f"vllm-{name}": Figures(names) for name in ENGINES if self.real is None}
         self.gpus = Figures(cards=self.terms.cards)
         for each in (*self.engines.values(), self.gpus):
             self.close.callback(each.stop)
@@ -131,7 +146,8 @@ class World:
             stub.cached = 1
             self.close.callback(stub.stop)
         self.audit = self.folder / "audit"
-        self.gateway = Gateway(self.folder, self._config(), KEYS | {"PATH": "/usr/bin:/bin"})
+        key = {} if self.real is None else {"BACKEND_API_KEY": self.real.key}
+        self.gateway = Gateway(self.folder, self._config(), KEYS | key | {"PATH": "/usr/bin:/bin"})
         self.close.callback(self.gateway.stop)
         self.gateway.wait_ready(3)
         hook = self._hook()
@@ -154,6 +170,11 @@ class World:
             backend["id"] = f"vllm-chat{n}"
             backend["concurrency"] = 8
         config["models"][1]["backends"][0]["id"] = "vllm-embed"
+        if self.real is not None:  # the second one of chat stays a stub: it can misbehave
+            config["models"][0]["backends"][0]["url"] = f"http://{self.real.chat}"
+            config["models"][0]["served_name"] = "chat"
+            config["models"][1]["backends"][0]["url"] = f"http://{self.real.embed}"
+            config["probes"]["timeout_s"] = 10.0
         return config
 
     def _hook(self) -> str:
@@ -196,6 +217,8 @@ class World:
 
     def _prometheus(self, files: dict[str, str]) -> str:
         where = {f"{name}:8000": figures.address for name, figures in self.engines.items()}
+        if self.real is not None:
+            where = {f"vllm-{name}:8000": self.real.of(name) for name in ENGINES}
         where |= {
             "inference-gateway:8000": f"127.0.0.1:{self.gateway.port}",
             "dcgm-exporter:9400": self.gpus.address,
@@ -253,7 +276,7 @@ class World:
 
     def _repeat(self, ask: Callable[[httpx.Client], None]) -> None:
         url = f"http://127.0.0.1:{self.gateway.port}"
-        with httpx.Client(base_url=url, timeout=ANSWER_S, trust_env=False) as client:
+        with httpx.Client(base_url=url, timeout=self.answer_s, trust_env=False) as client:
             while not self._stop.wait(0.03):
                 with contextlib.suppress(httpx.HTTPError):
                     ask(client)
