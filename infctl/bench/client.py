@@ -410,6 +410,10 @@ class Load:
                     first_byte_us=reading.first_byte_us,
                     piece_us=reading.piece_us,
                     pieces="".join(reading.pieces),
+                    # Of some pieces only it is no count of each.
+                    piece_tokens=reading.piece_tokens
+                    if len(reading.piece_tokens) == len(reading.piece_us)
+                    else [],
                     status=reading.status,
                     detail=reading.detail,
                     finish=reading.finish,

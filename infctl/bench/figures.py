@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from infctl.bench import numbers
-from infctl.bench.record import OK, Record
+from infctl.bench.record import EMPTY, OK, Record
 
 PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
@@ -65,6 +65,25 @@ def _mean_gap(record: Record) -> float | None:
     return sum(found) / len(found) if found else None
 
 
+def token_gaps(record: Record) -> list[float]:
+    """A gap for each token but those of the first piece with content; empty where pieces were not counted."""
+    found: list[float] = []
+    before: tuple[int, int] | None = None
+    for at, kind, tokens in zip(record.piece_us, record.pieces, record.piece_tokens, strict=False):
+        if kind == EMPTY:
+            continue
+        if before is not None and tokens > before[1]:
+            held = tokens - before[1]
+            found += [(at - before[0]) / 1e6 / held] * held
+        before = at, tokens
+    return found
+
+
+def _mean_token_gap(record: Record) -> float | None:
+    found = token_gaps(record)
+    return sum(found) / len(found) if found else None
+
+
 DEFINITIONS: Mapping[str, Definition] = {
     "ttft": Definition(
         "TTFT",
@@ -76,6 +95,11 @@ DEFINITIONS: Mapping[str, Definition] = {
     ),
     "tpot": Definition("TPOT", "(last piece - first piece) / (tokens out - 1), pieces with content", tpot),
     "itl": Definition("ITL", "gaps between pieces with content, of all requests", _mean_gap),
+    "itl_token": Definition(
+        "ITL of a token",
+        "gap between pieces / tokens of the later one, once for each of them; where each piece is counted",
+        _mean_token_gap,
+    ),
     "e2e": Definition("end to end", "answer known to be whole - request sent", _since("sent_us", _end)),
     "e2e_due": Definition(
         "end to end from schedule",
@@ -92,6 +116,8 @@ DEFINITIONS: Mapping[str, Definition] = {
         _since("began_us", lambda record: record.sent_us),
     ),
 }  # fmt: skip
+_POOLED = {"itl": gaps, "itl_token": token_gaps}
+"""Of these the values are all requests' together."""
 RATES = {
     "requests_per_s": "requests that ended ok inside the window / its length",
     "tokens_out_per_s": "tokens that arrived inside the window, a request's spread evenly over its pieces",
@@ -99,7 +125,7 @@ RATES = {
     "goodput_per_s": "requests that count, ended ok and kept every SLO / length of the window",
     "adjusted": "least time within which p % of all requests that count were answered; failures never are",
 }
-SLO_METRICS = ("ttft", "ttft_due", "tpot", "itl", "e2e", "e2e_due", "normalised")
+SLO_METRICS = ("ttft", "ttft_due", "tpot", "itl", "itl_token", "e2e", "e2e_due", "normalised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +245,8 @@ def figures(records: Sequence[Record], window: Window, slo: Mapping[str, float] 
     cached = [record.tokens_cached for record in ok if record.tokens_cached is not None]
     latencies = {}
     for name, definition in DEFINITIONS.items():
-        if name == "itl":
-            values: Iterable[float] = (gap for record in ok for gap in gaps(record))
+        if name in _POOLED:
+            values: Iterable[float] = (gap for record in ok for gap in _POOLED[name](record))
         else:
             values = (value for record in ok if (value := definition.of(record)) is not None)
         found = distribution(values)

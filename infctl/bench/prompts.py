@@ -180,12 +180,19 @@ class FromFile:
     path = PATHS["chat"]
 
     def __init__(
-        self, model: str, seed: int, prompts: Sequence[Prompt], lengths_out: Lengths, *, exact: bool
+        self,
+        model: str,
+        seed: int,
+        prompts: Sequence[Prompt],
+        lengths_out: Lengths,
+        *,
+        exact: bool,
+        extra: dict[str, Any] | None = None,
     ) -> None:
         self.exact = exact
         self._seed, self._prompts, self._out = seed, prompts, lengths_out
         self._head = f'{{"model":{json.dumps(model)},"messages":'
-        self._tail = tail(exact=exact)
+        self._tail = tail(exact=exact, extra=extra)
 
     def ask(self, index: int) -> Ask:
         prompt = self._prompts[index % len(self._prompts)]
@@ -202,7 +209,15 @@ class Replay:
     stream = True
 
     def __init__(
-        self, kind: str, model: str, seed: int, trace: Sequence[Arrival], *, exact: bool, salt: str = ""
+        self,
+        kind: str,
+        model: str,
+        seed: int,
+        trace: Sequence[Arrival],
+        *,
+        exact: bool,
+        salt: str = "",
+        extra: dict[str, Any] | None = None,
     ) -> None:
         self.path = PATHS[kind]
         self.exact = exact
@@ -211,7 +226,7 @@ class Replay:
         start = '"messages":[{"role":"user","content":"' if kind == "chat" else '"prompt":"'
         self._head = f'{{"model":{json.dumps(model)},{start}'
         self._middle = '"}],"max_tokens":' if kind == "chat" else '","max_tokens":'
-        self._tail = tail(exact=exact)
+        self._tail = tail(exact=exact, extra=extra)
 
     def ask(self, index: int) -> Ask:
         row = self._trace[index % len(self._trace)]

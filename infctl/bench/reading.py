@@ -62,6 +62,7 @@ class Reading:
         "finish",
         "first_byte_us",
         "outcome",
+        "piece_tokens",
         "piece_us",
         "pieces",
         "request_id",
@@ -86,6 +87,7 @@ class Reading:
         self.end_us: int | None = None
         self.piece_us: list[int] = []
         self.pieces: list[str] = []
+        self.piece_tokens: list[int] = []
         self.tokens_in: int | None = None
         self.tokens_out: int | None = None
         self.tokens_cached: int | None = None
@@ -170,7 +172,7 @@ class Reading:
             if event.choices:
                 self._piece(event.choices[0], now_us)
             if event.usage is not None:
-                self._usage(event.usage)
+                self._usage(event.usage, of_piece=bool(event.choices))
         except msgspec.ValidationError:
             self._fail("malformed", f"an event other than the API says: {_shown(said)}", now_us)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -192,9 +194,11 @@ class Reading:
         if finish is not None:
             self.finish = str(finish)
 
-    def _usage(self, usage: dict[str, Any]) -> None:
+    def _usage(self, usage: dict[str, Any], *, of_piece: bool = False) -> None:
         self.tokens_in = int(usage["prompt_tokens"] if "prompt_tokens" in usage else usage["total_tokens"])
         self.tokens_out = int(usage.get("completion_tokens") or 0)
+        if of_piece:
+            self.piece_tokens.append(self.tokens_out)
         details = usage.get("prompt_tokens_details")
         if details:
             self.tokens_cached = int(details.get("cached_tokens") or 0)

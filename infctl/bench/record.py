@@ -45,6 +45,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """When each event with `choices` arrived; several in one read have one time."""
     pieces: str = ""
     """A letter for each of them: its kind."""
+    piece_tokens: list[int] = msgspec.field(default_factory=list)
+    """How many tokens the server had counted with each, where it says so (vLLM: continuous_usage_stats)."""
     status: int | None = None
     detail: str = ""
     """What was wrong, in the server's own words where it had some."""
@@ -88,6 +90,8 @@ def read(lines: Iterable[bytes]) -> Iterator[Record]:
             record = _DECODER.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"line {number} is no record of a request: {error}") from None
-        if record.outcome not in OUTCOMES or len(record.pieces) != len(record.piece_us):
+        pieces = len(record.piece_us)
+        counted = len(record.piece_tokens) in {0, pieces}
+        if record.outcome not in OUTCOMES or len(record.pieces) != pieces or not counted:
             raise ValueError(f"line {number} is no record of a request")
         yield record

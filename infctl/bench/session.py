@@ -161,10 +161,11 @@ def workload_of(config: Config, prompts: Path | None = None, trace: Path | None 
     model, seed, exact, salt = config.model, config.seed, config.exact, config.salt
     if trace is not None:
         rows = _read(trace, read_trace)
-        replay = Replay(config.endpoint, model, seed, rows, exact=exact, salt=salt)
+        replay = Replay(config.endpoint, model, seed, rows, exact=exact, salt=salt, extra=config.extra)
         return replay, lambda: (row.at_s / config.speed for row in rows)
     if prompts is not None:
-        return FromFile(model, seed, _read(prompts, read_prompts), answered, exact=exact), due
+        asked_for = _read(prompts, read_prompts)
+        return FromFile(model, seed, asked_for, answered, exact=exact, extra=config.extra), due
     if config.endpoint in POOLING:
         return Pooling(config.endpoint, model, seed, asked, salt=salt), due
     made = Synthetic(

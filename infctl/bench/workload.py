@@ -76,6 +76,10 @@ def numbered(index: int) -> str:
     return f"{WORDS[index & 255]} {WORDS[index >> 8 & 255]} {WORDS[index >> 16 & 255]}"
 
 
+CHUNK_USAGE: dict[str, Any] = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+"""For a body: vLLM then tells with each piece how many tokens it has generated."""
+
+
 def tail(*, exact: bool, extra: dict[str, Any] | None = None) -> str:
     """What follows max_tokens in a body that asks for a stream."""
     more: dict[str, Any] = {

@@ -121,6 +121,12 @@ IgnoreEos = Annotated[
         help="Have vLLM generate exactly --out tokens; fewer or more are then a failure",
     ),
 ]
+ChunkUsage = Annotated[
+    bool,
+    typer.Option(
+        "--chunk-usage", help="Have vLLM count the tokens of each piece: ITL of a token, not of a piece"
+    ),
+]
 KeyEnv = Annotated[str, typer.Option("--key-env", metavar="NAME", help="The variable that holds the key")]
 CaFile = Annotated[
     Path | None, typer.Option("--ca-file", metavar="FILE", help="Certificate to trust", show_default=False)
@@ -169,6 +175,7 @@ class Asking:
     lengths_in: LengthsIn = "256"
     lengths_out: LengthsOut = "64"
     ignore_eos: IgnoreEos = True
+    chunk_usage: ChunkUsage = False
     prefix: SharedPrefix = None
     turns: Turns = 1
     prompts: Prompts = None

@@ -22,7 +22,7 @@ from infctl.bench.pooling import PATHS as POOLING
 from infctl.bench.results import Config, Result
 from infctl.bench.sampler import Page, Watching
 from infctl.bench.session import Asked, Measured
-from infctl.bench.workload import PATHS
+from infctl.bench.workload import CHUNK_USAGE, PATHS
 from infctl.cli import console, options
 from infctl.cli.bench_options import Asking, At, Course, Pace
 from infctl.errors import BenchError, Interrupted, UsageError
@@ -209,6 +209,7 @@ def config(
         cooldown=_aside("--cooldown", course.cooldown, duration) or usual or plain,
         seed=random.SystemRandom().randrange(2**31) if asking.seed is None else asking.seed,
         exact=asking.ignore_eos,
+        extra=CHUNK_USAGE if asking.chunk_usage else {},
         timeout_s=course.timeout,
         slo_ms=slos(slo),
         prefix=asking.prefix or "",
@@ -236,6 +237,8 @@ def _together(asking: Asking, rate: float | None) -> None:
         raise UsageError("--prefix and --turns are of made-up prompts, not of a file's")
     if asking.endpoint in POOLING and (made_up or filed):
         raise UsageError(f"--endpoint {asking.endpoint} asks made-up texts alone")
+    if asking.endpoint in POOLING and asking.chunk_usage:
+        raise UsageError(f"--chunk-usage is for streams, and --endpoint {asking.endpoint} has none")
     if asking.endpoint != "chat" and (asking.turns > 1 or asking.prompts is not None):
         raise UsageError("--turns and --prompts are for --endpoint chat")
 

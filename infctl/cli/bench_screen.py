@@ -71,7 +71,8 @@ def _figures(found: Result, width: int, paint: Paint) -> list[str]:
     told += ["", *_table(figures["latencies_ms"], figures["adjusted_ms"], figures["failed"], width, paint)]
     each = figures["tokens_a_piece"]
     if each is not None and not 0.99 <= each <= 1.01:
-        told.append(f"a piece holds {each:.2f} tokens: ITL is between pieces, not between tokens")
+        beside = "" if "itl_token" in figures["latencies_ms"] else "; --chunk-usage has vLLM count each"
+        told.append(f"a piece holds {each:.2f} tokens: ITL is between pieces, not between tokens{beside}")
     return told + _server(found)
 
 

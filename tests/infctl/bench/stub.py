@@ -29,6 +29,16 @@ def piece(text: str = " word", finish: str | None = None, **more: Any) -> str:
     return json.dumps({"id": "1", "object": "chat.completion.chunk", "choices": [choice]})
 
 
+def counted(tokens: int) -> list[bytes]:
+    """Pieces of 1, 1, 2, 4, 8 ... tokens, each with the count so far, as vLLM's continuous_usage_stats."""
+    so_far = [1 << power for power in range(tokens.bit_length()) if 1 << power < tokens] + [tokens]
+    told = []
+    for number in so_far:
+        event = json.loads(piece(finish="length" if number == tokens else None))
+        told.append(data(json.dumps(event | {"usage": json.loads(usage(number))["usage"]})))
+    return [*told, data(usage(tokens)), DONE]
+
+
 def usage(tokens: int) -> str:
     counts = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
     return json.dumps({"id": "1", "object": "chat.completion.chunk", "choices": [], "usage": counts})
@@ -52,6 +62,7 @@ def events(mode: str, tokens: int) -> list[bytes]:
     sent = whole(tokens)
     some = sent[:3]
     table: dict[str, list[bytes]] = {
+        "counted": counted(tokens),
         "in_band": [*some, data(ERROR), DONE],
         "in_band_first": [data(ERROR)],
         "no_done": sent[:-1],
@@ -233,8 +244,8 @@ MODES = (  # noqa: SIM905 - names
     """
     steady slower two_places bimodal stall exit fast busy in_band in_band_first no_done no_finish no_usage
     ended_early nothing only_done cut reset too_short not_json odd long_event finish_abort hang comment
-    comment_glued crlf cr no_space event_lines split joined role_first reasoning two_a_piece status_500
-    status_429 status_400 embed embed_empty json_error silent close garbage short_length
+    comment_glued crlf cr no_space event_lines split joined role_first reasoning two_a_piece counted
+    status_500 status_429 status_400 embed embed_empty json_error silent close garbage short_length
     """
 ).split()
 

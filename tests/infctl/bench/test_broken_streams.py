@@ -81,12 +81,13 @@ def test_a_broken_stream_is_counted_in_its_class(stub: Any, mode: str) -> None:
         "role_first",
         "reasoning",
         "two_a_piece",
+        "counted",
     ],
 )
 def test_a_stream_that_is_odd_but_whole_is_a_success_with_every_token(stub: Any, mode: str) -> None:
     for record in asked(stub.url, mode):
         assert (record.outcome, record.tokens_out, record.tokens_in) == ("ok", TOKENS, 7)
-        content = TOKENS // 2 if mode == "two_a_piece" else TOKENS
+        content = {"two_a_piece": TOKENS // 2, "counted": 5}.get(mode, TOKENS)
         assert len(record.content_us()) == content
         assert record.request_id is not None
 

@@ -16,8 +16,8 @@ from .stub import DONE, data, events, piece
 
 TOKENS = 16
 STREAMS = (  # noqa: SIM905 - names
-    "fast comment comment_glued crlf cr no_space event_lines joined role_first reasoning two_a_piece in_band"
-    " no_done no_finish not_json odd finish_abort only_done nothing ended_early"
+    "fast comment comment_glued crlf cr no_space event_lines joined role_first reasoning two_a_piece counted"
+    " in_band no_done no_finish not_json odd finish_abort only_done nothing ended_early"
 ).split()
 
 

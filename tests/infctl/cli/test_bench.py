@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from infctl.bench import results
-from infctl.cli import app, shapes
+from infctl.cli import app, bench_screen, shapes
 from tests.infctl.bench import pages
 from tests.infctl.bench.conftest import Stub
 
@@ -269,6 +270,25 @@ def test_a_trace_is_replayed_at_its_times_and_a_broken_line_is_named(
     trace.write_text(line.format(0) + "oops\n")
     broken = run("run", "fast", "--url", stub.url, "--trace", str(trace))
     assert (broken.returncode, "trace.jsonl: line 2 is broken" in broken.stderr) == (9, True)
+
+
+def test_a_piece_is_told_from_a_token(run: Run, stub: Stub, own_stub: Stub, tmp_path: Path) -> None:
+    """Where a server joins tokens the screen says so; where it counts them, gaps are told of each too."""
+    run("run", "two_a_piece", "--url", stub.url, "-c", "2", "-n", "40", "--out", "8")
+    (place,) = runs(tmp_path)
+    joined = results.load(place)
+    # On a busy machine the run may be invalid, and its figures are not shown then.
+    shown = "\n".join(bench_screen.lines(msgspec.structs.replace(joined, figures=joined.measured()), 200))
+    assert "a piece holds 2.00 tokens: ITL is between pieces" in shown
+    assert "--chunk-usage has vLLM count each" in shown
+    asked = ("--url", own_stub.url, "-c", "2", "-n", "40", "--out", "8", "--chunk-usage")
+    told = json.loads(run("run", "counted", *asked, "--json").stdout)
+    latencies = (told["figures"] or told["untrusted_figures"])["latencies_ms"]
+    assert (latencies["itl"]["count"], latencies["itl_token"]["count"]) == (40 * 3, 40 * 7)
+    body = json.loads(own_stub.log()[0]["body"])
+    assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    none = run("run", "embed", "--url", stub.url, "--endpoint", "embeddings", "--chunk-usage")
+    assert (none.returncode, "is for streams" in none.stderr) == (64, True)
 
 
 def test_embeddings_are_measured_and_an_empty_answer_is_no_success(run: Run, stub: Stub) -> None:
