@@ -29,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/metrics":
             labels = 'num_gpu_blocks="182",block_size="128",kv_cache_size_tokens="23296"'
-            self.send(f"vllm:cache_config_info{{{labels}}} 1.0".encode())
+            self.send(f"vllm:cache_config_info{{{labels}}} 1.0\\nvllm:num_requests_running 0.0\\n".encode())
         else:
             self.answer({"version": "0.32.0"})
 

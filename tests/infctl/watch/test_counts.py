@@ -171,6 +171,12 @@ def test_the_past_is_bounded_and_holds_five_minutes(gaps: list[float]) -> None:
         assert now - times[0] > ERRORS_S - 30, "and is not shorter than it says"
 
 
+def test_an_hour_of_looks_takes_no_more_room_than_five_minutes() -> None:
+    known = past(*(Counts(float(second)) for second in range(3600)))
+    assert len(known.moments) < RATE_S + ERRORS_S / 10 + 5
+    assert known.now.at - known.moments[0].at > ERRORS_S - 15
+
+
 # Who is busiest
 
 
