@@ -102,35 +102,51 @@ class Deep:
     # The edge
 
     def _edge(self, now: float) -> Iterator[Found]:
+        from infctl.stack.names import authority, reachable
+
         project, reach = self._project, self._reach
-        if not reach.edge:
-            yield skipped("tls", "edge", "no edge, or none whose name this machine knows")
+        profile = project.profile
+        if not profile.edge.enabled:
+            yield skipped("tls", "edge", "edge.enabled is false")
             return
         if project.transport(reach) is not None:
-            yield skipped("tls", reach.edge, "it is on another machine, and asked from inside")
+            yield skipped("tls", "edge", "it is on another machine, and asked from inside")
             return
-        place = urlsplit(reach.edge)
+        here = authority(reachable(profile.edge.bind), profile.edge.https_port)
+        place = urlsplit(reach.edge or f"https://{here}")
         host, port = place.hostname or "", place.port or 443
-        concrete = [name for name in project.profile.edge.server_name if name != "_" and "*" not in name]
-        names = list(dict.fromkeys([host, *concrete]))[:NAMES_MAX]
+        written = [name for name in profile.edge.server_name if name != "_"]
+        if not reach.edge and not written:  # no name is written: those that the certificate is for
+            written = [name for one in self._chain()[:1] for name in one[1].names]
+        named = [host, *written] if reach.edge else written
+        names = list(dict.fromkeys(name for name in named if "*" not in name))[:NAMES_MAX]
+        if not names:
+            yield skipped("tls", place.geturl(), "neither edge.server_name nor the certificate tells a name")
+            return
         seen = [edge.handshake(host, port, name, reach.trust) for name in names]
         certificate = next((one.certificate for one in seen if one.certificate), b"")
         leaf, chain, stale = self._certificates(certificate)
-        days = project.profile.monitoring.alerts.certificate_days
-        yield from edge.judge(reach.edge, seen, leaf, chain, now, days, stale=stale)
+        days = profile.monitoring.alerts.certificate_days
+        yield from edge.judge(
+            place.geturl(), seen, leaf, chain, now, days, stale=stale, strict=bool(reach.edge)
+        )
 
     def _certificates(self, seen: bytes) -> tuple[Described | None, tuple[Described, ...], bool]:
         """(what was shown, the file's chain, the two are not the same)."""
         from infctl import tls
+
+        leaf, found = tls.of_der(seen) if seen else None, self._chain()
+        return leaf, tuple(one for _, one in found), bool(seen and found) and found[0][0] != seen
+
+    def _chain(self) -> tuple[tuple[bytes, Described], ...]:
+        """Of the file that nginx is to show; empty where it cannot be read here."""
+        from infctl import tls
         from infctl.stack.names import Names
 
-        leaf = tls.of_der(seen) if seen else None
-        file = Names(self._project.profile, self._project.layout).tls_files[0]
         try:
-            found = tls.chain(file)
+            return tls.chain(Names(self._project.profile, self._project.layout).tls_files[0])
         except InfctlError:
-            return leaf, (), False
-        return leaf, tuple(one for _, one in found), bool(seen and found) and found[0][0] != seen
+            return ()
 
     # Pages
 

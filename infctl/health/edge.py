@@ -28,6 +28,8 @@ _FIXES = {
     64: "have one issued with this address in its subjectAltName, or correct edge.server_name",
 }
 """By OpenSSL's code of a failed verification."""
+_UNKNOWN = {18, 19, 20, 21}
+"""Signed by somebody whom this machine does not know; others may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,11 @@ def judge(
     warn_days: int,
     *,
     stale: bool = False,
+    strict: bool = True,
 ) -> Iterator[Found]:
     """`leaf`: what was shown; `chain`: of the file that nginx is to show, the server's own first, empty where
-    it is not here; `stale`: what was shown is not in that file.
+    it is not here; `stale`: what was shown is not in that file; `strict`: this machine is a client, and an
+    authority that it does not know is a failure.
     """
     moment = datetime.fromtimestamp(now, UTC)
     wrong = [one for one in shown if one.why]
@@ -96,7 +100,8 @@ def judge(
             f"; it is for {', '.join(leaf.names[:5]) or 'no name'}" if leaf and one.code in (62, 64) else ""
         )
         ends = f"; it ended on {leaf.not_after:%Y-%m-%d}" if leaf is not None and one.code == 10 else ""
-        yield failure(
+        tell = warning if one.code in _UNKNOWN and not strict else failure
+        yield tell(
             CHECK,
             where,
             f"clients that ask for {one.name} go no further: {one.why}{names}{ends}",

@@ -72,6 +72,16 @@ def test_one_of_nobody_that_is_known_is_a_failure(tmp_path: Path) -> None:
     assert found.fix
 
 
+def test_where_no_client_of_this_machine_asks_an_unknown_authority_is_a_warning() -> None:
+    leaf = None
+    unknown = edge.Shown("llm.example.com", b"x", 20, "unable to get local issuer certificate")
+    (found,) = edge.judge("https://x", [unknown], leaf, (), NOW.timestamp(), 21, strict=False)
+    assert (found.verdict, "SSL_CERT_FILE" in found.fix) == ("warning", True)
+    ended = edge.Shown("llm.example.com", b"x", 10, "certificate has expired")
+    (found,) = edge.judge("https://x", [ended], leaf, (), NOW.timestamp(), 21, strict=False)
+    assert found.verdict == "failure"
+
+
 def test_a_name_that_it_is_not_for_is_a_failure_with_the_names_it_is_for(tmp_path: Path) -> None:
     found = judged(made(tmp_path), "localhost", "llm.example.com")
     assert [one.verdict for one in found] == ["failure"]
