@@ -21,6 +21,9 @@ import msgspec
 PARENT: Final = b"traceparent"
 STATE: Final = b"tracestate"
 
+LEFT: Final = "left"
+"""Of an attempt: nobody waits for its answer any more. That is no fault of its backend."""
+
 _FORM: Final = re.compile(
     rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )

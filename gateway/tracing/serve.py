@@ -63,6 +63,16 @@ class TracedAttempts(Attempts):
             raise
         return _watched(sent, attempt)
 
+    async def _sent_to_two(self, exchange: Exchange, call: Call, note: Note) -> Reply:
+        trace = note.trace
+        before = 0 if trace is None else len(trace.attempts)
+        try:
+            return await super()._sent_to_two(exchange, call, note)
+        finally:  # the one whose answer does not count ends here, whatever it was doing
+            for attempt in () if trace is None else trace.attempts[before:]:
+                if attempt.backend != note.backend:
+                    _over(attempt, f"upstream_{attempt.status}" if attempt.status >= 400 else w3c.LEFT)
+
     def _give_up(self, note: Note, why: str, without: tuple[Backend, ...]) -> tuple[Backend, ...]:
         if note.trace is not None:
             _over(note.trace.attempts[-1], why)
@@ -140,7 +150,7 @@ async def _watched(sent: Coroutine[Any, Any, Reply], attempt: Attempt) -> Reply:
         _over(attempt, _why(failed))
         raise
     except asyncio.CancelledError:
-        _over(attempt, "left")
+        _over(attempt, w3c.LEFT)
         raise
     attempt.status = reply.status
     return reply

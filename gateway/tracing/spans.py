@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from gateway.trace import Attempt, Finished, Wait
+from gateway.trace import LEFT, Attempt, Finished, Wait
 
 Value = str | int | float | bool
 Attributes = dict[str, Value]
@@ -52,11 +52,11 @@ class Span(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-def spans(of: Finished, new_id: str = "") -> Iterator[Span]:
-    """The server's first. `new_id`: for waits, which nobody else has to know; each has its own end."""
+def spans(of: Finished) -> Iterator[Span]:
+    """The server's first."""
     yield _server(of)
     for number, wait in enumerate(of.trace.waits):
-        yield _wait(of, wait, new_id or _derived(of.trace.span_id, number))
+        yield _wait(of, wait, _derived(of.trace.span_id, number))
     for number, attempt in enumerate(of.trace.attempts):
         yield _attempt(of, attempt, number)
 
@@ -118,7 +118,7 @@ def _attempt(of: Finished, attempt: Attempt, number: int) -> Span:
         attributes["http.response.status_code"] = attempt.status
     if why:
         attributes["error.type"] = why
-    left = last and not attempt.why and of.outcome == _LEFT
+    left = attempt.why == LEFT or (last and of.outcome == _LEFT)
     operation = attributes.get("gen_ai.operation.name", "call")
     return Span(
         f"{operation} {of.model}", "client", of.trace.trace_id, attempt.span_id, of.trace.span_id,
@@ -141,5 +141,5 @@ def _ns(of: Finished, at: float) -> int:
 
 
 def _derived(span_id: str, number: int) -> str:
-    """Another id than any of this trace: of the same random bits, one bit of which is turned."""
+    """For a span that nobody had to know while it ran: of the same random bits, one bit of which is turned."""
     return f"{(int(span_id, 16) ^ (1 << (number % 60))) or 1:016x}"

@@ -235,6 +235,26 @@ def test_no_prompt_no_answer_and_no_key_is_sent(place: Place) -> None:
         assert secret.encode() not in place.collector.raw, secret
 
 
+def test_of_two_at_once_the_one_that_lost_is_left(tmp_path: Path) -> None:
+    place = Place(tmp_path, hedging={"enabled": True, "after_s": 0.1})
+    try:
+        place.stubs[0].delay_s = place.stubs[1].delay_s = 0.5
+        answer = place.ask(traceparent=SAMPLED)
+        assert answer.status_code == 200
+        server, first, second = place.of(answer)
+        assert {first["infctl.backend"], second["infctl.backend"]} == {"chat0", "chat1"}
+        won, lost = (
+            (first, second) if first["infctl.backend"] == server["infctl.backend"] else (second, first)
+        )
+        assert (won["failed"], won["http.response.status_code"]) == (False, 200)
+        assert (lost["failed"], lost["error.type"]) == (False, "left")
+        assert lost["ended_ns"] <= won["ended_ns"]
+        assert second["began_ns"] - first["began_ns"] > 80_000_000
+        assert len({headers["traceparent"] for headers in place.sent()}) == 2
+    finally:
+        place.stop()
+
+
 def test_a_collector_that_is_away_costs_spans_that_are_counted_and_no_call(tmp_path: Path) -> None:
     place = Place(tmp_path)
     try:
