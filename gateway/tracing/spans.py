@@ -141,5 +141,5 @@ def _ns(of: Finished, at: float) -> int:
 
 
 def _derived(span_id: str, number: int) -> str:
-    """For a span that nobody had to know while it ran: of the same random bits, one bit of which is turned."""
+    """For a span that nobody had to know while it ran: of the same random bits, one of them turned."""
     return f"{(int(span_id, 16) ^ (1 << (number % 60))) or 1:016x}"

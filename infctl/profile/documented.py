@@ -28,6 +28,7 @@ class Documented:
 
 _KEYS = "Keys"
 _LIMITS = "Limits and times, for all tenants alike"
+_TRACES = "Traces: spans of each call, for OpenTelemetry"
 _OWN = "Variables of the profile"
 
 _SECRETS: dict[str, str] = {
@@ -65,7 +66,8 @@ _MEANINGS: dict[str, str] = {
 def documented(loaded: LoadedProfile) -> tuple[Documented, ...]:
     """Each variable once: keys, then limits, then what the profile itself names."""
     found: dict[str, Documented] = {}
-    for one in (*_secrets(loaded.profile), *_limits(loaded.as_written or loaded.profile), *_own(loaded)):
+    written = loaded.as_written or loaded.profile
+    for one in (*_secrets(loaded.profile), *_limits(written), *_tracing(written), *_own(loaded)):
         found.setdefault(one.name, one)
     return tuple(found.values())
 
@@ -95,6 +97,16 @@ def _limits(profile: Profile) -> Iterator[Documented]:
             value = getattr(value, step)
         text = str(value).lower() if isinstance(value, bool) else f"{value:.15g}"
         yield Documented(variable, _MEANINGS[variable], text, section=_LIMITS)
+
+
+def _tracing(profile: Profile) -> Iterator[Documented]:
+    where = (
+        "address of the collector, OTLP over HTTP, such as http://collector:4318; without it none are sent"
+    )
+    endpoint = profile.monitoring.tracing.endpoint or ""
+    yield Documented("OTEL_EXPORTER_OTLP_ENDPOINT", where, endpoint, section=_TRACES)
+    what = "headers for it: name=value,name=value, with its key where it asks for one"
+    yield Documented("OTEL_EXPORTER_OTLP_HEADERS", what, section=_TRACES)
 
 
 def _own(loaded: LoadedProfile) -> Iterator[Documented]:

@@ -27,7 +27,7 @@ from tests.infctl.monitoring.queries import panels
 from tests.proofs.alerts import CLIENT, LIMIT_S, Engines, World, crowd, exhaust, missing
 
 SCALE = 0.01
-WARM_UP_S = 4.0
+WARM_UP_S = 2.0
 LONG = {
     "model": "chat",
     "messages": [{"role": "user", "content": "Count from one to twenty, in words."}],
@@ -69,7 +69,7 @@ def run(folder: Path, real: Engines) -> Found:
         exhaust(world)
         url = world.gateway.url
         with httpx.Client(base_url=url, timeout=LIMIT_S, trust_env=False) as client:
-            for _ in range(4):
+            for _ in range(2):
                 client.post("/v1/chat/completions", json=LONG, headers=CLIENT)
         crowd(world)
         with contextlib.suppress(AssertionError):  # what is still empty then is told

@@ -36,7 +36,7 @@ def said(tmp_path: Path) -> Callable[..., dict[str, Documented]]:
 def test_each_variable_is_said_once(said: Callable[..., dict[str, Documented]]) -> None:
     assert list(said()) == [
         "GATEWAY_API_KEY", "BACKEND_API_KEY", "TEAMS", "GRAFANA_ADMIN_PASSWORD", "HF_TOKEN",
-        *VARIABLES, "NAME", "LENGTH", "FALLBACK",
+        *VARIABLES, "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "NAME", "LENGTH", "FALLBACK",
     ]  # fmt: skip
 
 
