@@ -73,7 +73,7 @@ def _figures(found: Result, width: int, paint: Paint) -> list[str]:
     if each is not None and not 0.99 <= each <= 1.01:
         beside = "" if "itl_token" in figures["latencies_ms"] else "; --chunk-usage has vLLM count each"
         told.append(f"a piece holds {each:.2f} tokens: ITL is between pieces, not between tokens{beside}")
-    return told + _server(found)
+    return told + server_lines(found)
 
 
 def _failures(figures: Mapping[str, Any]) -> list[str]:
@@ -116,7 +116,7 @@ def _ms(row: Mapping[str, Any], key: str) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _server(found: Result) -> list[str]:
+def server_lines(found: Result) -> list[str]:
     """What the servers say of the whole run; means beside ours."""
     told = found.server
     if not told:

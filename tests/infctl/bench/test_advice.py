@@ -73,6 +73,11 @@ def test_waiting_before_a_full_cache_is_no_matter_of_places() -> None:
     assert "another replica" in found.evidence
 
 
+def test_more_places_are_not_asked_for_where_the_cache_is_nearly_full() -> None:
+    run = replace(CALM, running_most=64.0, waiting_most=9.0, kv_most=0.85, tokens_a_request=900.0)
+    assert of("max_num_seqs", run).value is None
+
+
 def test_uneven_pauses_ask_for_smaller_steps_and_long_queues_for_larger_ones() -> None:
     stalls = replace(CALM, itl_p99_ms=120.0, steps_up_to={64.0: 0.5, 1024.0: 0.9, 2048.0: 1.0})
     assert of("batched_tokens", stalls).value == 1024
