@@ -461,7 +461,7 @@ def test_joules_are_not_measured_where_no_card_tells(run: Run, own_stub: Stub) -
 
 
 def test_the_reference_platforms_claims_stand_beside_what_is_measured(run: Run, stub: Stub) -> None:
-    args = ("run", "fast", "--url", stub.url, "--reference", "--duration", "1.5")
+    args = ("run", "fast", "--url", stub.url, "--reference", "--duration", "0.6")
     done = run(*args, "--hardware", "cpu", "--json")
     assert done.returncode in {0, 9}, done.stderr
     told = json.loads(done.stdout)
@@ -494,7 +494,7 @@ def test_a_plan_stands_beside_what_was_measured_of_it(run: Run, own_stub: Stub, 
     (tmp_path / "infctl.yaml").write_text(yaml.safe_dump(profile))
     with pages.serving({"/engine": pages.vllm}) as url:
         args = ("--url", own_stub.url, "--out", "8", "--metrics", f"{url}/engine", "--slo", "ttft=9000")
-        told = json.loads(run("run", "fast", "-n", "60", *args, "--json").stdout)
+        told = json.loads(run("run", "fast", "--duration", "1.5", *args, "--json").stdout)
     done = run("plan", "--offline", "--json")
     if told["verdict"]["grade"] == "invalid":
         assert (done.returncode, "does not measure the server" in done.stderr) == (9, True)
