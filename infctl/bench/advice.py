@@ -252,48 +252,46 @@ def _batch(planned: Planned, one: Seen) -> Iterator[Suggestion]:
 
 
 def _limits(planned: Planned, runs: Sequence[Seen]) -> Iterator[Suggestion]:
-    """Of a tenant that has the platform to itself: what was served while the SLOs were kept."""
-    kept = [one for one in runs if one.good_share is not None and one.good_share >= KEPT_SHARE]
-    judged = any(one.good_share is not None for one in runs)
-    if judged and not kept:
-        share = max(one.good_share or 0.0 for one in runs)
-        yield Suggestion(
-            "gateway.limits",
-            None,
-            None,
-            f"no run kept its SLOs ({share:.0%} of the requests at best): a smaller load says more",
-        )
+    """Of a tenant that has the platform to itself: what was served while the SLOs were kept.
+
+    A lower limit than now takes a heavier run that did not keep them; without one, more might be served.
+    """
+    judged = [one for one in runs if one.good_share is not None]
+    kept = [one for one in judged if (one.good_share or 0.0) >= KEPT_SHARE]
+    if not kept:
+        share = max((one.good_share or 0.0 for one in judged), default=0.0)
+        why = f"no run kept its SLOs ({share:.0%} of the requests at best): a smaller load says more"
+        none = "no run had SLOs, so nothing says what may be promised: infctl bench sweep --slo ttft=500"
+        yield Suggestion("gateway.limits", None, None, why if judged else none)
         return
-    one = max(kept or runs, key=lambda run: run.requests_per_s)
-    why = (
-        f"{one.good_share:.1%} kept the SLOs, at the greatest load of {len(runs)} that kept them"
-        if kept and one.good_share is not None
-        else "no SLO was set, so this is what was served, not what may be promised"
+    best = max(kept, key=lambda run: run.requests_per_s)
+    edge = any(one.in_flight > best.in_flight for one in judged if one not in kept)
+    why = f"{best.good_share:.1%} kept the SLOs, at the greatest load that did" + (
+        "" if edge else "; no heavier load was measured"
     )
-    for name, now, value, what in (
-        ("in_flight", planned.in_flight, one.in_flight, f"{one.in_flight:.1f} were in flight"),
+    minute = best.tokens_per_s * 60
+    for name, now, measured, what in (
+        ("in_flight", planned.in_flight, best.in_flight, f"{best.in_flight:.1f} were in flight"),
         (
             "requests_per_second",
             planned.requests_per_second,
-            one.requests_per_s,
-            f"{one.requests_per_s:.3g} requests/s were served",
+            best.requests_per_s,
+            f"{best.requests_per_s:.3g} requests/s were served",
         ),
         (
             "tokens_per_minute",
             planned.tokens_per_minute,
-            one.tokens_per_s * 60,
-            f"{one.tokens_per_s * 60:,.0f} tokens a minute, in and out",
+            minute,
+            f"{minute:,.0f} tokens a minute, in and out, were served",
         ),
     ):
-        room = value * HEADROOM
-        rounded = _round(room) if name != "in_flight" else float(math.ceil(room))
-        near = now is not None and 1 / HEADROOM <= now / rounded <= HEADROOM
-        yield Suggestion(
-            f"gateway.limits.{name}",
-            now,
-            None if near else rounded,
-            f"{what}; {why}; and {HEADROOM - 1:.0%} more",
-        )
+        room = measured * HEADROOM
+        value = float(math.ceil(room)) if name == "in_flight" else _round(room)
+        near = now is not None and 1 / HEADROOM <= now / value <= HEADROOM
+        lower = now is None or value < now
+        leave = near or (lower and not edge)
+        more = "" if leave else f"; {HEADROOM - 1:.0%} more is room enough"
+        yield Suggestion(f"gateway.limits.{name}", now, None if leave else value, f"{what}; {why}{more}")
 
 
 def _round(value: float) -> float:

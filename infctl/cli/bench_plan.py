@@ -135,7 +135,7 @@ def lines(
     if not last.looked:
         said += ["", "the engine was not looked at: with -f, or --metrics URL of its /metrics, a run does"]
     changes = [one for one in told if one.value is not None]
-    said += ["", "suggested:" if changes else "nothing else is suggested:"]
+    said += ["", "suggested:" if changes else "no change is suggested:"]
     for one in told:
         if one.value is None:
             said.append(f"  {one.setting}: leave it" + ("" if one.now is None else f" at {_number(one.now)}"))

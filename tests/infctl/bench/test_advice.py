@@ -96,16 +96,27 @@ def test_limits_are_those_of_the_greatest_load_that_kept_the_slos() -> None:
     )
     found = of("in_flight", low, high, over)
     assert (found.now, found.value) == (120, 60)
-    assert "96.0% kept the SLOs, at the greatest load of 3" in found.evidence
+    assert "96.0% kept the SLOs, at the greatest load that did; 20% more is room enough" in found.evidence
     assert of("requests_per_second", low, high, over).value == 9.6
     assert of("tokens_per_minute", low, high, over).value == 580_000
     nobody = suggestions(PLANNED, [over])[-1]
     assert (nobody.setting, nobody.value) == ("gateway.limits", None)
 
 
-def test_without_slos_limits_are_of_what_was_served_and_one_that_is_near_is_left() -> None:
-    assert "no SLO was set" in of("in_flight", CALM).evidence
-    assert of("in_flight", CALM, planned=replace(PLANNED, in_flight=25)).value is None
+def test_no_limit_is_lowered_for_a_load_that_was_only_small_but_one_that_is_in_the_way_is_raised() -> None:
+    small = replace(CALM, good_share=1.0)
+    found = of("in_flight", small)
+    assert found.value is None
+    assert "no heavier load was measured" in found.evidence
+    assert of("in_flight", small, planned=replace(PLANNED, in_flight=10)).value == 24
+    assert of("in_flight", small, planned=replace(PLANNED, in_flight=23)).value is None  # near enough
+    assert of("tokens_per_minute", small).value is None
+
+
+def test_without_slos_no_limit_is_spoken_for() -> None:
+    found = suggestions(PLANNED, [CALM])[-1]
+    assert (found.setting, found.value) == ("gateway.limits", None)
+    assert "no run had SLOs" in found.evidence
 
 
 def test_a_run_that_saw_no_engine_suggests_nothing_of_it() -> None:

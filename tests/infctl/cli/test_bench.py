@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from infctl.bench import results
-from infctl.cli import app, bench_screen, shapes
+from infctl.cli import app, bench_run, bench_screen, shapes
+from infctl.cli.bench_options import At
 from tests.infctl.bench import pages
 from tests.infctl.bench.conftest import Stub
 
@@ -517,6 +518,41 @@ def test_a_plan_stands_beside_what_was_measured_of_it(run: Run, own_stub: Stub, 
     other = run("plan", "--offline")
     assert (other.returncode, "has no model steady" in other.stderr) == (64, True)
     assert run("plan", "last", "last~1", "--offline").returncode == 64
+
+
+def test_a_profile_says_which_engines_to_look_at_and_which_cards_they_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the model's name and by its aliases; NVML is asked where the address is this machine's."""
+    profile = {
+        "name": "p",
+        "runtime": "process",
+        "gpus": "2xL4",
+        "models": {
+            "chat": {"source": {"path": "chat"}, "task": "chat", "replicas": 2, "alias": ["qwen"]},
+        },
+        "engines": {"port_base": 18200},
+        "edge": {"enabled": False},
+        "monitoring": {"enabled": False},
+    }
+    (tmp_path / "chat").mkdir()
+    file = tmp_path / "infctl.yaml"
+    file.write_text(yaml.safe_dump(profile))
+    monkeypatch.setenv("GATEWAY_API_KEY", "x")
+    where = bench_run.where(None, At(files=[file], metrics=["http://127.0.0.1:9400/metrics"]))
+    assert [page.url.partition("//")[2] for page in where.pages] == [
+        "127.0.0.1:8000/metrics",
+        "127.0.0.1:9400/metrics",
+    ]
+    assert [page.key for page in where.pages] == ["x", None]
+    assert where.engines["qwen"] == where.engines["chat"]
+    assert [page.url for page in where.engines["chat"].pages] == [
+        "http://127.0.0.1:18200/metrics",
+        "http://127.0.0.1:18201/metrics",
+    ]
+    assert where.engines["chat"].cards == {"0", "1"}
+    assert where.local
+    assert not bench_run.where("http://box:8000", At()).local
 
 
 def test_without_the_package_that_reads_answers_it_says_what_to_install() -> None:
