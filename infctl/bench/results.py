@@ -10,6 +10,7 @@ import math
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -308,7 +309,16 @@ def _read(lines: Iterable[bytes], file: Path) -> Iterator[Record]:
         raise BenchError(f"{file}: {error}") from None
 
 
-def again(config: Config, log: Sequence[Record]) -> Figures:
-    """The figures of a log."""
+def again(config: Config, log: Sequence[Record], until_s: float | None = None) -> Figures:
+    """The figures of a log. `until_s`: of a run that was ended before its time, where its window ends."""
+    window = config.window(log)
+    if until_s is not None:
+        end = max(window.start_us + 1, min(window.end_us, int(until_s * 1e6)))
+        window = replace(window, end_us=end)
     slo = {name: limit / 1e3 for name, limit in config.slo_ms.items()}
-    return figures(log, config.window(log), slo)
+    return figures(log, window, slo)
+
+
+def of_result(found: Result, log: Sequence[Record]) -> Figures:
+    """The same of a run that is kept."""
+    return again(found.config, log, None if found.ended == "complete" else found.took_s)

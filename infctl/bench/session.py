@@ -92,7 +92,7 @@ def measure(
     finally:
         seen = watching.end() if watching is not None else None
     log = sorted(read(ran.lines), key=lambda record: record.index)
-    found = results.again(config, log)
+    found = results.again(config, log, None if ran.ended == "complete" else ran.took_us / 1e6)
     samples = seen.since(ran.began_wall) if seen is not None else ()
     server = _server(seen, samples, log, ran.took_us / 1e6) if seen is not None else None
     steady = config.rate if config.arrivals.partition(":")[0] != "ramp" else None

@@ -36,7 +36,7 @@ def pair(a: str, b: str, home: Path) -> Pair:
 
 def _kept(place: Path) -> Side:
     run, log = results.load(place), results.records(place)
-    return Side(run.config, run.verdict["grade"], results.again(run.config, log), log)
+    return Side(run.config, run.verdict["grade"], results.of_result(run, log), log)
 
 
 def in_turns(config: Config, a: Where, b: Where, rounds: int, asking: Asking) -> list[Pair]:

@@ -21,4 +21,4 @@ def write(names: Sequence[str], home: Path, file: Path | None) -> Path:
 
 def _run(place: Path) -> report.Run:
     found, log = results.load(place), results.records(place)
-    return report.Run(found, load_text(found.config), results.again(found.config, log), log)
+    return report.Run(found, load_text(found.config), results.of_result(found, log), log)

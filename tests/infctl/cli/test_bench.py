@@ -174,7 +174,9 @@ def test_ctrl_c_writes_what_was_measured(stub: Stub, tmp_path: Path) -> None:
     assert result["ended"] == "interrupted"
     assert sum(line["outcome"] == "ok" for line in log) >= 5
     assert sum(line["outcome"] == "aborted" for line in log) <= 2
-    assert (result["figures"] or result["untrusted_figures"])["failed"] == 0
+    figures = result["figures"] or result["untrusted_figures"]
+    assert figures["failed"] == 0
+    assert figures["window_s"][1] <= result["took_s"]  # rates are of the time that was measured
 
 
 def test_a_newer_result_and_a_broken_one_are_listed_with_the_reason(run: Run, tmp_path: Path) -> None:
