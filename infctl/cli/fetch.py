@@ -1,24 +1,29 @@
 """Asks several pages at once, here or inside a container: its own source is what is run there.
 
-stdin: {"asks": [{"name", "url", "method", "headers", "body", "timeout_s"}], "rounds", "gap_s", "keep"}
+stdin: {"asks": [{"name", "url", "method", "headers", "body", "timeout_s", "every"}],
+        "rounds", "gap_s", "keep"}
 stdout: {"at": [seconds ...], "rounds": [{name: {"status", "body", "date", "wall"} or {"error", "why"}}]}
 
 `keep`: of each body only the lines that begin so (one beginning, or several); empty: all of it. `date`: the
 header, or empty; `wall`: this machine's clock before and after, Unix. Of the standard library alone, and of
-a Python that a gateway's image has.
+a Python that a gateway's image has. `every`: a name with several addresses, each of which is asked in the
+place of the URL's host; the answers are called NAME, NAME#2, NAME#3 ... Where it is nobody's name, the URL's.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import socket
 import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
+ADDRESSES_MAX = 16
 BODY_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -36,8 +41,29 @@ def rounds(job: dict[str, Any]) -> dict[str, Any]:
             time.sleep(float(job.get("gap_s", 0.0)))
         times.append(time.monotonic())
         keep = job.get("keep") or ""
-        found.append(_round(job["asks"], (keep,) if isinstance(keep, str) else tuple(keep)))
+        asks = [one for ask in job["asks"] for one in _each(ask)]
+        found.append(_round(asks, (keep,) if isinstance(keep, str) else tuple(keep)))
     return {"at": times, "rounds": found}
+
+
+def _each(ask: dict[str, Any]) -> list[dict[str, Any]]:
+    if not ask.get("every"):
+        return [ask]
+    place = urllib.parse.urlsplit(ask["url"])
+    try:
+        rows = socket.getaddrinfo(ask["every"], place.port or 80, type=socket.SOCK_STREAM)
+    except OSError:
+        return [ask]
+    hosts = sorted({f"[{row[4][0]}]" if ":" in str(row[4][0]) else str(row[4][0]) for row in rows})
+    port = f":{place.port}" if place.port else ""
+    return [
+        {
+            **ask,
+            "name": ask["name"] if number == 1 else f"{ask['name']}#{number}",
+            "url": place._replace(netloc=f"{host}{port}").geturl(),
+        }
+        for number, host in enumerate(hosts[:ADDRESSES_MAX], start=1)
+    ]
 
 
 def _round(asks: list[dict[str, Any]], keep: tuple[str, ...]) -> dict[str, Any]:

@@ -73,11 +73,23 @@ def running(facts: PlatformFacts) -> set[str]:
 
 
 def read(answers: Mapping[str, Any]) -> Pages:
-    return {name: _page(name, answer) for name, answer in answers.items()}
+    """Of several gateways the pages are one; one of them that is not there is told by its number."""
+    pages = {name: _page(name.partition("#")[0], answer) for name, answer in answers.items()}
+    gateways = [name for name in pages if name.partition("#")[0] == GATEWAY]
+    there = [page for name in gateways if isinstance(page := pages[name], exposed.Page)]
+    if len(gateways) < 2 or not there:
+        return pages
+    gone = {
+        f"{GATEWAY}#{n}": page for n, name in enumerate(gateways, 1) if isinstance(page := pages[name], str)
+    }
+    # One that is reached by two addresses counts once; it began when it began.
+    there = list({page.value("infctl_start_time_seconds"): page for page in reversed(there)}.values())
+    others = {name: page for name, page in pages.items() if name not in gateways}
+    return {**others, **gone, GATEWAY: exposed.joined(there)}
 
 
 def _asks(remains: Remains, stack: Stack, reach: Reach, engines: set[str]) -> list[dict[str, Any]]:
-    from infctl.stack.names import CONTAINER_PORT
+    from infctl.stack.names import CONTAINER_PORT, GATEWAY_HOST
 
     with admin_api(remains, reach) as api:
         key = api.key
@@ -85,7 +97,13 @@ def _asks(remains: Remains, stack: Stack, reach: Reach, engines: set[str]) -> li
     gateway = f"http://127.0.0.1:{CONTAINER_PORT}" if docker else reach.gateway
     head = {"authorization": f"Bearer {key}"} if key else {}
     asks: list[dict[str, Any]] = [
-        {"name": GATEWAY, "url": f"{gateway}/metrics", "headers": head, "timeout_s": PAGE_S}
+        {
+            "name": GATEWAY,
+            "url": f"{gateway}/metrics",
+            "headers": head,
+            "timeout_s": PAGE_S,
+            **({"every": GATEWAY_HOST} if docker else {}),
+        }
     ]
     for service in stack.services:
         if service.role == "engine" and service.ready is not None and service.name in engines:

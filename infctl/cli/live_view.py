@@ -136,7 +136,9 @@ def _row(fact: ServiceFact, model: str, past: Past, *, first: bool) -> Row:
         memory_bytes=fact.memory_bytes,
         planned_bytes=fact.planned_bytes,
         kv_use=told.kv_use if told.tokens_out else None,
-        in_flight=fact.in_flight,
+        in_flight=round(flying)
+        if (flying := now.in_flight.get(fact.backend)) is not None
+        else fact.in_flight,
         capacity=fact.capacity,
         queue=round(queue) if first and now.told else None,
         inside=None if told.waiting is None else round(told.waiting),
@@ -190,5 +192,5 @@ def _refused(past: Past) -> list[tuple[str, str, float]]:
 
 
 def _span(past: Past, span_s: float) -> float:
-    before = past.before(span_s)
+    before = past.before(span_s, lambda one: one.told) or past.before(span_s)
     return 0.0 if before is None else past.now.at - before.at

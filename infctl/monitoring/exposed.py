@@ -83,6 +83,17 @@ def read(text: str, begins: tuple[str, ...] = ("",)) -> Page:
     return Page({name: tuple(found) for name, found in samples.items()}, kinds)
 
 
+def joined(pages: Iterable[Page]) -> Page:
+    """Of several that tell the same: all their series, which sums then add up."""
+    samples: dict[str, tuple[Sample, ...]] = {}
+    kinds: dict[str, str] = {}
+    for page in pages:
+        kinds |= page.kinds
+        for name, found in page.samples.items():
+            samples[name] = samples.get(name, ()) + found
+    return Page(samples, kinds)
+
+
 def _sample(line: str) -> Iterator[tuple[str, Sample]]:
     """One, or none."""
     named = _NAME.match(line)

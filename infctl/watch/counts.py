@@ -19,7 +19,7 @@ BEGINS: Final = (
     "infctl_prompt_tokens_total",
     "infctl_generation_tokens_total",
     "infctl_time_to_first_token_seconds_bucket",
-    "infctl_start_time_seconds",
+    "infctl_start_time_seconds",  # there from the beginning: by it a page without a call is known
     "vllm:num_requests",
     "vllm:kv_cache_usage_perc",
     "vllm:generation_tokens_total",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
-from infctl.watch.counts import Calls, Counts
+from infctl.watch.counts import GATEWAY, Calls, Counts, Engine
 
 RATE_S: Final = 10.0
 """Requests and tokens a second are means over as much."""
@@ -14,7 +14,7 @@ ERRORS_S: Final = 300.0
 """Errors, refusals and times to the first token are of as much."""
 EACH_S: Final = 10.0
 """Between two moments that are kept of those older than RATE_S."""
-T = TypeVar("T")
+ANEW: Final = "it began anew after this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Past:
     moments: tuple[Counts, ...] = ()
 
     def with_now(self, now: Counts) -> Past:
-        """`now` is the last one. A moment at which the gateway said nothing is no beginning of a rate."""
+        """`now` is the last one. Of what began anew nothing before is kept: it cannot be compared."""
         kept: list[Counts] = []
         for one in self.moments:
             if now.at - one.at > ERRORS_S or one.at >= now.at:
@@ -32,7 +32,19 @@ class Past:
             if now.at - one.at > RATE_S and kept and one.at - kept[-1].at < EACH_S:
                 continue
             kept.append(one)
+        anew = {name for name, told in now.engines.items() if _began_anew(told, self._last(name))}
+        last = next((one for one in reversed(kept) if one.told), None)
+        if last is not None and now.told and _began_anew_of(now.models, last.models):
+            kept = [Counts(one.at, engines=one.engines, down={GATEWAY: ANEW}) for one in kept]
+        if anew:
+            kept = [
+                replace(one, engines={n: told for n, told in one.engines.items() if n not in anew})
+                for one in kept
+            ]
         return replace(self, moments=(*kept, now))
+
+    def _last(self, engine: str) -> Engine | None:
+        return next((one.engines[engine] for one in reversed(self.moments) if engine in one.engines), None)
 
     @property
     def now(self) -> Counts:
@@ -65,6 +77,17 @@ class Past:
         if before is None or first is None or last is None or last < first:
             return None
         return (last - first) / (self.now.at - before.at)
+
+
+def _began_anew_of(now: Mapping[str, Calls], before: Mapping[str, Calls]) -> bool:
+    return any(now.get(key, Calls()).since(calls) is None for key, calls in before.items())
+
+
+def _began_anew(now: Engine, before: Engine | None) -> bool:
+    if before is None:
+        return False
+    pairs = ((now.tokens_in, before.tokens_in), (now.tokens_out, before.tokens_out))
+    return any(last is not None and first is not None and last < first for last, first in pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,10 @@ def test_three_gateways_together_grant_a_quota_once(made: Platform) -> None:
     assert codes["200"] == QUOTA, codes
     assert sum(each) - before == QUOTA
     assert all(each), f"each of them took its part: {each}"
+    busiest = {row["name"]: row["requests"] for row in made.json("top", "--seconds", "0.2")["busiest"]}
+    assert busiest["team"] == sum(codes.values()), "infctl top adds all of them up, each once"
+    looks = {one["check"]: one for one in made.json("health", "--deep")["checks"]}
+    assert (looks["store"]["verdict"], looks["store"]["where"]) == ("ok", "gateway (Redis)")
 
 
 def test_counts_outlive_the_redis_and_the_gateways(made: Platform) -> None:

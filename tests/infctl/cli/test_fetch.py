@@ -54,6 +54,28 @@ def test_pages_are_asked_with_their_headers_and_bodies(ask: Any, gateway: Gatewa
     assert ("POST", "/v1/chat/completions", {"model": "chat"}) in gateway.asked
 
 
+def test_each_address_of_a_name_is_asked(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.well()
+    port = gateway.port
+
+    def looked_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        if host != "gateways":
+            raise socket.gaierror("no such name")
+        return [(2, 1, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1", "127.0.0.1")]
+
+    monkeypatch.setattr(fetch.socket, "getaddrinfo", looked_up)
+    asks = [
+        {"name": "gateway", "url": f"{gateway.url}/health", "every": "gateways"},
+        {"name": "alone", "url": f"{gateway.url}/health", "every": "nobody"},
+    ]
+    expanded = [one for ask in asks for one in fetch._each(ask)]
+    assert [(one["name"], one["url"]) for one in expanded] == [
+        ("gateway", f"http://127.0.0.1:{port}/health"),
+        ("gateway#2", f"http://127.0.0.2:{port}/health"),
+        ("alone", f"http://127.0.0.1:{port}/health"),
+    ]
+
+
 def test_a_server_that_is_not_there_is_told_as_such(ask: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -23,9 +23,9 @@ import pytest
 import yaml
 
 from infctl.cli import shapes
-from infctl.cli.live_look import LiveLook
+from infctl.cli.live_look import LiveLook, read
 from infctl.cli.project import open_project
-from infctl.watch.counts import GATEWAY
+from infctl.watch.counts import GATEWAY, count
 
 from .conftest import KEY, METRICS, Gateway, Run
 
@@ -76,6 +76,23 @@ def test_the_pages_of_gateway_and_engines_are_read(served: Gateway, engines: tup
 def test_a_gateway_that_tells_nothing_is_down_with_the_reason(served: Gateway, answer: Any, why: str) -> None:
     served.answers["/metrics"] = answer
     assert LiveLook(open_project(None)).scrape({"embed"}).now.down == {GATEWAY: why}
+
+
+def test_the_pages_of_several_gateways_are_added_up_and_one_that_is_gone_is_told() -> None:
+    text = 'infctl_requests_total{model="chat",tenant="a",outcome="ok"} %d\ninfctl_start_time_seconds %d\n'
+    answers = {
+        "gateway": {"error": "connect", "why": "connection refused"},
+        "gateway#2": {"status": 200, "body": text % (3, 1)},
+        "gateway#3": {"status": 200, "body": text % (4, 2)},
+        "gateway#4": {"status": 200, "body": text % (4, 2)},
+        "chat": {"status": 200, "body": "vllm:num_requests_running 1\n"},
+    }
+    now = count(read(answers), at=1.0)
+    assert now.tenants["a"].requests == 7
+    assert now.down == {"gateway#1": "connection refused"}
+    assert set(now.engines) == {"chat"}
+    alone = count(read({"gateway": answers["gateway"], "chat": answers["chat"]}), at=1.0)
+    assert dict(alone.down) == {GATEWAY: "connection refused"}
 
 
 def test_an_engine_that_is_gone_leaves_the_others(served: Gateway, tmp_path: Path) -> None:

@@ -135,9 +135,15 @@ def test_somebody_new_counts_from_0() -> None:
 
 
 def test_a_gateway_that_began_anew_tells_no_rate_until_it_did_twice() -> None:
-    known = past(at(0, 500), at(1, 3))
+    def seen(seconds: float, requests: float) -> Counts:
+        told = {"a": Calls(requests)}
+        return Counts(seconds, models=told, tenants=told)
+
+    known = past(seen(0, 500), at(0.5, None), seen(1, 3))
     assert known.calls(lambda one: one.tenants, "a", RATE_S) is None
-    assert past(at(0, 500), at(12, 3), at(13, 9)).calls(lambda one: one.tenants, "a", RATE_S) is not None
+    moved = known.with_now(seen(2, 9)).calls(lambda one: one.tenants, "a", ERRORS_S)
+    assert moved is not None
+    assert (moved.calls.requests, moved.seconds) == (6, 1.0), "since it began, not since we look"
 
 
 def test_a_moment_at_which_it_was_down_is_no_beginning() -> None:
@@ -151,8 +157,15 @@ def test_a_moment_at_which_it_was_down_is_no_beginning() -> None:
 def test_an_engines_rate_is_its_own() -> None:
     known = past(at(0, 0, tokens=10), at(2, 0, tokens=50))
     assert known.rate(lambda one: one.engines["chat"].tokens_out) == 20.0
+
+
+def test_an_engine_that_began_anew_tells_its_rate_since_then() -> None:
+    def tokens(one: Counts) -> float | None:
+        return one.engines.get("chat", Engine()).tokens_out
+
     again = past(at(0, 0, tokens=50), at(2, 0, tokens=10))
-    assert again.rate(lambda one: one.engines["chat"].tokens_out) is None
+    assert again.rate(tokens) is None
+    assert again.with_now(at(4, 0, tokens=50)).rate(tokens) == 20.0
 
 
 @settings(max_examples=examples(30))
