@@ -23,6 +23,8 @@ import contextlib
 import json
 import math
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +40,7 @@ from typing import Any, Final
 import httpx
 import yaml
 
+from infctl import tls
 from infctl.gpus import for_profile
 from infctl.models.source import for_profile as for_models
 from infctl.monitoring import notifying
@@ -145,6 +149,7 @@ class World:
         for stub in self.stubs:
             stub.cached = 1
             self.close.callback(stub.stop)
+        self.edge = self._edge()
         self.audit = self.folder / "audit"
         key = {} if self.real is None else {"BACKEND_API_KEY": self.real.key}
         self.gateway = Gateway(self.folder, self._config(), KEYS | key | {"PATH": "/usr/bin:/bin"})
@@ -164,6 +169,7 @@ class World:
             store={"path": str(self.folder / "store" / "s.db")},
             audit={"folder": str(self.audit), "rotate_bytes": 4096},
             redaction={"enabled": True},
+            edge=self.edge,
             tenants={"small": {"key_envs": ["SMALL_KEY"], "limits": {"requests_per_day": 60}}},
         )
         for n, backend in enumerate(config["models"][0]["backends"]):
@@ -176,6 +182,27 @@ class World:
             config["models"][1]["backends"][0]["url"] = f"http://{self.real.embed}"
             config["probes"]["timeout_s"] = 10.0
         return config
+
+    def _edge(self) -> str:
+        """Something that shows a certificate, and no more: the gateway looks at it."""
+        pair = tls.self_signed(self.folder / "tls", ("localhost",), now=datetime.now(UTC))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.close.callback(listening.close)
+        self.close.callback(listening.shutdown, socket.SHUT_RDWR)  # wakes who accepts
+
+        def show() -> None:
+            while True:
+                try:
+                    came, _ = listening.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError), context.wrap_socket(came, server_side=True) as shown:
+                    shown.recv(1)
+
+        threading.Thread(target=show, daemon=True).start()
+        return f"127.0.0.1:{listening.getsockname()[1]}"
 
     def _hook(self) -> str:
         posted = self.posted
@@ -529,14 +556,6 @@ def empty_panels(world: World) -> Iterator[str]:
                 yield f"{board.title}: {panel.title}: {found.get('error') or 'no data'} ({query.expr})"
 
 
-NEEDS_EVENTS: Final = frozenset({"Certificate ends"})
-"""There is no edge in front of this gateway."""
-
-
-def missing(world: World) -> list[str]:
-    return [each for each in empty_panels(world) if each.split(": ")[1] not in NEEDS_EVENTS]
-
-
 @dataclass
 class Found:
     outcomes: list[Outcome]
@@ -559,8 +578,8 @@ def run(folder: Path, scale: float) -> Found:
             outcomes[0].wrong.append(f"{', '.join(sorted(early))} fired before anything was wrong")
         crowd(world)
         with contextlib.suppress(AssertionError):  # what is still empty then is told
-            until(lambda: not missing(world), QUIET_S)
-        empty = missing(world)
+            until(lambda: not list(empty_panels(world)), QUIET_S)
+        empty = list(empty_panels(world))
         return Found(outcomes, len(panels(world.terms)), empty)
 
 

@@ -24,7 +24,7 @@ import httpx
 from tests.e2e.local import UP_WITHIN_S, Platform, make
 from tests.gateway.process import until
 from tests.infctl.monitoring.queries import panels
-from tests.proofs.alerts import CLIENT, LIMIT_S, Engines, World, crowd, exhaust, missing
+from tests.proofs.alerts import CLIENT, LIMIT_S, Engines, World, crowd, empty_panels, exhaust
 
 SCALE = 0.01
 WARM_UP_S = 2.0
@@ -73,7 +73,7 @@ def run(folder: Path, real: Engines) -> Found:
                 client.post("/v1/chat/completions", json=LONG, headers=CLIENT)
         crowd(world)
         with contextlib.suppress(AssertionError):  # what is still empty then is told
-            until(lambda: not missing(world), LIMIT_S)
+            until(lambda: not list(empty_panels(world)), LIMIT_S)
         asked = panels(world.terms)
         queries = [" ".join(query.expr for query in panel.queries) for _, panel in asked]
         text = httpx.get(f"http://{real.chat}/metrics", trust_env=False).text
@@ -82,7 +82,7 @@ def run(folder: Path, real: Engines) -> Found:
             panels=len(asked),
             of_vllm=sum("vllm:" in query for query in queries),
             of_cards=sum("DCGM_" in query for query in queries),
-            empty=missing(world),
+            empty=list(empty_panels(world)),
             generated=sum(map(float, written)),
         )
 
