@@ -11,7 +11,6 @@ The last line is the figure; the exit code is 1 when it is short.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 import tempfile
@@ -22,9 +21,8 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.local import UP_WITHIN_S, Platform, make
-from tests.gateway.process import until
 from tests.infctl.monitoring.queries import panels
-from tests.proofs.alerts import CLIENT, LIMIT_S, Engines, World, crowd, empty_panels, exhaust
+from tests.proofs.alerts import CLIENT, LIMIT_S, Engines, World, exhaust, never_filled
 
 SCALE = 0.01
 WARM_UP_S = 2.0
@@ -71,9 +69,7 @@ def run(folder: Path, real: Engines) -> Found:
         with httpx.Client(base_url=url, timeout=LIMIT_S, trust_env=False) as client:
             for _ in range(2):
                 client.post("/v1/chat/completions", json=LONG, headers=CLIENT)
-        crowd(world)
-        with contextlib.suppress(AssertionError):  # what is still empty then is told
-            until(lambda: not list(empty_panels(world)), LIMIT_S)
+        empty = never_filled(world)
         asked = panels(world.terms)
         queries = [" ".join(query.expr for query in panel.queries) for _, panel in asked]
         text = httpx.get(f"http://{real.chat}/metrics", trust_env=False).text
@@ -82,7 +78,7 @@ def run(folder: Path, real: Engines) -> Found:
             panels=len(asked),
             of_vllm=sum("vllm:" in query for query in queries),
             of_cards=sum("DCGM_" in query for query in queries),
-            empty=list(empty_panels(world)),
+            empty=empty,
             generated=sum(map(float, written)),
         )
 
