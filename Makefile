@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-panels proof-compare proof-report proof-same-server
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-panels proof-compare proof-search proof-report proof-same-server
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -52,6 +52,7 @@ help:
 	@echo "make proof-panels      a real Prometheus reads real vLLM on the CPU: every panel has data"
 	@echo "make proof-crash       500 times kill -9 under load, and a Redis that is hurt: never over, nothing forgotten"
 	@echo "make proof-compare     100 comparisons in virtual time and 5 real pairs: same is same, 5 % slower is found"
+	@echo "make proof-search      100 searches of a rate in virtual time and a real one: the interval holds the answer"
 	@echo "make proof-report      the HTML report in headless Chromium: no console message, no request (needs chromium)"
 	@echo "make proof-same-server  infctl bench, vllm bench serve and guidellm in turns against real vLLM: they say the same"
 	@echo "make proof-leases      quotas of four workers on SQLite and Redis, each killed 100 times: never over, equal to the token"
@@ -180,6 +181,9 @@ proof-crash: setup-dev
 
 proof-compare: setup-dev
 	@$(BIN)/python -m tests.infctl.bench.proof_compare $(ARGS)
+
+proof-search: setup-dev
+	@$(BIN)/python -m tests.infctl.bench.proof_search $(ARGS)
 
 proof-report: setup-dev
 	@$(BIN)/python -m tests.infctl.bench.proof_report $(ARGS)
