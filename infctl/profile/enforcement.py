@@ -27,7 +27,9 @@ _WHEN: dict[str, tuple[Callable[[Profile, Any], bool], str]] = {
         "HTTP/1.1 and HTTP/2 are served",
     ),
     "monitoring": (
-        lambda profile, value: value.enabled and profile.runtime == "process",
+        lambda profile, value: (
+            value.enabled and profile.runtime == "process" and value.model_fields_set != {"tracing"}
+        ),
         "no Prometheus, Grafana or exporter is started: runtime is process",
     ),
 }

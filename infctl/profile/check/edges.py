@@ -34,6 +34,7 @@ def warn(profile: Profile) -> Iterator[Finding]:
             "as large as gateway/http/body",
         )
 
+    yield from _tracing(profile)
     keys = profile.gateway.keys
     for name, tenant in profile.gateway.tenants.items():
         if tenant.addresses and keys.tenant != "client_address":
@@ -42,6 +43,17 @@ def warn(profile: Profile) -> Iterator[Finding]:
     if profile.gateway.tenants and keys.tenant == "shared":
         message = "all callers are one tenant: nobody's own limits hold"
         yield Finding("gateway/keys/tenant", message, "tenant: client_address, or key")
+
+
+def _tracing(profile: Profile) -> Iterator[Finding]:
+    tracing, path = profile.monitoring.tracing, "monitoring/tracing/engines"
+    if not tracing.engines:
+        return
+    if tracing.endpoint is None:
+        yield Finding(path, "engines are told of no collector: there is no endpoint", "write endpoint")
+    elif profile.runtime == "process" and profile.gpus.kind == "cpu":
+        message = "the local stack has not what vLLM sends spans with: no engine starts"
+        yield Finding(path, message, "engines: false; the gateway's own spans are sent all the same")
 
 
 def _ports(profile: Profile) -> Iterator[Finding]:

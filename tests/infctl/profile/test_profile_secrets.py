@@ -204,6 +204,24 @@ def test_processes_have_no_monitoring_and_one_gateway(desk):
     )
 
 
+def test_a_process_traces_as_a_container_does(desk):
+    text = "runtime: process\nmonitoring: {tracing: {endpoint: http://collector:4318, sample: 5%}}\n"
+    loaded = desk.load(KEYS, text)
+    assert (unenforced(loaded), loaded.warnings) == ((), ())
+    assert loaded.profile.monitoring.tracing.sample == 0.05
+
+
+def test_engines_that_can_send_no_spans_are_told(desk):
+    text = "monitoring: {tracing: {engines: true}}"
+    assert [f"{p.path}: {p.message}" for p in desk.load(KEYS, text).warnings] == [
+        "monitoring/tracing/engines: engines are told of no collector: there is no endpoint"
+    ]
+    text = "runtime: process\ngpus: cpu\nmonitoring: {tracing: {engines: true, endpoint: http://c:4318}}"
+    assert [f"{p.path}: {p.message}" for p in desk.load(KEYS, text).warnings] == [
+        "monitoring/tracing/engines: the local stack has not what vLLM sends spans with: no engine starts"
+    ]
+
+
 def test_what_the_gateway_would_not_look_at_is_told(desk):
     text = "models:\n  chat:\n    replicas: 2\n    weights: [2, 1]\n    max_num_seqs: 8\n    concurrency: 9\n"
     told = [f"{p.where} {p.path}: {p.message}" for p in desk.load(KEYS, text).warnings]
