@@ -65,8 +65,24 @@ def fetch(page: Page) -> str | None:
         return None
 
 
-def look(pages: Sequence[Page], model: str, cards: frozenset[str]) -> dict[str, float] | None:
-    texts = [fetch(page) for page in pages]
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Pages that this machine does not reach, and somebody does: engines on a network of their containers."""
+
+    ask: Callable[[], Sequence[str]]
+    """Their texts, of those that answer."""
+    module: str
+    """What looks at them in the process beside a run: its main is `main` of this module, told how."""
+    told: Any
+    """For that module, as JSON."""
+    every_s: float = 5.0
+    """A look costs more than a page does."""
+
+
+def look(
+    pages: Sequence[Page], model: str, cards: frozenset[str], others: Sequence[str] = ()
+) -> dict[str, float] | None:
+    texts = [*(fetch(page) for page in pages), *others]
     return server_side.together(server_side.read(text, model, cards) for text in texts if text)
 
 
@@ -92,8 +108,10 @@ class Watching:
         cards: frozenset[str] = frozenset(),
         local: bool = False,
         every_s: float = EVERY_S,
+        inside: Inside | None = None,
     ) -> None:
         """`local`: the cards are this machine's, and NVML may be asked."""
+        self._inside = inside
         self._pages, self._model, self._cards = tuple(pages), model, cards
         self._nvml, self._every_s = local and _DRIVER.exists(), every_s
         self._before: Look | None = None
@@ -101,11 +119,15 @@ class Watching:
         self._file: Path | None = None
 
     def begin(self) -> Self:
-        self._before = look(self._pages, self._model, self._cards)
+        self._before = self._look()
         if self._nvml or (self._before is not None and server_side.is_worth_sampling(self._before)):
             with contextlib.suppress(OSError):
                 self._start()
         return self
+
+    def _look(self) -> Look | None:
+        others = self._inside.ask() if self._inside is not None else ()
+        return look(self._pages, self._model, self._cards, others)
 
     def _start(self) -> None:
         number, name = tempfile.mkstemp(prefix="infctl-bench-", suffix=".jsonl")
@@ -116,11 +138,13 @@ class Watching:
             "model": self._model,
             "cards": sorted(self._cards),
             "nvml": self._nvml,
-            "every_s": self._every_s,
+            "every_s": self._every_s if self._inside is None else self._inside.every_s,
+            "inside": None if self._inside is None else self._inside.told,
             "file": name,
         }
+        module = __name__ if self._inside is None else self._inside.module
         process = subprocess.Popen(
-            [sys.executable, "-m", "infctl.bench.sampler"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the measurement
@@ -135,7 +159,7 @@ class Watching:
         samples = self._end()
         if self._before is None and not samples:
             return None
-        after = look(self._pages, self._model, self._cards)
+        after = self._look()
         if self._before is None or after is None:
             return Watched({}, {}, samples) if samples else None
         return Watched(self._before, after, samples)
@@ -198,8 +222,10 @@ def nvml_reader(library: Any, cards: frozenset[str]) -> Callable[[], dict[str, f
     return read
 
 
-def main() -> None:
+def main(others: Callable[[Any], Callable[[], Sequence[str]]] | None = None) -> None:
+    """`others`: from what `Inside` told to what gives the texts of its pages."""
     wanted = json.loads(sys.stdin.buffer.readline())
+    inside = others(wanted["inside"]) if others is not None else tuple
     pages = [Page(*page) for page in wanted["pages"]]
     cards = frozenset(wanted["cards"])
     more: Callable[[], dict[str, float]] | None = None
@@ -214,7 +240,8 @@ def main() -> None:
         # stdin's end, or nothing for so long: nobody writes more than the first line.
         while not select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
             at = time.time()
-            found = server_side.together([look(pages, wanted["model"], cards), more() if more else None])
+            seen = look(pages, wanted["model"], cards, inside())
+            found = server_side.together([seen, more() if more else None])
             if found is not None:
                 line = {"at": round((at + time.time()) / 2, 4), "look": found}
                 file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")

@@ -41,6 +41,8 @@ class Engines:
     pages: tuple[Page, ...] = ()
     cards: frozenset[str] = frozenset()
     """Its GPUs, by number or UUID; empty: all that are told of."""
+    inside: tuple[str, ...] = ()
+    """Pages on the containers' own network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Where:
     """The /metrics to look at: its own, and those that were named."""
     engines: Mapping[str, Engines] = field(default_factory=dict)
     """By the profile: of each model."""
+    files: tuple[Path, ...] = ()
+    """The profile's, where containers run."""
 
     @property
     def local(self) -> bool:
@@ -61,13 +65,20 @@ class Where:
 
     def watching(self, model: str) -> Watching:
         known = self.engines.get(model, Engines())
-        return Watching((*self.pages, *known.pages), model, cards=known.cards, local=self.local)
+        inside = None
+        if known.inside and self.files:
+            from infctl.cli import bench_inside
+
+            inside = bench_inside.looking(self.files, known.inside)
+        pages = (*self.pages, *known.pages)
+        return Watching(pages, model, cards=known.cards, local=self.local, inside=inside)
 
 
 def where(url: str | None, at: At) -> Where:
     """A URL as given, or the gateway of the profile. Raises UsageError, and what the profile raises."""
     ca_file, key_env = at.ca_file, at.key_env
     known: dict[str, Engines] = {}
+    files: tuple[Path, ...] = ()
     if url is None:
         from infctl.cli.project import open_project
 
@@ -78,13 +89,33 @@ def where(url: str | None, at: At) -> Where:
             url, key, key_env = api.url, api.key, api.key_name
             ca_file = ca_file or api.ca_file
         known = _engines(stack)
+        if stack.runtime == "docker":
+            files = project.files
+            known = _on_their_network(stack, known, project.profile.monitoring.dcgm.port)
         for name, model in project.profile.models.items():
             known |= {alias: known[name] for alias in model.alias if name in known}
     else:
         key = os.environ.get(key_env) or None
     to = session.target(url, key, ca_file=ca_file, insecure=at.insecure)
     pages = _pages(to, at, ca_file)
-    return Where(url.rstrip("/"), to, key_env, home(at.files, at.output), pages, known)
+    return Where(url.rstrip("/"), to, key_env, home(at.files, at.output), pages, known, files)
+
+
+def _on_their_network(stack: Stack, known: Mapping[str, Engines], dcgm_port: int) -> dict[str, Engines]:
+    """Containers publish no page of an engine: each is asked from where the gateway is."""
+    from infctl.stack.observers import DCGM
+
+    there = {container.service for project in stack.projects for container in project.containers}
+    cards = (f"http://{DCGM}:{dcgm_port}/metrics",) if DCGM in there else ()
+    found = {}
+    for model, engines in known.items():
+        urls = tuple(
+            f"{service.ready.url.removesuffix('/health')}/metrics"
+            for service in stack.services
+            if service.role == "engine" and model in service.models and service.ready is not None
+        )
+        found[model] = replace(engines, inside=(*urls, *cards))
+    return found
 
 
 def _pages(to: Target, at: At, ca_file: Path | None) -> tuple[Page, ...]:

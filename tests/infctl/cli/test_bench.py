@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ import pytest
 import yaml
 
 from infctl.bench import results
-from infctl.cli import app, bench_run, bench_screen, shapes
+from infctl.bench.sampler import Watching
+from infctl.bench.server_side import ENERGY, KV_USE, between
+from infctl.cli import app, bench_inside, bench_run, bench_screen, shapes
 from infctl.cli.bench_options import At
 from tests.infctl.bench import pages
 from tests.infctl.bench.conftest import Stub
 
+PROFILES = Path(__file__).parents[3] / "profiles"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -555,6 +559,52 @@ def test_a_profile_says_which_engines_to_look_at_and_which_cards_they_have(
     assert where.engines["chat"].cards == {"0", "1"}
     assert where.local
     assert not bench_run.where("http://box:8000", At()).local
+
+
+def test_containers_are_looked_at_from_where_the_gateway_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_API_KEY", "x")
+    where = bench_run.where(None, At(files=[PROFILES / "l4x4.yaml"]))
+    assert where.engines["qwen"].inside == (
+        "http://vllm-chat0:8000/metrics",
+        "http://vllm-chat1:8000/metrics",
+        "http://dcgm-exporter:9400/metrics",
+    )
+    assert where.engines["qwen"].cards == {"0", "1"}
+    assert where.engines["embed"].inside[0] == "http://vllm-embed:8000/metrics"
+
+
+def test_the_process_that_looks_inside_asks_as_the_platform_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without containers that is from here, which shows the way of a page from there to the samples."""
+    monkeypatch.setenv("GATEWAY_API_KEY", "x")
+    profile = {
+        "name": "p",
+        "runtime": "process",
+        "gpus": "cpu",
+        "models": {"served": {"source": {"path": "chat"}, "task": "chat"}},
+        "edge": {"enabled": False},
+        "monitoring": {"enabled": False},
+    }
+    (tmp_path / "chat").mkdir()
+    file = tmp_path / "infctl.yaml"
+    file.write_text(yaml.safe_dump(profile))
+    with pages.serving({"/engine": pages.vllm, "/dcgm": pages.dcgm}) as url:
+        inside = bench_inside.looking([file], [f"{url}/engine", f"{url}/dcgm", f"{url}/nothing"])
+        seen = Watching((), "served", inside=replace(inside, every_s=0.2)).begin()
+        deadline = time.monotonic() + 20
+        assert seen._file is not None
+        while seen._file.read_bytes().count(b"\n") < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = seen.end()
+    assert found is not None
+    assert len(found.samples) >= 3
+    assert {KV_USE, ENERGY} <= set(found.samples[0][1])
+    told = between(found.before, found.after)
+    assert told is not None
+    assert told["queue_ms"] == pytest.approx(20.0)
+    nobody = bench_inside.looking([tmp_path / "no.yaml"], ["http://127.0.0.1:9/metrics"])
+    assert nobody.ask() == ()
 
 
 def test_without_the_package_that_reads_answers_it_says_what_to_install() -> None:
