@@ -24,19 +24,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from table import BEAT_MS, GOALS, OUT, PAGE, STREAMS, TOKENS, put, rates, table, tpot
+from table import BEAT_MS, GOALS, OUT, PAGE, SPREAD, STREAMS, TOKENS, put, rates, table, tpot
 from tools import Load, Said, Tool, tools
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 WITHIN_S = 240.0
+_CORES = sorted(os.sched_getaffinity(0))
 _EVERY_S = 0.25
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 
 
 def on_core(core: int) -> None:
-    if len(os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {core})
+    if len(_CORES) > 1:
+        os.sched_setaffinity(0, {_CORES[core]})
 
 
 # --- what is seen from outside -----------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def main() -> int:
         port = int(stub.stdout.readline())
         for kind in GOALS:
             for tool in chosen:
-                load = Load(kind, STREAMS[kind], TOKENS[kind], asked.seconds)
+                load = Load(kind, STREAMS[kind], TOKENS[kind], SPREAD[kind], asked.seconds)
                 rows.append(measured(tool, load, port))
                 print(shown(rows[-1]), flush=True)
     finally:

@@ -2,7 +2,7 @@
 
     python stub.py BEAT_MS      prints its port
 
-All streams share one beat, as those of one engine do. An answer of up to SHORT tokens is one write, at once.
+The streams are those of ENGINES engines: those of one share a beat, and the engines' beats are evenly apart.
 `GET /counts`: requests, whole answers and chunks so far, when, and how far apart the chunks of a stream were.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import re
 import sys
@@ -17,7 +18,8 @@ import time
 
 import uvloop
 
-SHORT = 4
+ENGINES = 8
+"""So many, because no one engine writes 20,000 chunks a second, least of all in the same instant."""
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _TOKENS = re.compile(rb'"max_(?:completion_)?tokens": ?(\d+)')
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -67,8 +69,8 @@ class Counts:
 
 
 class Server(asyncio.Protocol):
-    def __init__(self, under_way: set[Server], counts: Counts) -> None:
-        self.under_way, self.counts = under_way, counts
+    def __init__(self, engine: set[Server], counts: Counts) -> None:
+        self.under_way, self.counts = engine, counts
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -93,12 +95,8 @@ class Server(asyncio.Protocol):
         found = _TOKENS.search(data)
         self.tokens = self.left = int(found[1]) if found else 1
         self.counts.requests += 1
-        if self.tokens <= SHORT:
-            self.transport.write(_HEAD + PIECE * (self.tokens - 1) + LAST + end(self.tokens))
-            self.counts.answers += 1
-            self.counts.chunks += self.tokens
-            return
-        self.transport.write(_HEAD)
+        if self.tokens > 1:
+            self.transport.write(_HEAD)
         self.under_way.add(self)
 
     def beat(self, now: float) -> None:
@@ -111,23 +109,25 @@ class Server(asyncio.Protocol):
             self.transport.write(PIECE)
         else:
             self.under_way.discard(self)
-            self.transport.write(LAST + end(self.tokens))
+            whole = LAST + end(self.tokens)
+            self.transport.write(whole if self.tokens > 1 else _HEAD + whole)
             counts.answers += 1
-            counts.paced += 1
-            counts.gaps_s += (now - self.began) / (self.tokens - 1)
+            if self.tokens > 1:
+                counts.paced += 1
+                counts.gaps_s += (now - self.began) / (self.tokens - 1)
 
 
 async def main(beat_s: float) -> None:
     loop = asyncio.get_running_loop()
-    under_way: set[Server] = set()
-    counts = Counts()
-    server = await loop.create_server(lambda: Server(under_way, counts), "127.0.0.1", 0, backlog=4096)
+    engines: list[set[Server]] = [set() for _ in range(ENGINES)]
+    counts, turn = Counts(), itertools.cycle(engines)
+    server = await loop.create_server(lambda: Server(next(turn), counts), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     due = loop.time()
-    while True:
-        due = max(due + beat_s, loop.time())
+    for engine in itertools.cycle(engines):
+        due = max(due + beat_s / ENGINES, loop.time())
         await asyncio.sleep(due - loop.time())
-        for stream in tuple(under_way):
+        for stream in tuple(engine):
             stream.beat(time.monotonic())
 
 

@@ -11,9 +11,12 @@ PAGE = ROOT / "docs" / "bench.md"
 MARKS = "<!-- made by make bench-generator -->\n", "<!-- end -->\n"
 GOALS = {"chunks": 20_000, "requests": 3_000}
 BEAT_MS = 16
-"""Of the stub: 440 streams of a chunk each beat are 27,500 chunks a second, if a new one followed at once."""
-STREAMS = {"chunks": 440, "requests": 32}
+"""Of the stub: 440 streams of a chunk each beat are 27,500 chunks a second, if a new one followed at once; 96
+requests at once, each answered at the next beat, are 6,000 a second."""
+STREAMS = {"chunks": 440, "requests": 96}
 TOKENS = {"chunks": 128, "requests": 1}
+SPREAD = {"chunks": 64, "requests": 0}
+"""Answers are so many tokens longer or shorter: streams that began together do not all end together."""
 SETTLED_S = 2.0
 """After the load has begun: from then on the stub's own count is read."""
 

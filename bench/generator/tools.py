@@ -1,7 +1,7 @@
 """How each load tool is asked for the same load, and where in its report the figures are.
 
-A prompt is 64 words; an answer's length is the same for all of a run. Whatever a tool counts or tokenizes
-itself it is told not to, as far as it can be told.
+A prompt is 64 words; answers are `tokens` long, evenly spread by `spread` to both sides. Whatever a tool
+counts or tokenizes itself it is told not to, as far as it can be told.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Load:
     streams: int
     """At once, in a closed loop."""
     tokens: int
-    """Of an answer: a chunk each."""
+    """Of an answer, on average: a chunk each."""
+    spread: int
     seconds: float
 
 
@@ -59,10 +60,15 @@ class Tool:
 # --- infctl bench ------------------------------------------------------------------------------------------
 
 
+def _lengths(load: Load) -> str:
+    least, most = load.tokens - load.spread, load.tokens + load.spread
+    return f"uniform:{least}-{most}" if load.spread else str(load.tokens)
+
+
 def _infctl(load: Load, url: str, folder: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "infctl", "bench", "run", "chat", "--url", url, "-o", str(folder / "bench")),
-        *("--in", "64", "--out", str(load.tokens), "-c", str(load.streams)),
+        *("--in", "64", "--out", _lengths(load), "-c", str(load.streams)),
         *("--duration", str(load.seconds), "--warmup", "2s"),
     ]
 
@@ -88,7 +94,9 @@ _ONE_WORKER = {"GUIDELLM__MAX_WORKER_PROCESSES": "1"}
 
 
 def _guidellm(load: Load, url: str, folder: Path) -> list[str]:
-    _rows(folder / "prompts.jsonl", lambda text: {"prompt": text, "output_tokens_count": load.tokens})
+    _rows(
+        folder / "prompts.jsonl", load, lambda text, tokens: {"prompt": text, "output_tokens_count": tokens}
+    )
     return [
         *(str(others.GUIDELLM.program), "run", "--disable-console-interactive"),
         *("--backend", f"kind=openai_http,target={url},model=chat"),
@@ -115,7 +123,7 @@ def _guidellm_said(folder: Path) -> Said:
 
 
 def _aiperf(load: Load, url: str, folder: Path) -> list[str]:
-    _rows(folder / "prompts.jsonl", lambda text: {"text": text, "output_length": load.tokens})
+    _rows(folder / "prompts.jsonl", load, lambda text, tokens: {"text": text, "output_length": tokens})
     return [
         *(str(others.AIPERF.program), "profile", "-m", "chat", "--url", url, "--endpoint-type", "chat"),
         *("--streaming", "--ui", "none", "--use-server-token-count", "--use-legacy-max-tokens"),
@@ -157,8 +165,10 @@ def _tokenizer(folder: Path) -> Path:
     return folder
 
 
-def _rows(file: Path, row: Callable[[str], dict[str, Any]]) -> None:
-    file.write_text("".join(f"{json.dumps(row(f'{number} {PROMPT}'))}\n" for number in range(PROMPTS)))
+def _rows(file: Path, load: Load, row: Callable[[str, int], dict[str, Any]]) -> None:
+    least, different = load.tokens - load.spread, 2 * load.spread + 1
+    rows = (row(f"{number} {PROMPT}", least + number * 37 % different) for number in range(PROMPTS))
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in rows))
 
 
 def _missing(package: others.Package) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from infctl.bench.observe import Watch
+from infctl.bench.observe import Ring, Watch
 from infctl.bench.reading import Reading
 from infctl.bench.record import Record, written
 from infctl.bench.workload import Workload
@@ -84,6 +84,8 @@ class Ran:
     began_wall: float = 0.0
     most_waiting: int = 0
     watched: dict[str, Any] = field(default_factory=dict)
+    rings: list[Ring] = field(default_factory=list)
+    """How late the loop was, over the run."""
 
 
 @dataclass(slots=True)
@@ -239,6 +241,7 @@ class Load:
         finally:
             self.ran.took_us = self.now_us()
             self.ran.watched = {**watch.stop(), **told(self._told)}
+            self.ran.rings = watch.rings
             gc.enable()
             gc.unfreeze()
             await self._close()

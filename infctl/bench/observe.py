@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,18 @@ from typing import Any
 EVERY_S = 0.005
 _TIMER_S = 0.001
 """A timer is a millisecond coarse: that much is no lag."""
+Ring = tuple[float, float]
+"""Seconds after the start, and how late it was."""
 _SCHEDSTAT = Path("/proc/self/schedstat")
 _THROTTLE = "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"
 
 
 class Watch:
-    """start(), then stop() -> cpu_share, lag_p99_us, lag_max_us, run_delay_share, throttled."""
+    """start(), then stop() -> cpu_share, run_delay_share, throttled; `lateness` tells of its `rings`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lags: list[float] = []
+        self.rings: list[Ring] = []
         self._on = False
 
     def start(self) -> None:
@@ -33,13 +36,10 @@ class Watch:
         self._on = False
         wall = max(time.perf_counter() - self._wall, 1e-9)
         delay, throttled = _run_delay_s(), _throttled()
-        lags = everybody(self._lags)
         known = delay is not None and self._delay is not None
         hot = throttled is not None and self._throttled is not None
         return {
             "cpu_share": (time.process_time() - self._cpu) / wall,
-            "lag_p99_us": int(lags[min(len(lags) - 1, int(len(lags) * 0.99))] * 1e6),
-            "lag_max_us": int(lags[-1] * 1e6),
             "run_delay_share": (delay - self._delay) / wall if known else None,  # type: ignore[operator]
             "throttled": throttled - self._throttled if hot else None,  # type: ignore[operator]
         }
@@ -50,8 +50,20 @@ class Watch:
 
     def _ring(self) -> None:
         if self._on:
-            self._lags.append(max(0.0, time.perf_counter() - self._due - _TIMER_S))
+            now = time.perf_counter()
+            self.rings.append((now - self._wall, max(0.0, now - self._due - _TIMER_S)))
             self._arm()
+
+
+def lateness(rings: Sequence[Ring], start_s: float = 0.0, end_s: float = math.inf) -> dict[str, int]:
+    """lag_p99_us, lag_max_us of a part of the run.
+
+    What was late before and behind the requests that count is in none of their times: the moment in which
+    hundreds of connections are made above all.
+    """
+    lags = everybody([lag for at, lag in rings if start_s <= at and at - lag <= end_s])
+    p99 = lags[min(len(lags) - 1, int(len(lags) * 0.99))]
+    return {"lag_p99_us": int(p99 * 1e6), "lag_max_us": int(lags[-1] * 1e6)}
 
 
 def everybody(lags: Sequence[float]) -> list[float]:

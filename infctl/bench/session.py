@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from infctl.bench import arrivals, lengths, results, server_side
 from infctl.bench.client import Load, Now, Ran, Shape, Target, run
 from infctl.bench.figures import Figures
+from infctl.bench.observe import lateness
 from infctl.bench.pooling import PATHS as POOLING
 from infctl.bench.pooling import Pooling
 from infctl.bench.prompts import Arrival, FromFile, Replay, read_prompts, read_trace
@@ -93,6 +94,7 @@ def measure(
         seen = watching.end() if watching is not None else None
     log = sorted(read(ran.lines), key=lambda record: record.index)
     found = results.again(config, log, None if ran.ended == "complete" else ran.took_us / 1e6)
+    ran.watched |= _lateness(ran, log, found)
     samples = seen.since(ran.began_wall) if seen is not None else ()
     server = _server(seen, samples, log, ran.took_us / 1e6) if seen is not None else None
     steady = config.rate if config.arrivals.partition(":")[0] != "ramp" else None
@@ -108,6 +110,12 @@ def measure(
         hot_share=None if server is None else server["hot_share"],
     )
     return Measured(ran, log, found, verdict, digest, server, samples)
+
+
+def _lateness(ran: Ran, log: Sequence[Record], found: Figures) -> dict[str, int]:
+    """Of the client's loop, while requests that count were under way."""
+    ends = [record.end_us for record in log if found.window.counts(record)]
+    return lateness(ran.rings, found.window.start_us / 1e6, max(ends, default=ran.took_us) / 1e6)
 
 
 def _server(

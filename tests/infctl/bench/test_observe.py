@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from infctl.bench.observe import EVERY_S, Watch, everybody
+from infctl.bench.observe import EVERY_S, Watch, everybody, lateness
 
 
 def p99(lags: list[float]) -> float:
@@ -36,14 +36,25 @@ def test_one_hiccup_of_a_short_run_is_no_p99_of_its_own_size() -> None:
     assert p99(everybody(rings)) == pytest.approx(0.005, abs=1e-6)
 
 
+def test_what_was_late_before_and_behind_the_requests_that_count_is_not_theirs() -> None:
+    """The start's 40 ms, and 30 ms at the end; a standstill that reaches into the part that counts does."""
+    rings = [(at / 100, 0.0) for at in range(5, 1000)] + [(0.04, 0.04), (9.99, 0.03)]
+    assert lateness(rings)["lag_max_us"] == 40_000
+    assert lateness(rings, 1.0, 9.0) == {"lag_p99_us": 0, "lag_max_us": 0}
+    assert lateness([*rings, (1.02, 0.05)], 1.0, 9.0)["lag_max_us"] == 50_000
+    assert lateness([*rings, (9.02, 0.05)], 1.0, 9.0)["lag_max_us"] == 50_000
+    assert lateness([]) == {"lag_p99_us": 0, "lag_max_us": 0}
+
+
 def test_a_loop_that_is_blocked_is_seen() -> None:
-    async def blocked() -> dict[str, float]:
+    async def blocked() -> dict[str, int]:
         watch = Watch(asyncio.get_running_loop())
         watch.start()
         await asyncio.sleep(2 * EVERY_S)
         time.sleep(0.1)  # noqa: ASYNC251 - that is the fault
         await asyncio.sleep(2 * EVERY_S)
-        return watch.stop()
+        watch.stop()
+        return lateness(watch.rings)
 
     found = asyncio.run(blocked())
     assert found["lag_max_us"] >= 90_000
