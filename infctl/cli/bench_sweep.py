@@ -231,6 +231,8 @@ _ENDED = {
 
 def search_lines(found: Sequence[Swept], told: Found, width: int, paint: Paint = unpainted) -> list[str]:
     said = [*_table([_row(one) for one in found], "a second", width, paint), ""]
+    if told.rate is None and told.why == "client":
+        return [*said, "no rate can be judged: its runs say nothing of the server"]
     if told.rate is None:
         tried = min(one.step.load for one in found)
         said.append(f"no rate kept the SLOs for {KEPT_SHARE:.0%} of its requests, down to {tried:g} a second")

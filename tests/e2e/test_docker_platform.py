@@ -188,6 +188,24 @@ def test_logs_status_exec_and_images_speak_of_containers(made: Platform) -> None
     assert all(one["here"] and one["bytes"] > 0 for one in told)
 
 
+def test_a_measurement_looks_at_engines_from_inside(made: Platform, tmp_path: Path) -> None:
+    """They publish no port: their pages come by way of the gateway's container, before, behind and during."""
+    args = ("--rate", "5", "--duration", "4", "--out", "8", "--no-ignore-eos", "-o", str(tmp_path))
+    done = made.run("bench", "run", MODEL, *args, "--json")
+    assert done.returncode in {0, 9}, done.stderr
+    server = json.loads(done.stdout)["server"]
+    assert server["engines"] == 2
+    assert server["tokens_out"] == server["gateway_tokens_out"] > 0
+    assert server["gateway_ttft_ms"] > 0
+    assert server["kv_tokens"] > 1000
+    assert server["samples"] >= 1
+    assert server["running"] is not None
+    shown = made.run("bench", "plan", "--offline", "--json", "-o", str(tmp_path))
+    if shown.returncode == 0:
+        figures = {row["what"]: row for row in json.loads(shown.stdout)["figures"]}
+        assert figures["KV tokens, a replica"]["measured"] == server["kv_tokens"] / 2
+
+
 def test_a_follower_of_logs_sees_what_is_written_from_now_on(made: Platform) -> None:
     follower = made.spawn("logs", "-f", "nginx", "--tail", "0")
     assert follower.stdout is not None

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,9 +20,12 @@ import yaml
 
 from infctl.bench import results
 from infctl.bench.sampler import Watching
+from infctl.bench.search import Found
 from infctl.bench.server_side import ENERGY, KV_USE, between
-from infctl.cli import app, bench_inside, bench_run, bench_screen, shapes
+from infctl.bench.sweep import Step
+from infctl.cli import app, bench_inside, bench_run, bench_screen, bench_sweep, shapes
 from infctl.cli.bench_options import At
+from infctl.cli.bench_sweep import Swept
 from tests.infctl.bench import pages
 from tests.infctl.bench.conftest import Stub
 
@@ -382,6 +386,22 @@ def test_a_search_finds_what_a_server_of_two_places_can_do(run: Run, own_stub: S
     assert told["search"]["ended"] == "edge"
     assert 30 <= told["search"]["rate"] <= 44
     assert told["search"]["low"] <= told["search"]["rate"] < told["search"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (Found(12.3456, 11.9, 13.04, "edge"), "95 % interval of the edge: 11.9 to 13.04"),
+        (Found(64.0, 64.0, None, "most"), "and it was the most that might be asked for"),
+        (Found(64.0, 64.0, None, "client"), "beyond it this client was the limit, not the server"),
+        (Found(None, None, 1.0, "none"), "no rate kept the SLOs for 95% of its requests, down to 2 a second"),
+        (Found(None, None, None, "client"), "no rate can be judged: its runs say nothing of the server"),
+    ],
+)
+def test_a_search_says_how_it_ended(told: Found, said: str) -> None:
+    result = SimpleNamespace(figures=None, id="x", verdict={"grade": "invalid"})
+    swept = Swept(None, result, Path(), Step(2.0, 1.0, 100, 95))  # type: ignore[arg-type]
+    assert bench_sweep.search_lines([swept], told, 100)[-1] == said
 
 
 @pytest.mark.parametrize(
