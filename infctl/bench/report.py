@@ -10,6 +10,7 @@ from typing import Any
 from infctl.bench.figures import DEFINITIONS, Figures, origin_us
 from infctl.bench.record import Record
 from infctl.bench.results import Result
+from infctl.bench.server_side import KV_USE, RUNNING, WAITING, Sample
 from infctl.bench.svg import Series, plot
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -49,6 +50,9 @@ class Run:
     """In words."""
     figures: Figures
     records: Sequence[Record]
+    servers: Sequence[str] = ()
+    """What they say of it, in words."""
+    samples: Sequence[Sample] = ()
 
 
 def page(runs: Sequence[Run]) -> str:
@@ -81,11 +85,13 @@ def _run(run: Run) -> list[str]:
     ]
     if result.figures is None:
         return [*parts, "<p>No figures: those of this run are not the server's.</p>"]
+    plots = [_distributions(run), _timeline(run), _throughput(run), *_engine(run)]
     return [
         *parts,
         _rates(result.figures),
         _table(result.figures),
-        f'<div class="plots">{_distributions(run)}{_timeline(run)}{_throughput(run)}</div>',
+        *([f"<p>{'<br>'.join(map(escape, run.servers))}</p>"] if run.servers else []),
+        f'<div class="plots">{"".join(plots)}</div>',
     ]
 
 
@@ -183,6 +189,24 @@ def _throughput(run: Run) -> str:
     return plot(
         "Tokens out", "seconds after the run began", "tokens in that second", [Series("tokens/s", points)]
     )
+
+
+def _engine(run: Run) -> list[str]:
+    """What ran and waited in it, and how full its cache was, at each look that was taken."""
+
+    def points(name: str, times: float = 1.0) -> list[tuple[float, float]]:
+        seen = (sample for sample in run.samples if name in sample.look and sample.at_s >= 0)
+        return [(sample.at_s, sample.look[name] * times) for sample in seen]
+
+    running, waiting, used = points(RUNNING), points(WAITING), points(KV_USE, 100.0)
+    across = "seconds after the run began"
+    drawn = []
+    if any(y for _, y in (*running, *waiting)):
+        both = [Series("running", running), Series("waiting", waiting)]
+        drawn.append(plot("In the engine", across, "requests", both))
+    if any(y for _, y in used):
+        drawn.append(plot("KV cache in use", across, "%", [Series("the fullest", used)], most_y=100.0))
+    return drawn
 
 
 def _overview(runs: Sequence[Run]) -> str:

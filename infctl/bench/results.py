@@ -302,6 +302,19 @@ def records(place: Path) -> list[Record]:
         raise BenchError(f"{file} cannot be read: {error.strerror}") from None
 
 
+def samples(place: Path) -> list[Sample]:
+    """The looks at the servers while it ran; none: nobody was looked at. Raises BenchError."""
+    file = place / "server.jsonl"
+    try:
+        return [msgspec.json.decode(line, type=Sample) for line in file.read_bytes().splitlines()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BenchError(f"{file} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{file}: a line is no look at a server: {error}") from None
+
+
 def _read(lines: Iterable[bytes], file: Path) -> Iterator[Record]:
     try:
         yield from read(lines)

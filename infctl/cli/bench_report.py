@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infctl import atomic
 from infctl.bench import report, results
-from infctl.cli.bench_screen import load_text
+from infctl.cli.bench_screen import load_text, server_lines
 
 
 def write(names: Sequence[str], home: Path, file: Path | None) -> Path:
@@ -21,4 +21,11 @@ def write(names: Sequence[str], home: Path, file: Path | None) -> Path:
 
 def _run(place: Path) -> report.Run:
     found, log = results.load(place), results.records(place)
-    return report.Run(found, load_text(found.config), results.of_result(found, log), log)
+    return report.Run(
+        found,
+        load_text(found.config),
+        results.of_result(found, log),
+        log,
+        servers=[line.strip() for line in server_lines(found) if line],
+        samples=results.samples(place),
+    )

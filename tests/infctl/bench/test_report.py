@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 from infctl.bench import report, results, svg
 from infctl.bench.record import Record
 from infctl.bench.results import Result
+from infctl.bench.server_side import Sample, read
 from infctl.bench.verdict import Reason, Verdict
+from infctl.errors import BenchError
 
+from . import pages
 from .browser import chromium, opened
 from .virtual import side
 
@@ -101,6 +105,28 @@ def test_one_run_alone_is_a_point_that_can_be_seen() -> None:
     assert line.count("<circle") == 1
     many = svg.plot("t", "x", "y", [svg.Series("s", [(at, at) for at in range(100)])])
     assert many.count("<circle") == 0
+
+
+def test_what_the_engine_did_is_drawn_where_it_was_looked_at() -> None:
+    looks = [Sample(at - 1.0, read(pages.vllm(at), "served") or {}) for at in range(8)]
+    seen = replace(run(1), servers=["mean TTFT 80 ms: queue <20>"], samples=looks)
+    page = report.page([seen])
+    assert checked(page).seen.count("svg") == 5
+    assert "In the engine" in page
+    assert "KV cache in use" in page
+    assert "queue &lt;20&gt;" in page
+    assert checked(report.page([run(1)])).seen.count("svg") == 3
+
+
+def test_looks_are_read_back_as_they_were_written_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    found, looks = run(1), [Sample(0.5, {"vllm:num_requests_running": 3.0})]
+    place = results.save(tmp_path / "bench", found.result, [], looks)
+    assert results.samples(place) == looks
+    (place / "server.jsonl").write_text("{oops")
+    with pytest.raises(BenchError, match="no look at a server"):
+        results.samples(place)
+    (place / "server.jsonl").unlink()
+    assert results.samples(place) == []
 
 
 def test_nothing_that_a_server_or_a_person_named_becomes_markup() -> None:

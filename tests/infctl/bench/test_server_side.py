@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from infctl.bench import sampler, server_side
+from infctl.bench.figures import Window, figures
 from infctl.bench.sampler import Page, Watching, fetch, nvml_reader
 from infctl.bench.server_side import ENERGY, Sample, between, read, split, together, watched
+from infctl.bench.verdict import judge
 from tests.infctl.bench import pages
 
 BEFORE = """\
@@ -126,6 +128,13 @@ def test_a_card_that_is_slowed_by_heat_is_seen_and_one_that_is_at_its_power_limi
     assert watched(samples(1, 2, 3, hot=True), 10.0, None)["hot_share"] == 1.0
     assert watched(samples(1, 2, 3), 10.0, None)["hot_share"] == 0.0
     assert watched([], 10.0, None)["hot_share"] is None
+
+
+def test_a_run_on_hot_cards_is_suspect() -> None:
+    nothing = figures([], Window(0, 1_000_000))
+    told = {reason.what: reason for reason in judge(nothing, {}, hot_share=0.4).reasons}
+    assert (told["heat"].grade, "in 40% of the looks" in told["heat"].text) == ("suspect", True)
+    assert "heat" not in {reason.what for reason in judge(nothing, {}, hot_share=0.0).reasons}
 
 
 def test_only_the_models_own_cards_are_counted() -> None:
