@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -374,7 +375,7 @@ def test_a_sweep_measures_each_load_and_tells_what_they_say_together(run: Run, s
 def test_a_search_finds_what_a_server_of_two_places_can_do(run: Run, own_stub: Stub) -> None:
     """Two places of 50 ms: 40 a second."""
     args = ("--search", "--rates", "25", "--arrivals", "constant", "--slo", "e2e=160", "--repeats", "1")
-    more = ("-n", "60", "--out", "4", "--precision", "15", "--json")
+    more = ("-n", "60", "--out", "4", "--precision", "30", "--json")
     done = run("sweep", "two_places", "--url", own_stub.url, *args, *more)
     assert done.returncode in {0, 9}, done.stderr
     told = json.loads(done.stdout)
@@ -384,7 +385,7 @@ def test_a_search_finds_what_a_server_of_two_places_can_do(run: Run, own_stub: S
         return  # this machine was busy, and the runs say so
     assert [row["load"] for row in told["steps"]][:2] == [25, 50]
     assert told["search"]["ended"] == "edge"
-    assert 30 <= told["search"]["rate"] <= 44
+    assert 25 <= told["search"]["rate"] <= 44
     assert told["search"]["low"] <= told["search"]["rate"] < told["search"]["high"]
 
 
@@ -456,12 +457,13 @@ def test_the_servers_counters_are_told_and_another_client_makes_a_run_suspect(
     assert said == ["the answers hold 336 tokens, the server counted 436: was it alone?"]
 
 
-def test_the_servers_pages_are_told_beside_the_clients_figures(run: Run, own_stub: Stub) -> None:
+def test_the_servers_pages_are_told_beside_the_clients_figures(
+    run: Run, own_stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The time to first token split, the cache, preemptions, and joules per token from DCGM's exporter."""
-    with pages.serving(
-        {"/engine": pages.vllm, "/gateway": pages.gateway, "/dcgm": lambda n: pages.dcgm(n, every_s=1.0)}
-    ) as url:
-        args = ("--url", own_stub.url, "--duration", "3.5", "-c", "2", "--out", "8")
+    monkeypatch.setattr(bench_run, "Watching", partial(Watching, every_s=0.2))
+    with pages.serving({"/engine": pages.vllm, "/gateway": pages.gateway, "/dcgm": pages.dcgm}) as url:
+        args = ("--url", own_stub.url, "--duration", "2.5", "-c", "2", "--out", "8")
         named = [part for name in ("engine", "gateway", "dcgm") for part in ("--metrics", f"{url}/{name}")]
         told = json.loads(run("run", "steady", *args, *named, "--json").stdout)
         server = told["server"]
@@ -470,7 +472,7 @@ def test_the_servers_pages_are_told_beside_the_clients_figures(run: Run, own_stu
         assert server["kv_use"]["most"] == 0.5
         assert server["samples"] >= 3
         energy = server["energy"]
-        assert 50 < energy["watts"] < 400  # two cards of 68 W, by looks that were meant a second apart
+        assert 10 < energy["watts"] < 1000  # two cards of 68 W, by looks that were meant 0.2 s apart
         assert energy["joules_a_token"] == pytest.approx(energy["joules"] / server["answered_tokens_out"])
         assert (Path(told["folder"]) / "server.jsonl").stat().st_size > 100
     kept = results.load(Path(told["folder"]))
