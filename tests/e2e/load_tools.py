@@ -78,11 +78,11 @@ def guidellm(targets: Sequence[Target], tokenizer: Path) -> list[Totals]:
 
 
 def infctl_bench(targets: Sequence[Target]) -> list[Totals]:
-    """The same with `infctl bench run`, in vLLM's words. All tokens are counted by usage."""
+    """The same with `infctl bench run`, in vLLM's words. Tokens are counted by usage, each piece's too."""
     argv = [
         *(sys.executable, "-m", "infctl", "bench", "run", "chat", "--in", str(PROMPT_TOKENS)),
         *("--out", str(ANSWER_TOKENS), "-n", str(PROMPTS), "-c", str(AT_ONCE), "--seed", str(SEED)),
-        *("--warmup", "0", "--cooldown", "0", "--format", "vllm"),
+        *("--warmup", "0", "--cooldown", "0", "--format", "vllm", "--chunk-usage"),
     ]
     found = []
     for target in targets:
@@ -95,8 +95,11 @@ def infctl_bench(targets: Sequence[Target]) -> list[Totals]:
                 timeout=WITHIN_S,
                 check=False,
             )
-        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            (log,) = Path(folder).glob("*/requests.jsonl")
+            records = [json.loads(line) for line in log.read_text().splitlines()]
         found.append(json.loads(done.stdout))
+        assert [one["piece_tokens"][-1] for one in records] == [one["tokens_out"] for one in records]
     return [
         Totals(one["completed"], one["failed"], one["total_input_tokens"], one["total_output_tokens"])
         for one in found

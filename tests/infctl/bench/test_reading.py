@@ -62,6 +62,13 @@ def test_an_event_that_is_none_is_told_by_what_is_wrong_with_it(
     assert str(found[1]).startswith(detail), found
 
 
+def test_an_event_of_two_lines_that_come_apart_is_one() -> None:
+    text = piece()
+    at = text.index('"choices"')
+    lines = [f"data: {text[:at]}\n".encode(), f"data: {text[at:]}\n\n".encode()]
+    assert told([*lines, *lines, DONE])[3] == "tt"
+
+
 def test_what_else_an_event_holds_is_passed_over() -> None:
     more = {"service_tier": None, "system_fingerprint": {"a": [1]}, "prompt_token_ids": None}
     choice = {"index": 0, "delta": {"content": "a", "role": "assistant", "refusal": None, "audio": {}}}

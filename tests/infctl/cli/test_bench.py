@@ -188,6 +188,32 @@ def test_ctrl_c_writes_what_was_measured(stub: Stub, tmp_path: Path) -> None:
     assert figures["window_s"][1] <= result["took_s"]  # rates are of the time that was measured
 
 
+@pytest.mark.parametrize("command", ["ab", "sweep"])
+def test_ctrl_c_in_the_second_of_several_runs_keeps_the_first(
+    command: str, own_stub: Stub, tmp_path: Path
+) -> None:
+    where = ("--a", own_stub.url, "--b", own_stub.url) if command == "ab" else ("--url", own_stub.url)
+    loads = ("-c", "2") if command == "ab" else ("--concurrencies", "2,3,4,5")
+    count = ("-n", "20", "--out", "4")
+    process = subprocess.Popen(
+        [*(sys.executable, "-m", "infctl", "bench", command), "steady", *where, *loads, *count],
+        cwd=tmp_path,
+        env={**os.environ, "GATEWAY_API_KEY": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while len(own_stub.log()) < 30 and time.monotonic() < deadline:  # 24 are the first run's
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    ended = [json.loads((place / "result.json").read_text())["ended"] for place in runs(tmp_path)]
+    assert ended[0] == "complete"
+    assert set(ended[1:]) <= {"complete", "interrupted"}
+
+
 def test_a_newer_result_and_a_broken_one_are_listed_with_the_reason(run: Run, tmp_path: Path) -> None:
     for name, text in (("a", '{"version": 99}'), ("b", "{")):
         place = tmp_path / ".infctl" / "bench" / name
