@@ -401,7 +401,7 @@ def test_a_sweep_measures_each_load_and_tells_what_they_say_together(run: Run, s
 def test_a_search_finds_what_a_server_of_two_places_can_do(run: Run, own_stub: Stub) -> None:
     """Two places of 50 ms: 40 a second."""
     args = ("--search", "--rates", "25", "--arrivals", "constant", "--slo", "e2e=160", "--repeats", "1")
-    more = ("-n", "60", "--out", "4", "--precision", "30", "--json")
+    more = ("-n", "40", "--out", "4", "--precision", "30", "--json")
     done = run("sweep", "two_places", "--url", own_stub.url, *args, *more)
     assert done.returncode in {0, 9}, done.stderr
     told = json.loads(done.stdout)
