@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from infctl.bench.observe import Ring, Watch
+from infctl.bench.observe import Rings, Watch
 from infctl.bench.reading import Reading
 from infctl.bench.record import Record, written
 from infctl.bench.workload import Workload
@@ -84,7 +84,7 @@ class Ran:
     began_wall: float = 0.0
     most_waiting: int = 0
     watched: dict[str, Any] = field(default_factory=dict)
-    rings: list[Ring] = field(default_factory=list)
+    rings: Rings = ((), ())
     """How late the loop was, over the run."""
 
 
