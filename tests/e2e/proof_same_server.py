@@ -250,7 +250,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=40)
     asked = parser.parse_args()
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     found, wrong = measured(asked.pairs, asked.requests, asked.tokens)
     others = [
         judged(name, list(zip(found["infctl"], reports, strict=True)))
@@ -264,7 +264,7 @@ def main() -> int:
         say(line)
     good = not wrong and all(one.good for one in others) and asked.pairs >= LEAST_PAIRS
     told = "; ".join(one.short() for one in others)
-    took = f"{asked.pairs} pairs in {time.monotonic() - began:.0f} s"
+    took = f"{asked.pairs} pairs in {time.monotonic() - began:.0f} s, load average {load:.1f} before"
     say(f"proof-same-server: {took}, ours less theirs: {told}{'' if good else ' - SHORT'}")
     return 0 if good else 1
 
