@@ -29,14 +29,14 @@ LANES: dict[str, tuple[str, ...]] = {
     ),
     "the fixed names of containers": (
         "tests/conformance/test_compose_up.py",
-        "tests/e2e/test_docker_platform.py",
         "tests/e2e/test_reference_page.py",
-        "tests/e2e/test_rolling.py",
-        "tests/e2e/test_several_gateways.py",
-        "tests/infctl/engine/docker/test_rollout.py",
     ),
 }
 EARLY = (
+    "tests/e2e/test_docker_platform.py",
+    "tests/infctl/engine/docker/test_rollout.py",
+    "tests/e2e/test_rolling.py",
+    "tests/e2e/test_several_gateways.py",
     "tests/infctl/engine/docker/test_crashes.py",
     "tests/infctl/engine/docker/test_platform.py",
     "tests/conformance/test_kv_cache_utils.py",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -15,6 +17,7 @@ from tests.docker.host import DockerHost, DockerProject, orphans
 from tests.docker.images import Images, NotHereError
 
 NAMES = Path("/tmp/docker-names.lock")
+"""Stands for the platform's fixed names."""
 
 
 def pytest_configure() -> None:
@@ -67,13 +70,18 @@ def docker_project(docker_host: DockerHost, tmp_path: Path) -> Iterator[DockerPr
         yield project
 
 
+@contextmanager
+def taken(names: Path) -> Iterator[None]:
+    """Nobody else on this machine has what the file stands for."""
+    with names.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture
 def docker_names(docker_host: DockerHost) -> Iterator[None]:
     """Whoever starts containers under the platform's fixed names (inference-gateway ...) holds this."""
-    import fcntl
-
-    with NAMES.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with taken(NAMES):
         yield
 
 

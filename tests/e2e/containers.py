@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +13,12 @@ from typing import Any
 import yaml
 
 from tests.docker import hurried
-from tests.docker.fixtures import NAMES
+from tests.docker.fixtures import NAMES, taken
 from tests.docker.host import DockerHost, DockerProject, clean_env, until
 from tests.e2e.local import free_ports
 
 MODEL = "eetalk"
-"""Its containers' names are the machine's: none of a person's platform."""
+"""Its containers' names are the machine's: none of a person's platform, and of one file of tests each."""
 UP_S = 240.0
 SERVICES = (f"{MODEL}0", f"{MODEL}1", "gateway", "nginx")
 
@@ -38,6 +36,10 @@ class Platform:
         return self.project.folder
 
     @property
+    def env(self) -> dict[str, str]:
+        return {**clean_env(), "COLUMNS": "200", hurried.NAMES: f"-{self.project.name}"}
+
+    @property
     def home(self) -> Path:
         return self.folder / ".infctl" / self.project.name
 
@@ -48,7 +50,7 @@ class Platform:
         return subprocess.run(
             [*hurried.COMMAND, *args],
             cwd=self.folder,
-            env={**clean_env(), "COLUMNS": "200", **(env or {})},
+            env={**self.env, **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -60,7 +62,7 @@ class Platform:
         return subprocess.Popen(
             [*hurried.COMMAND, *args],
             cwd=self.folder,
-            env={**clean_env(), "COLUMNS": "200"},
+            env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -119,10 +121,14 @@ class Platform:
 
 
 @contextmanager
-def platform(host: DockerHost, folder: Path, images: Mapping[str, str]) -> Iterator[Platform]:
-    """`images`: engine, gateway, nginx. Holds the fixed names; all that it made is gone after it."""
-    with NAMES.open("a") as file, host.project(folder) as project:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def platform(
+    host: DockerHost, folder: Path, images: Mapping[str, str], model: str = MODEL
+) -> Iterator[Platform]:
+    """`images`: engine, gateway, nginx. All that it made is gone after it.
+
+    Of the machine's names it has those of `model`'s engines; the gateway's and the edge's have its own mark.
+    """
+    with taken(NAMES.with_stem(f"{NAMES.stem}-{model}")), host.project(folder) as project:
         port = free_ports(3)
         (folder / "weights").mkdir()
         profile = {
@@ -131,7 +137,7 @@ def platform(host: DockerHost, folder: Path, images: Mapping[str, str]) -> Itera
             "gpus": "cpu",
             "engines": {"image": images["engine"], "pull": "never"},
             "models": {
-                MODEL: {
+                model: {
                     "source": {"path": "weights"},
                     "task": "chat",
                     "replicas": 2,
@@ -159,7 +165,3 @@ def platform(host: DockerHost, folder: Path, images: Mapping[str, str]) -> Itera
         made = Platform(project, port, profile)
         made.write(profile)
         yield made
-
-
-def environment() -> dict[str, str]:
-    return dict(os.environ)

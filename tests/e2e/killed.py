@@ -1,6 +1,9 @@
-"""Changes a platform as `Rolling.up` does, and is gone after a step: python -m tests.e2e.killed FOLDER STEP.
+"""Changes a platform as `Rolling.up` does, and is gone after a step.
 
-STEP is one of a replace; the process kills itself with SIGKILL when it is done for the first time.
+    python -m tests.e2e.killed FOLDER STEP MARK
+
+STEP is one of a replace; the process kills itself with SIGKILL when it is done for the first time. MARK is of
+the platform's own names.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from infctl.engine.docker.engine import DockerEngine
 from infctl.engine.docker.rollout_aside import Aside
 from infctl.engine.docker.rollout_gateway import Turn
 from infctl.engine.model import Event
-from tests.docker.hurried import hurried
+from tests.docker.hurried import hurried, own_names
 from tests.e2e.rolling import written
 
 
@@ -29,10 +32,10 @@ def dying(do: Callable[..., Iterator[Event]], last: str) -> Callable[..., Iterat
     return stepping
 
 
-def main(folder: str, step: str) -> None:
+def main(folder: str, step: str, mark: str) -> None:
     for way in (Aside, Turn):
         way._do = dying(way._do, step)  # type: ignore[method-assign, assignment, arg-type]
-    with hurried():
+    with hurried(), own_names(mark):
         project, stack = written(Path(folder))
     engine = DockerEngine(project.layout)
     with engine.lock("a test that is killed"):

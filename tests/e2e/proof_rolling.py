@@ -12,7 +12,6 @@ It takes 45 minutes, so no usual run has it: tests/e2e/test_rolling.py is its sh
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import secrets
 import sys
@@ -29,7 +28,6 @@ import docker
 from infctl.engine.docker import rollout_places as places
 from infctl.engine.docker import rollout_turns as turns
 from tests.docker import engine
-from tests.docker.fixtures import NAMES
 from tests.docker.host import DockerHost
 from tests.docker.images import Images
 from tests.e2e import rolling
@@ -37,7 +35,8 @@ from tests.e2e.load import KINDS, Kind, Tally, Target, under_load
 from tests.e2e.rolling import Rolling
 
 REPLICAS = 2
-NAMED = {"vllm-chat0", "vllm-chat1", "inference-gateway", "inference-nginx"}
+MODEL = "roll"
+NAMED = {f"vllm-{MODEL}0", f"vllm-{MODEL}1", "inference-gateway", "inference-nginx"}
 AROUND_S = 2.0
 """Of load before the first change and after the last."""
 LIMIT_S = 3 * 3600.0
@@ -87,9 +86,9 @@ class Figures:
 
 
 def engines(platform: Rolling, figures: Figures, what: str = "engine") -> None:
-    """Every replica of the model `chat` is replaced."""
-    length = platform.profile["models"]["chat"]["max_model_len"]
-    platform.change("models/chat/max_model_len", length - 1)
+    """Every replica of the model is replaced."""
+    length = platform.profile["models"][MODEL]["max_model_len"]
+    platform.change(f"models/{MODEL}/max_model_len", length - 1)
     _up(platform, figures, what, REPLICAS)
 
 
@@ -122,7 +121,7 @@ def loaded(figures: Figures, target: Target, kinds: tuple[Kind, ...] = KINDS) ->
 def killed(platform: Rolling, figures: Figures) -> None:
     """A replace of each kind, by a process that is gone after each step in turn; then `up` again."""
     for step in places.on("untouched"):
-        _killed(platform, figures, "models/chat/max_model_len", -1, step)
+        _killed(platform, figures, f"models/{MODEL}/max_model_len", -1, step)
     for step in turns.ON:
         _killed(platform, figures, "hardening/memory", 2**20, step)
 
@@ -130,9 +129,7 @@ def killed(platform: Rolling, figures: Figures) -> None:
 def _killed(platform: Rolling, figures: Figures, path: str, by: int, step: str) -> None:
     section, *_, last = path.split("/")
     place = (
-        platform.profile["models"]["chat"]
-        if section == "models"
-        else platform.profile.setdefault(section, {})
+        platform.profile["models"][MODEL] if section == "models" else platform.profile.setdefault(section, {})
     )
     place[last] = place.get(last, 2**30) + by
     began = time.monotonic()
@@ -158,7 +155,7 @@ def stand_ins(
         "gateway": host.images.gateway(),
         "edge": host.images.nginx(),
     }
-    models = {"chat": rolling.stand_in(folder, replicas=REPLICAS)}
+    models = {MODEL: rolling.stand_in(folder, replicas=REPLICAS)}
     with rolling.platform(host, folder, models, images) as platform:
         platform.up()
         with loaded(figures, platform.target()):
@@ -188,7 +185,7 @@ def vllm(host: DockerHost, folder: Path, figures: Figures, *, rounds: int) -> No
         "enforce_eager": True,
         "kv_cache_memory": "512MiB",
     }
-    with rolling.platform(host, folder, {"chat": chat}, images) as platform:
+    with rolling.platform(host, folder, {MODEL: chat}, images) as platform:
         platform.up()
         with loaded(figures, platform.target(exact=False), SLOWLY):
             for _ in range(rounds):
@@ -216,21 +213,19 @@ def main(argv: list[str]) -> int:
     client = docker.from_env(timeout=120)
     host = DockerHost(client, Images(client))
     try:
-        with NAMES.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if options.engines or options.gateways or not options.no_kills:
-                with _folder() as folder:
-                    stand_ins(
-                        host,
-                        folder,
-                        figures,
-                        engine_replaces=options.engines,
-                        gateway_replaces=options.gateways,
-                        kills=not options.no_kills,
-                    )
-            if options.vllm:
-                with _folder() as folder:
-                    vllm(host, folder, figures, rounds=-(-options.vllm // REPLICAS))
+        if options.engines or options.gateways or not options.no_kills:
+            with _folder() as folder:
+                stand_ins(
+                    host,
+                    folder,
+                    figures,
+                    engine_replaces=options.engines,
+                    gateway_replaces=options.gateways,
+                    kills=not options.no_kills,
+                )
+        if options.vllm:
+            with _folder() as folder:
+                vllm(host, folder, figures, rounds=-(-options.vllm // REPLICAS))
     finally:
         client.close()
         engine.stop()

@@ -21,8 +21,9 @@ from infctl.cli.project import Project, open_project
 from infctl.engine.docker.engine import DockerEngine
 from infctl.engine.model import Event
 from infctl.stack import Stack
+from tests.docker.fixtures import NAMES, taken
 from tests.docker.host import DockerHost, remove
-from tests.docker.hurried import hurried
+from tests.docker.hurried import hurried, own_names
 from tests.e2e.load import Target
 from tests.e2e.local import ROOT, free_ports
 
@@ -45,7 +46,7 @@ class Rolling:
         return str(self.profile["name"])
 
     def change(self, path: str, value: Any) -> None:
-        """`path`: such as models/chat/max_model_len."""
+        """`path`: such as models/swap/max_model_len."""
         *above, last = path.split("/")
         place = self.profile
         for part in above:
@@ -71,10 +72,15 @@ class Rolling:
                 self.events.append(event)
         return told
 
+    @property
+    def mark(self) -> str:
+        """What its own names of the gateway's and the edge's containers end with."""
+        return f"-{self.name}"
+
     def killed_after(self, step: str) -> None:
         """What `up` does, by a process that is gone after that step."""
         self.opened()
-        argv = [sys.executable, "-m", "tests.e2e.killed", str(self.folder), step]
+        argv = [sys.executable, "-m", "tests.e2e.killed", str(self.folder), step, self.mark]
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == -signal.SIGKILL, f"it was not killed: {done.stdout}{done.stderr}"
 
@@ -90,10 +96,11 @@ class Rolling:
         return [f"{action.kind} {action.service}: {action.cause}" for action in actions]
 
     def names(self) -> set[str]:
-        """Of its containers that run on."""
+        """Of its containers that run on, without its mark."""
         wanted = {"label": f"com.docker.compose.project={self.name}"}
         found = self.host.client.containers.list(all=True, filters=wanted)
-        return {str(one.name) for one in found if not str(one.name).startswith(self.name)}
+        kept = (str(one.name) for one in found if not str(one.name).startswith(self.name))
+        return {name.replace(self.mark, "", 1) for name in kept}
 
     def backends(self) -> dict[str, str]:
         """Id -> state, as the gateway tells an operator."""
@@ -107,8 +114,9 @@ class Rolling:
         assert answer.status_code == 200, answer.text
         return answer
 
-    def target(self, model: str = "chat", *, plain: bool = False, **fields: Any) -> Target:
-        """Through nginx, with TLS."""
+    def target(self, *, plain: bool = False, **fields: Any) -> Target:
+        """The first model, through nginx, with TLS."""
+        model = next(iter(self.profile["models"]))
         key = self.opened().secret("GATEWAY_API_KEY") or ""
         if plain:
             return Target("127.0.0.1", self.profile["gateway"]["listen"]["port"], key, model, **fields)
@@ -134,7 +142,10 @@ def written(folder: Path) -> tuple[Project, Stack]:
 def platform(
     host: DockerHost, folder: Path, models: dict[str, Any], images: dict[str, str], **more: Any
 ) -> Iterator[Rolling]:
-    """`images`: engines, gateway, edge. All of it is removed at the end; the fixed names must be locked."""
+    """`images`: engines, gateway, edge. All of it is removed at the end.
+
+    Of the machine's names it has those of its models' engines; the gateway's and the edge's have a mark.
+    """
     first = free_ports(3)
     profile = {
         "version": 1,
@@ -171,7 +182,7 @@ def platform(
     }
     made = Rolling(host, folder, profile, first + 1, images)
     try:
-        with hurried():
+        with taken(NAMES.with_stem("-".join((NAMES.stem, *models)))), hurried(), own_names(made.mark):
             yield made
     finally:
         remove(

@@ -9,11 +9,7 @@ import pytest
 from tests.docker.host import DockerHost
 from tests.e2e import proof_rolling as proof
 
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.timeout(900),  # another test may have the names
-    pytest.mark.usefixtures("docker_names"),
-]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
 def test_replaces_lose_no_request_and_break_no_stream(

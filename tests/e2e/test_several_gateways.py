@@ -14,10 +14,11 @@ import pytest
 from gateway.config import read_env
 from tests.docker.host import DockerHost, until
 from tests.docker.host import ask as within
-from tests.e2e.containers import MODEL, Platform, platform
+from tests.e2e.containers import Platform, platform
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
+MODEL = "eemany"
 GATEWAYS = 3
 QUOTA = 150
 CLIENTS = 16
@@ -34,7 +35,7 @@ def made(
     redis_image: str,
 ) -> Iterator[Platform]:
     images = {"engine": stand_in_image, "gateway": gateway_image, "nginx": nginx_image}
-    with platform(docker_host, tmp_path_factory.mktemp("several"), images) as one:
+    with platform(docker_host, tmp_path_factory.mktemp("several"), images, MODEL) as one:
         profile = one.profile()
         profile["models"][MODEL]["replicas"] = 1
         profile["gateway"] |= {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,15 +11,14 @@ from infctl.engine.docker import rollout_edge
 from infctl.engine.docker.engine import DockerEngine
 from infctl.engine.docker.hands import Hands
 from infctl.errors import EngineError
-from tests.docker.fixtures import NAMES
 from tests.docker.host import DockerHost
 from tests.e2e import rolling
 from tests.e2e.load import Tally, under_load
 from tests.e2e.rolling import Rolling
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
-ALL = {"vllm-chat0", "vllm-chat1", "inference-gateway", "inference-nginx"}
-BOTH = {"vllm-chat0": "ready", "vllm-chat1": "ready"}
+ALL = {"vllm-swap0", "vllm-swap1", "inference-gateway", "inference-nginx"}
+BOTH = {"vllm-swap0": "ready", "vllm-swap1": "ready"}
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +32,14 @@ def running(
     folder = tmp_path_factory.mktemp("rollout")
     folder.chmod(0o755)
     images = {"engines": stand_in_image, "gateway": gateway_image, "edge": nginx_image}
-    with NAMES.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with rolling.platform(docker_host, folder, {"chat": rolling.stand_in(folder)}, images) as platform:
-            yield platform
+    with rolling.platform(docker_host, folder, {"swap": rolling.stand_in(folder)}, images) as platform:
+        yield platform
 
 
 @pytest.fixture
 def platform(running: Rolling) -> Rolling:
     """With everything as it should be, whatever the test before left."""
-    running.change("models/chat/env", {})
+    running.change("models/swap/env", {})
     running.change("gateway/image", running.images["gateway"])
     running.up()
     assert running.names() == ALL
@@ -66,11 +62,11 @@ def unnoticed(platform: Rolling) -> Iterator[None]:
 def test_a_new_engine_that_does_not_start_makes_way_for_the_old_one(platform):
     before = platform.ids("engine")
     platform.change(
-        "models/chat/env", {"STAND_IN_FAIL": "ValueError: No available memory for the cache blocks."}
+        "models/swap/env", {"STAND_IN_FAIL": "ValueError: No available memory for the cache blocks."}
     )
     with unnoticed(platform), pytest.raises(EngineError) as told:
         platform.up()
-    assert "vllm-chat0 runs as it did before" in told.value.message
+    assert "vllm-swap0 runs as it did before" in told.value.message
     assert any("No available memory for the cache blocks" in line for line in told.value.log)
     assert platform.ids("engine") == before
     assert platform.names() == ALL
@@ -79,32 +75,32 @@ def test_a_new_engine_that_does_not_start_makes_way_for_the_old_one(platform):
 
 def test_a_new_engine_that_is_healthy_and_answers_nothing_makes_way_for_the_old_one(platform):
     before = platform.ids("engine")
-    platform.change("models/chat/env", {"STAND_IN_WRONG": "1"})
+    platform.change("models/swap/env", {"STAND_IN_WRONG": "1"})
     with unnoticed(platform), pytest.raises(EngineError) as told:
         platform.up()
-    assert "chat0 is healthy, and answers no request: /v1/completions answered 500" in told.value.message
+    assert "swap0 is healthy, and answers no request: /v1/completions answered 500" in told.value.message
     assert platform.ids("engine") == before
     assert platform.backends() == BOTH
 
 
 def test_the_last_replica_that_answers_is_not_taken_away(platform):
     before = platform.ids("engine")
-    platform.admin("POST", "/vllm-chat1/drain")
-    platform.change("models/chat/env", {"A": "1"})
-    with pytest.raises(EngineError, match="vllm-chat0 is the last of chat: vllm-chat1 is drained"):
+    platform.admin("POST", "/vllm-swap1/drain")
+    platform.change("models/swap/env", {"A": "1"})
+    with pytest.raises(EngineError, match="vllm-swap0 is the last of swap: vllm-swap1 is drained"):
         platform.up()
     assert platform.ids("engine") == before
-    assert platform.backends() == {"vllm-chat0": "ready", "vllm-chat1": "drained"}
+    assert platform.backends() == {"vllm-swap0": "ready", "vllm-swap1": "drained"}
 
 
 def test_a_new_gateway_knows_what_an_operator_drained(platform):
-    platform.admin("POST", "/vllm-chat1/drain")
+    platform.admin("POST", "/vllm-swap1/drain")
     before = platform.ids("gateway")
     platform.change("hardening/memory", platform.profile.get("hardening", {}).get("memory", 2**30) + 2**20)
     with unnoticed(platform):
         platform.up()
     assert not platform.ids("gateway") & before
-    assert platform.backends() == {"vllm-chat0": "ready", "vllm-chat1": "drained"}
+    assert platform.backends() == {"vllm-swap0": "ready", "vllm-swap1": "drained"}
 
 
 def test_a_new_gateway_that_does_not_start_leaves_the_old_one_serving(platform, gateway_image):
@@ -119,7 +115,7 @@ def test_a_new_gateway_that_does_not_start_leaves_the_old_one_serving(platform, 
     with unnoticed(platform), pytest.raises(EngineError) as told:
         platform.up()
     platform.host.client.images.remove(broken, force=True)
-    assert "inference-gateway serves as it did before" in told.value.message
+    assert f"inference-gateway{platform.mark} serves as it did before" in told.value.message
     assert "it is broken" in told.value.log
     assert platform.ids("gateway") == before
     assert (file.read_bytes(), file.stat().st_mtime_ns) == (text, changed)
@@ -127,10 +123,10 @@ def test_a_new_gateway_that_does_not_start_leaves_the_old_one_serving(platform, 
 
 
 def test_a_replica_that_is_no_longer_wanted_ends_its_requests_first(platform):
-    platform.change("models/chat/replicas", 3)
+    platform.change("models/swap/replicas", 3)
     platform.up()
-    assert platform.names() == {*ALL, "vllm-chat2"}
-    platform.change("models/chat/replicas", 2)
+    assert platform.names() == {*ALL, "vllm-swap2"}
+    platform.change("models/swap/replicas", 2)
     with unnoticed(platform):
         platform.up()
     assert platform.names() == ALL
@@ -170,12 +166,12 @@ def test_files_that_nginx_refuses_change_nothing_and_are_told_in_its_words(platf
 
 
 def test_a_new_nginx_that_does_not_start_gives_way_to_the_old_one(platform, nginx_image, stand_in_image):
-    before = platform.host.client.containers.get("inference-nginx").id
+    before = platform.host.client.containers.get(f"inference-nginx{platform.mark}").id
     platform.change("edge/image", stand_in_image)
     with pytest.raises(EngineError, match="nginx"):
         platform.up()
     platform.change("edge/image", nginx_image)
-    assert platform.host.client.containers.get("inference-nginx").id == before
+    assert platform.host.client.containers.get(f"inference-nginx{platform.mark}").id == before
     assert platform.names() == ALL
     with unnoticed(platform):
         assert platform.plan() == []
@@ -186,7 +182,7 @@ def test_a_new_nginx_that_does_not_start_gives_way_to_the_old_one(platform, ngin
 
 def test_a_replace_of_an_engine_that_is_killed_is_put_right_by_the_next_up(platform):
     before = platform.ids("engine")
-    platform.change("models/chat/max_model_len", platform.profile["models"]["chat"]["max_model_len"] - 1)
+    platform.change("models/swap/max_model_len", platform.profile["models"]["swap"]["max_model_len"] - 1)
     with unnoticed(platform):
         platform.killed_after("set aside")
         platform.up()
