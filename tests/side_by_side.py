@@ -22,6 +22,7 @@ LANES: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_main_job.py",
         "tests/e2e/test_real_clients.py",
         "tests/e2e/test_aborted_streams.py",
+        "tests/e2e/test_panels.py",
         "tests/e2e/test_planned_kv.py",
         "tests/e2e/test_killed_processes.py",
         "tests/e2e/test_changes.py",
