@@ -41,6 +41,8 @@ SLACK_FDS: Final = 6
 """Each backend's probe may have a connection of its own, or share one that another probe has just left."""
 QUIET_S: Final = 6.0
 """Longer than connections to backends are kept idle."""
+LOOKS: Final = 5
+LOOK_EVERY_S: Final = 0.3
 WARM_UP: Final = 0.25
 WARM_UP_S_MAX: Final = 180.0
 ANSWER_WITHIN_S: Final = 120.0
@@ -296,9 +298,12 @@ class Soak:
         self.gateway.write(self.configs[0])  # what is kept to a backend depends on it
         self.gateway.process.send_signal(signal.SIGHUP)
         await asyncio.sleep(QUIET_S)
-        found = self.gateway.held(), self.gateway.tasks()
+        held, tasks = self.gateway.held(), Counter(self.gateway.tasks())
+        for _ in range(LOOKS - 1):  # a probe may be under way in any one moment, and is no task that stays
+            await asyncio.sleep(LOOK_EVERY_S)
+            tasks &= Counter(self.gateway.tasks())
         self.paused = False
-        return found
+        return held, sorted(tasks.elements())
 
 
 MIX: Final[dict[Any, int]] = {
