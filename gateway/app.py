@@ -35,7 +35,7 @@ from gateway.recording import Recording
 from gateway.serve import Serve
 from gateway.settings import Settings
 from gateway.tenants import Tenants, open_store
-from gateway.version import version
+from gateway.version import compiled, version
 from gateway.workers.link import Link, Post
 
 PORT_TAKEN: Final = 5
@@ -96,6 +96,7 @@ async def _main(settings: Settings, path: Path) -> int:
         "info",
         "started",
         version=version(),
+        compiled=compiled(),
         address=f"{listen.host}:{server.port}",
         models=[model.name for model in settings.config.models],
         warnings=live.warnings,
@@ -304,7 +305,7 @@ def _gauges(live: Live, server: Server) -> Iterator[Sample]:
     yield metrics.CONNECTIONS, (), server.connections
     yield metrics.WORKERS, (), 1
     yield metrics.STARTED, (), live.created
-    yield metrics.BUILD, (version(),), 1
+    yield metrics.BUILD, (version(), "yes" if compiled() else "no"), 1
     config = live.settings.config
     yield metrics.CONFIG, _configured(config), 1
     yield metrics.CONFIG_LOADED, (), live.loaded

@@ -16,11 +16,11 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from gateway import hedging, metrics
+from gateway.asked import Call
 from gateway.client import Reply, UpstreamFailed
 from gateway.live import Live
 from gateway.net.exchange import Exchange
 from gateway.note import Note
-from gateway.openai import Call
 from gateway.policy.balancer import Backend, Full, Nobody, Place
 from gateway.policy.breaker import Fact
 from gateway.policy.deadline import place_s

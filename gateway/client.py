@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from gateway.asked import Call
 from gateway.config import Timeouts, Upstream
 from gateway.net.budget import Budget
 from gateway.net.pool import Pool, Reply, UpstreamFailed
-from gateway.openai import Call
 from gateway.policy.balancer import Backend
 from gateway.wire.request import RequestHead
 

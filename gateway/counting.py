@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.asked import Call
 from gateway.client import UpstreamFailed
 from gateway.live import Live
-from gateway.openai import Call
 from gateway.policy.balancer import Backend
 
 AT_ONCE: Final = 8

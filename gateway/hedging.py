@@ -10,10 +10,10 @@ import asyncio
 from typing import Final, Protocol
 
 from gateway import metrics
+from gateway.asked import Call
 from gateway.client import Reply, UpstreamFailed
 from gateway.live import Live
 from gateway.note import Hedged, HedgeOutcome, Note
-from gateway.openai import Call
 from gateway.policy.balancer import Backend, Place
 from gateway.policy.hedge import ENDS, Event, Hedge, answers
 

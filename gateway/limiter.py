@@ -49,7 +49,7 @@ class Limiter:
         """
         self.ledger: Ledger[_Done] = Ledger(worker, shared=shared, workers=workers)
         self._loop = asyncio.get_running_loop()
-        self._thread = StoreThread(
+        self._worker = StoreThread(
             store, worker, on_wanted=self._wanted if shared else None, on_change=on_change
         )
         self._on_trouble = on_trouble
@@ -119,7 +119,7 @@ class Limiter:
 
     def call(self, job: Callable[[Store], T]) -> asyncio.Future[T]:
         """On the store's thread, for the control plane."""
-        return self._thread.call(job)
+        return self._worker.call(job)
 
     async def tell(self) -> None:
         """All that is settled by now is counted in the store. Raises StoreDown."""
@@ -148,10 +148,10 @@ class Limiter:
                     await asyncio.wait([self._sending])
                 for leaving in (False, True):
                     given = self.ledger.exchange(self._loop.time(), leaving=leaving)
-                    answer = await self._thread.call(partial(_exchange, given))
+                    answer = await self._worker.call(partial(_exchange, given))
                     self._resolve(self.ledger.answered(answer, self._loop.time()))
                 told = True
-        stopped = await self._loop.run_in_executor(None, self._thread.stop, CLOSE_S)
+        stopped = await self._loop.run_in_executor(None, self._worker.stop, CLOSE_S)
         return told and stopped
 
     # --- the store ---
@@ -176,7 +176,7 @@ class Limiter:
         if self._closing or self._sending is not None:
             return
         given = self.ledger.exchange(self._loop.time())
-        self._sending = self._thread.call(partial(_exchange, given))
+        self._sending = self._worker.call(partial(_exchange, given))
         self._sending.add_done_callback(self._sent)
         self._loop.call_later(ANSWER_S, self._late, self._sending)
 
@@ -190,7 +190,7 @@ class Limiter:
         if error is None:
             was_away = self.ledger.down_since is not None
             self._resolve(self.ledger.answered(sending.result(), self._loop.time()))
-            self._thread.watching = self.ledger.holds()
+            self._worker.watching = self.ledger.holds()
             if was_away and self._on_trouble is not None:
                 self._on_trouble("")
         else:

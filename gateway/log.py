@@ -51,7 +51,7 @@ class Journal:
         self._size = 0
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._pending = 0
-        self._thread: threading.Thread | None = None
+        self._worker: threading.Thread | None = None
         self._second, self._prefix = -1, ""
         self._ms, self._now = -1, ""
         self.lost = 0
@@ -103,19 +103,19 @@ class Journal:
         if self._pending + len(block) > PENDING_BYTES:
             self.lost += len(lines)
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-            self._thread.start()
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._run, name="log", daemon=True)
+            self._worker.start()
         self._pending += len(block)
         self._queue.put(block)
 
     def close(self) -> None:
         """Writes what is left, for at most CLOSE_S."""
         self.flush()
-        if self._thread is not None:
+        if self._worker is not None:
             self._queue.put(None)
-            self._thread.join(CLOSE_S)
-            self._thread = None
+            self._worker.join(CLOSE_S)
+            self._worker = None
 
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
@@ -133,7 +133,8 @@ class Journal:
     def _out(self, block: bytes) -> None:
         view = memoryview(block)
         while view:
-            view = view[os.write(self._fd, view) :]
+            taken = os.write(self._fd, view)
+            view = view[taken:]
 
     def _out_alone(self, lock: int, block: bytes) -> None:
         """A pipe takes more than 4 KiB in several pieces, and other processes' lines may come between."""

@@ -75,7 +75,7 @@ OVERHEAD_SECONDS: Final = (
     0.25,
     1.0,
 )
-LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+LAG_SECONDS: Final[tuple[float, ...]] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # eq=False: found by identity, without hashing all its buckets
@@ -347,7 +347,11 @@ STARTED = Metric(
     "infctl_start_time_seconds", "gauge", "When the gateway started, in seconds since 1970.", together="min"
 )
 BUILD = Metric(
-    "infctl_build_info", "gauge", "Always 1; the version is a label.", ("version",), together="max"
+    "infctl_build_info",
+    "gauge",
+    "Always 1; the version is a label, and whether the gateway is compiled (yes, no).",
+    ("version", "compiled"),
+    together="max",
 )
 CONFIG = Metric(
     "infctl_config_info",
@@ -433,7 +437,7 @@ class Counter:
     __slots__ = ("value",)
 
     def __init__(self) -> None:
-        self.value: float = 0
+        self.value: float = 0.0
 
 
 class Histogram:

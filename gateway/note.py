@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import Any, Final, Literal
-
-import msgspec
+from typing import Any, Final, Literal, NamedTuple
 
 from gateway import metrics
 from gateway.identify import Caller, Terms
@@ -52,7 +50,7 @@ PATH_CHARS: Final = 128
 HedgeOutcome = Literal["won", "lost", "failed", "left", "no_place", "budget"]
 
 
-class Hedged(msgspec.Struct, frozen=True):
+class Hedged(NamedTuple):
     """What became of a second attempt beside the first; `won`: its answer came first."""
 
     outcome: HedgeOutcome

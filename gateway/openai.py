@@ -8,100 +8,30 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import orjson
 
 from gateway import strictjson
+from gateway.asked import LONGEST, Asked, Call, Chat, Completion, Generation, Responses, Salted, StreamOptions
 from gateway.catalog import PATHS, Catalog
 from gateway.config import Model
 from gateway.policy.reservation import tokens_max as tokens_most
 from gateway.refusal import Refusal
 from gateway.salt import Salt
 
-NAME_CHARS: Final = 256
-"""A longer model name is refused before it is looked up or repeated in a message."""
-
 PREFIX_BYTES: Final = 1024
 """About 256 tokens: longer ones that begin alike share most of their cache."""
 
-LONGEST: Final = 2**63 - 1
-"""What engines keep whole numbers in: 64 bits."""
-
-_Int = Annotated[int, msgspec.Meta(ge=-LONGEST - 1, le=LONGEST)]
-_Tokens = Annotated[int, msgspec.Meta(ge=1, le=LONGEST)]
-_Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
-_Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
-_Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
-
-
-class StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-    continuous_usage_stats: bool | None = None
-
-
-class Message(msgspec.Struct):
-    role: _Role
-
-
-class _Any(msgspec.Struct):
-    """What every call may carry."""
-
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS)] | None = None
-
-
-class _Salted(_Any):
-    """What an engine keeps prefixes of."""
-
-    cache_salt: _Salt | None = None
-    priority: _Int | None = None
-
-
-class _Generation(_Salted):
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: _Tokens | None = None
-    min_tokens: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)] | None = None
-    n: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
-    presence_penalty: _Penalty | None = None
-    frequency_penalty: _Penalty | None = None
-    seed: _Int | None = None
-    logit_bias: dict[str, float] | None = None
-
-
-class _Chat(_Generation):
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=list)
-    max_completion_tokens: _Tokens | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, msgspec.Meta(ge=-1, le=LONGEST)] | None = None
-
-
-class _Completion(_Generation):
-    logprobs: Annotated[int, msgspec.Meta(ge=-1, le=LONGEST)] | None = None
-    best_of: Annotated[int, msgspec.Meta(ge=1, le=16_384)] | None = None
-
-
-class _Responses(_Salted):
-    """Its streams always end with the usage: there is nothing to ask for."""
-
-    stream: bool | None = None
-    background: bool | None = None
-    max_output_tokens: _Tokens | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
-
-
-_SHAPES: Final[dict[str, type[_Any]]] = {
-    "/v1/chat/completions": _Chat,
-    "/v1/text2sql": _Chat,
-    "/v1/completions": _Completion,
-    "/v1/responses": _Responses,
-    "/v1/embeddings": _Salted,
-    "/v1/rerank": _Salted,
-    "/v1/score": _Salted,
+_SHAPES: Final[dict[str, type[Asked]]] = {
+    "/v1/chat/completions": Chat,
+    "/v1/text2sql": Chat,
+    "/v1/completions": Completion,
+    "/v1/responses": Responses,
+    "/v1/embeddings": Salted,
+    "/v1/rerank": Salted,
+    "/v1/score": Salted,
 }
 _REQUIRED: Final = {
     "/v1/chat/completions": ("messages",),
@@ -116,47 +46,24 @@ _WITH_USAGE: Final = {"include_usage": True, "continuous_usage_stats": True}
 _WHERE: Final = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 
 
-class Call(msgspec.Struct, frozen=True):
-    """What the client asks, and what is sent for it."""
-
-    model: Model
-    path: bytes
-    """Upstream."""
-    body: bytes
-    """Upstream."""
-    stream: bool
-    wants_usage: bool
-    """The client itself asked for the usage at a stream's end."""
-    wants_running_usage: bool
-    """... and on each piece."""
-    tokens_max: int | None
-    """The longest answer it asks for."""
-    prefix: bytes = b""
-    """How the prompt begins, where the balancer asks for it."""
-    digest: bytes | None = None
-    """Of the call, where its answer depends on nothing else and answers are kept."""
-    bound: int = 0
-    """Tokens that it can use at most, prompts and answers, where somebody counts them."""
-
-
 def read_call(path: str, body: bytes, catalog: Catalog, salt: Salt | None = None) -> Call:
     """`path`: one of catalog.PATHS. `salt`: the tenant's. Raises Refusal (400, 404)."""
     document = _document(path, body)
     value = document.value
-    asked = _typed(value, _SHAPES.get(path, _Any))
+    asked = _typed(value, _SHAPES.get(path, Asked))
     model = catalog.find(path, asked.model)
     changes: dict[str, Any] = {}
     if asked.model != model.served_name:
         changes["model"] = model.served_name
     field = b""
-    if salt is not None and isinstance(asked, _Salted):
+    if salt is not None and isinstance(asked, Salted):
         if "cache_salt" in value:
             changes["cache_salt"] = salt.mixed(asked.cache_salt)
         else:
             field = salt.field
     stream = wants_usage = running = False
     param, tokens_max = "", None
-    if isinstance(asked, _Generation):
+    if isinstance(asked, Generation):
         param, tokens_max = _tokens_asked(asked)
         stream = bool(asked.stream)
         if stream:
@@ -165,7 +72,7 @@ def read_call(path: str, body: bytes, catalog: Catalog, salt: Salt | None = None
             running = wants_usage and bool(options.continuous_usage_stats)
             if not running:
                 changes["stream_options"] = (value.get("stream_options") or {}) | _WITH_USAGE
-    elif isinstance(asked, _Responses):
+    elif isinstance(asked, Responses):
         if asked.background:
             message = "`background` is not served: a later request could not find its answer. Leave it out."
             raise Refusal(400, "unsupported_parameter", message, param="background")
@@ -209,9 +116,9 @@ def prefix_of(document: dict[str, Any]) -> bytes:
     return orjson.dumps(prompt)[:PREFIX_BYTES] if prompt else b""
 
 
-def _digest(path: str, asked: _Any, value: dict[str, Any], model: Model) -> bytes | None:
+def _digest(path: str, asked: Asked, value: dict[str, Any], model: Model) -> bytes | None:
     """The same for calls that say the same, however they write it. None: each answer may differ."""
-    if isinstance(asked, _Generation):
+    if isinstance(asked, Generation):
         if asked.temperature != 0 and asked.seed is None:
             return None
     elif path not in _FUNCTIONS:
@@ -224,7 +131,7 @@ def _is_said(message: Any) -> bool:
     return not (isinstance(message, dict) and message.get("role") in {"system", "developer"})
 
 
-def _typed(value: dict[str, Any], shape: type[_Any]) -> _Any:
+def _typed(value: dict[str, Any], shape: type[Asked]) -> Asked:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
@@ -243,8 +150,8 @@ def _whole(value: Any) -> Any:
     return int(value) if fits else value
 
 
-def _tokens_asked(asked: _Generation) -> tuple[str, int | None]:
-    if isinstance(asked, _Chat) and asked.max_completion_tokens is not None:
+def _tokens_asked(asked: Generation) -> tuple[str, int | None]:
+    if isinstance(asked, Chat) and asked.max_completion_tokens is not None:
         return "max_completion_tokens", asked.max_completion_tokens
     return "max_tokens", asked.max_tokens
 

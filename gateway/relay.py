@@ -7,7 +7,7 @@ from typing import Final, Literal
 import orjson
 
 from gateway import sse
-from gateway.openai import Call
+from gateway.asked import Call
 from gateway.usage import Usage, ends_with_usage, usage_in, without_usage
 
 TAIL_BYTES: Final = 4096

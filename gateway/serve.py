@@ -25,12 +25,13 @@ from typing import Final
 import orjson
 
 from gateway import compression, routes
+from gateway.asked import Call
 from gateway.attempts import WHOLE_BYTES, Attempts, Opening, release
 from gateway.client import Reply, UpstreamFailed, reply_lines
 from gateway.live import Live
 from gateway.net.server import Exchange, Refused
 from gateway.note import Note
-from gateway.openai import Call, read_call
+from gateway.openai import read_call
 from gateway.policy.cache import Answer
 from gateway.refusal import Refusal
 from gateway.relay import BrokenStream, Plain, Stream

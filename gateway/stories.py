@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 import orjson
 
 from gateway.metering import Cost
@@ -25,15 +24,18 @@ def seen(group: Iterable[Backend]) -> Seen:
     return tuple([(one.id, one.in_flight, one.capacity, one.state, one.breaker.state) for one in group])
 
 
-class Step(msgspec.Struct, gc=False):
+class Step:
     """One attempt. `in_flight` of who was chosen counts this call already."""
 
-    at: float
-    """By the loop's clock."""
-    backend: str
-    seen: Seen
-    why: str = ""
-    """It failed, or was given up; empty: its answer counts."""
+    __slots__ = ("at", "backend", "seen", "why")
+
+    def __init__(self, at: float, backend: str, seen: Seen, why: str = "") -> None:
+        self.at = at
+        """By the loop's clock."""
+        self.backend = backend
+        self.seen = seen
+        self.why = why
+        """It failed, or was given up; empty: its answer counts."""
 
 
 class Story:

@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 
 from gateway import metering, metrics
+from gateway.asked import Call
 from gateway.counting import Counting
 from gateway.limiter import Limiter, Reached
 from gateway.live import Live
 from gateway.note import Note
-from gateway.openai import Call
 from gateway.policy.holder import Holder, Ticket
 from gateway.policy.reservation import tokens_max
 from gateway.refusal import Refusal

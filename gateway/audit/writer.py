@@ -101,8 +101,8 @@ class Trail:
         self._opened_at = 0
         """Its size with its first record alone."""
         self._resume()
-        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._worker.start()
 
     @property
     def refusing(self) -> bool:
@@ -145,8 +145,8 @@ class Trail:
         """Writes what is left, for at most so long."""
         self._closing = True
         self._wake.set()
-        self._thread.join(limit_s)
-        if not self._thread.is_alive():
+        self._worker.join(limit_s)
+        if not self._worker.is_alive():
             self._release()
 
     def _release(self) -> None:
@@ -233,7 +233,8 @@ class Trail:
         block = b"".join(lines)
         view = memoryview(block)
         while view:
-            view = view[os.write(self._fd, view) :]
+            taken = os.write(self._fd, view)
+            view = view[taken:]
         os.fsync(self._fd)
         self._anchors.save(
             self.chain, Anchor(head, self._number, self._base, self._base_file, round(self._wall(), 3))

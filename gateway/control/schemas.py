@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.openai import LONGEST
+from gateway.asked import LONGEST
 
 
 class _Open(BaseModel):

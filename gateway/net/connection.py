@@ -30,7 +30,9 @@ _GONE: Final = getattr(select, "POLLRDHUP", 0)
 LINGER_BYTES: Final = 16 * 1024 * 1024
 
 
-class Connection(asyncio.Protocol):
+class Connection:
+    """A protocol of asyncio's in all but its base, an interpreted class that a compiled one cannot have."""
+
     __slots__ = (
         "_entered",
         "_lingered",

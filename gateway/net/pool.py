@@ -72,7 +72,7 @@ class Pool:
             reply = Reply(connection)
             try:
                 head_came = connection.send(request, reply, deadline, head_only=head_only)
-                del request  # a long wait for the first token need not hold it
+                request = b""  # a long wait for the first token need not hold it
                 await head_came
             except BaseException:
                 connection.abort()
@@ -111,9 +111,7 @@ class Pool:
             latest = loop.time() + self.timeouts.connect_s
             hurried = deadline is not None and deadline < latest
             async with asyncio.timeout_at(deadline if hurried else latest):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(self, loop), self.host, self.port
-                )
+                _, made = await loop.create_connection(self._made, self.host, self.port)
         except TimeoutError:
             if hurried:  # that says nothing of the backend; a timer may ring a hair before its time
                 raise UpstreamFailed("send", "the request's deadline has passed", timed_out=True) from None
@@ -125,7 +123,10 @@ class Pool:
         finally:
             self._connecting -= 1
             self._budget.open -= 1
-        return connection
+        return cast("_Connection", made)
+
+    def _made(self) -> asyncio.BaseProtocol:
+        return cast("asyncio.BaseProtocol", _Connection(self, asyncio.get_running_loop()))
 
     def drop_idle(self) -> bool:
         """Closes the connection that was idle the longest, to make room. False: there is none."""
@@ -233,7 +234,9 @@ class Reply:
             connection.release()
 
 
-class _Connection(asyncio.Protocol):
+class _Connection:
+    """A protocol as asyncio knows it, without its base: a compiled class has compiled ones only."""
+
     __slots__ = (
         "_body_begun",
         "_deadline",

@@ -7,8 +7,8 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, cast
 
 from gateway.config import HttpLimits, Timeouts
 from gateway.net.addresses import BACKLOG, cannot_listen
@@ -73,27 +73,27 @@ class Server:
         """Raises OSError that says what could not be listened on, and why. Port 0: any free one: `port`."""
         self.loop = asyncio.get_running_loop()
         try:
-            server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+            server = await self.loop.create_server(self._connection, host, port, backlog=BACKLOG)
         except OSError as error:
             raise cannot_listen(host, port, error) from None
-        self.port = server.sockets[0].getsockname()[1]
+        self.port = _sockets(server)[0].getsockname()[1]
         await self._accept_in_bursts(server)
 
     async def take_over(self, listeners: Iterable[socket.socket]) -> None:
         """Listens on sockets that listen already: somebody else holds the port."""
         self.loop = asyncio.get_running_loop()
         for listener in listeners:
-            server = await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+            server = await self.loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
             self.port = listener.getsockname()[1]
             await self._accept_in_bursts(server)
 
     async def _accept_in_bursts(self, server: asyncio.Server) -> None:
         """A round of the loop can be long, and uvloop accepts one connection a listener in each."""
         self._servers.append(server)
-        for listening in server.sockets:
+        for listening in _sockets(server):
             for _ in range(ACCEPTED_AT_ONCE - 1):
                 again = socket.fromfd(listening.fileno(), listening.family, listening.type)
-                more = await self.loop.create_server(lambda: Connection(self), sock=again, backlog=BACKLOG)
+                more = await self.loop.create_server(self._connection, sock=again, backlog=BACKLOG)
                 self._servers.append(more)
 
     def reconfigure(self, http: HttpLimits, timeouts: Timeouts) -> None:
@@ -154,6 +154,9 @@ class Server:
         while not done() and self.loop.time() < end:  # noqa: ASYNC110 - a stop is rare: no event a request for it
             await asyncio.sleep(POLL_S / 4)
 
+    def _connection(self) -> asyncio.BaseProtocol:
+        return cast("asyncio.BaseProtocol", Connection(self))
+
     # Called by connections.
 
     def opened(self, connection: Connection) -> bool:
@@ -179,6 +182,12 @@ class Server:
     @staticmethod
     def wall_ms() -> int:
         return time.time_ns() // 1_000_000
+
+
+def _sockets(server: Any) -> Sequence[socket.socket]:
+    """A tuple of asyncio's, a list of uvloop's."""
+    sockets: Sequence[socket.socket] = server.sockets
+    return sockets
 
 
 def _ignore(peer: str, refused: Refused, request_id: str) -> None:

@@ -18,8 +18,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import msgspec
-
 from gateway.config import Balancing, Config
 from gateway.policy import choice
 from gateway.policy.backend import Backend, BackendState
@@ -28,12 +26,15 @@ from gateway.policy.breaker import Fact
 __all__ = ["FULL", "Backend", "BackendState", "Balancer", "Full", "Nobody", "Place"]
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
+class Place:
     """A call, counted in at a backend."""
 
-    backend: Backend
-    permit: int
-    """Of its breaker."""
+    __slots__ = ("backend", "permit")
+
+    def __init__(self, backend: Backend, permit: int) -> None:
+        self.backend: Final = backend
+        self.permit: Final = permit
+        """Of its breaker."""
 
 
 @dataclass(frozen=True, slots=True)

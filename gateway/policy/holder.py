@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
-
-import msgspec
+from typing import Final, Generic, TypeVar
 
 from gateway.policy.bucket import Bucket
 from gateway.policy.limits import Limit
@@ -124,10 +122,13 @@ class Ticket:
         self.ended = False
 
 
-class Short(msgspec.Struct, frozen=True):
+class Short:
     """The store has to be asked: for these, so much more each."""
 
-    lacking: tuple[tuple[Share, int], ...]
+    __slots__ = ("lacking",)
+
+    def __init__(self, lacking: tuple[tuple[Share, int], ...]) -> None:
+        self.lacking: Final = lacking
 
 
 class Waiter(Generic[V]):

@@ -13,12 +13,12 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway import trace as w3c
+from gateway.asked import Call
 from gateway.attempts import Attempts
 from gateway.client import Reply, UpstreamFailed
 from gateway.live import Live
 from gateway.net.server import Exchange
 from gateway.note import Note
-from gateway.openai import Call
 from gateway.policy.balancer import Backend, Full, Nobody, Place
 from gateway.serve import Control, Serve
 from gateway.trace import Attempt, Finished, Trace, Wait

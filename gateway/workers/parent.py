@@ -30,7 +30,7 @@ from gateway.config import ConfigError
 from gateway.log import Journal
 from gateway.metrics import Snapshot
 from gateway.settings import Sources, read_sources, settings_of
-from gateway.version import version
+from gateway.version import compiled, version
 from gateway.workers import sums
 from gateway.workers.channel import Channel, Facts, FailedError
 from gateway.workers.link import sources_to_wire
@@ -319,6 +319,7 @@ class Parent:
                 "info",
                 "started",
                 version=version(),
+                compiled=compiled(),
                 address=f"{config.listen.host}:{config.listen.port}",
                 models=[model.name for model in config.models],
                 workers=len(self._seats),

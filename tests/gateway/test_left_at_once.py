@@ -29,6 +29,7 @@ class Transport(asyncio.Transport):
         return True
 
 
+@pytest.mark.sources
 @pytest.mark.parametrize(("request_", "told"), [(CALL, 1), (HEALTH, 0)])
 def test_it_is_counted_and_logged(tmp_path: Path, request_: bytes, told: int) -> None:
     file = tmp_path / "gateway.yaml"

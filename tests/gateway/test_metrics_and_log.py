@@ -50,7 +50,18 @@ def test_names_follow_the_conventions():
         assert metric.name.startswith("infctl_")
         assert not metric.name.endswith("_total")
         assert metric.help.endswith(".")
-        known = {"tenant", "limit", "model", "backend", "outcome", "reason", "kind", "state", "version"}
+        known = {
+            "tenant",
+            "limit",
+            "model",
+            "backend",
+            "outcome",
+            "reason",
+            "kind",
+            "state",
+            "version",
+            "compiled",
+        }
         known |= {"worker", "balancing", "store", "audit", "cache"}
         assert set(metric.labels) <= known
 

@@ -11,6 +11,7 @@ import selectors
 import tempfile
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -379,4 +380,4 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=50, deadline=None)
-TestMachine = Machine.TestCase
+TestMachine = pytest.mark.sources(Machine.TestCase)

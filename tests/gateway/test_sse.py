@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import sse
+from gateway.asked import Call
 from gateway.config import Backend, Model
-from gateway.openai import Call
 from gateway.relay import BrokenStream, Stream
 from gateway.usage import Usage, usage_in, without_usage
 from tests.examples import examples

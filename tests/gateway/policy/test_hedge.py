@@ -12,10 +12,11 @@ from gateway.policy import hedge as module
 from gateway.policy.hedge import ENDS, LEAST, RECENT, SHORTEST_S, STEP, TABLE, Hedge, Hedges, answers
 from gateway.policy.retry import Retries as Budget
 from tests.examples import examples
+from tests.gateway.policy.docstrings import docstring
 
 
 def test_the_table_of_the_docstring_is_the_table():
-    lines = (module.__doc__ or "").splitlines()
+    lines = docstring(module).splitlines()
     events = ["first_answered", "first_failed", "second_answered", "second_failed", "silent", "denied"]
     rows = [
         line.split() for line in lines if line.split()[:1] in [["first"], ["both"], ["alone"], ["second"]]

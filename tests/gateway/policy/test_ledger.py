@@ -408,8 +408,11 @@ def test_a_hundred_thousand_refusals_leave_every_counter_as_it_was():
         assert isinstance(world.admit(0, 100), Ticket)
     world.exchange(0)
 
+    names = [name for name in dir(Share) if not name.startswith("__") and not callable(getattr(Share, name))]
+    assert {"free", "reserved"} <= set(names)
+
     def all_counts() -> list[object]:
-        shares = [{name: getattr(share, name) for name in Share.__slots__} for share in ledger._open.values()]
+        shares = [{name: getattr(share, name) for name in names} for share in ledger._open.values()]
         return [shares, [bucket.level(world.now) for bucket in ledger._buckets.values()], ledger._dirty[:]]
 
     before, refused = all_counts(), 0

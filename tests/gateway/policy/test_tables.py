@@ -14,13 +14,14 @@ from gateway.policy.breaker import Breaker
 from gateway.policy.cache import Answer, Cache, Follow, Hit, Lead
 from gateway.policy.health import Health
 from gateway.policy.queue import Queue
+from tests.gateway.policy.docstrings import docstring
 
 RULES = BreakerRules(failures=2, recovery_s=10.0)
 
 
 def rows(module, head: str) -> list[list[str]]:
     """The rows below the line that begins with `head`: cells are two spaces apart."""
-    lines = iter((module.__doc__ or "").splitlines())
+    lines = iter(docstring(module).splitlines())
     for line in lines:
         if line.strip().startswith(head):
             break
