@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 export TORCH_INDEX
 
-PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-panels proof-compare proof-search proof-report proof-same-server
+PROOFS := proof-properties proof-compose proof-kv-blocks proof-rolling proof-abort proof-fuzz proof-restarts proof-workers proof-soak proof-leases proof-audit proof-quota proof-crash proof-aborted proof-counts proof-alerts proof-panels proof-compare proof-search proof-report proof-same-server proof-compiled
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -42,6 +42,7 @@ help:
 	@echo "make proof-rolling     100 replaces of an engine, 20 of the gateway, 4 of vLLM: no request lost"
 	@echo "make proof-abort       1,000 clients leave in each phase of a request, plain and streaming: seen within 1 s"
 	@echo "make proof-fuzz        a million random changes of valid requests: no crash, no hang, no 5xx, memory flat"
+	@echo "make proof-compiled    the gateway's tests on the gateway as its image has it, compiled (needs gcc)"
 	@echo "make proof-restarts    100 restarts of the gateway and 100 of a backend, as processes: no request lost"
 	@echo "make proof-workers     20 workers of a gateway are killed under load: only their own clients notice, back in 1 s"
 	@echo "make proof-soak        an hour of everything at once (SECONDS=3600): memory and descriptors flat, no task left"
@@ -138,6 +139,9 @@ proof-abort: setup-dev
 	@$(BIN)/python -m tests.hazards.proof_abort $(ARGS)
 
 # ARGS="--seed 1 --block 4711": one connection of it again.
+proof-compiled: setup-dev
+	@$(BIN)/python -m tests.proofs.compiled $(ARGS)
+
 proof-fuzz: setup-dev
 	@$(BIN)/python -m tests.proofs.fuzz $(ARGS)
 

@@ -1,9 +1,10 @@
-"""Writes requirements/{base,dev,local}.txt and the gateway image's: one resolution, cut into four files.
+"""Writes requirements/{base,dev,local}.txt and the gateway image's two: one resolution, cut into five files.
 
     1. uv resolves all roots together, for Python 3.11 and later, with the hashes of every file.
     2. uv resolves the roots of each file alone, held to those versions: that says which names it needs.
     3. Each file gets its names' entries; dev and local leave out what base has, and the image's
-       (gateway/image/requirements.txt) repeats what the gateway's process needs of it.
+       (gateway/image/requirements.txt) repeats what the gateway's process needs of it, compile.txt beside it
+       what compiles the gateway.
 
 Entries that no machine can want (`sys_platform == "never"`), and in local.txt and the image's those for
 other machines than Linux x86-64, are dropped. Run by `make lock`; needs uv and packaging.
@@ -26,6 +27,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 IMAGE = ROOT / "gateway" / "image" / "requirements.txt"
+COMPILE = IMAGE.with_name("compile.txt")
+COMPILERS = ["mypy", "setuptools"]
 PYTHONS = ("3.11", "3.12", "3.13")
 
 Lock = dict[str, list[str]]
@@ -56,6 +59,8 @@ def main() -> None:
         image = Path(folder) / "image.in"
         image.write_text("\n".join(image_roots()), encoding="utf-8")
         names_image = set(entries(resolve(uv, [str(image)], hold)))
+        image.write_text("\n".join(COMPILERS), encoding="utf-8")
+        names_compile = set(entries(resolve(uv, [str(image)], hold)))
     write(
         REQUIREMENTS / "base.txt",
         "the CLI, the gateway, nginx and the build backend",
@@ -65,6 +70,7 @@ def main() -> None:
     what = "vLLM for the CPU and two models, beyond base.txt"
     write(REQUIREMENTS / "local.txt", what, pick(everything, names_local, linux=True))
     write(IMAGE, "what the gateway's process needs, of base.txt", pick(everything, names_image, linux=True))
+    write(COMPILE, "what compiles the gateway, of dev.txt", pick(everything, names_compile, linux=True))
 
 
 def image_roots() -> list[str]:

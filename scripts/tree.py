@@ -51,6 +51,7 @@ FOLDERS = {
     "gateway/redact": "personal data and keys, taken out of what is written",
     "gateway/tracing": "spans for OpenTelemetry; not loaded while it is off",
     "gateway/control": "health, metrics, admin, docs",
+    "gateway/image": "what the gateway's image is built with",
     "gateway/image/app": "what the gateway's image carries beside the gateway",
     "bench/gateway": "the gateway beside nginx, vllm-router, smg and litellm",
     "bench/gateway_cost": "what a request costs beside nginx",

@@ -92,7 +92,7 @@ class Images:
             infctl.__version__,
             *(part for path, data, _ in sorted(files) for part in (path, data)),
         ]
-        args = {"BASE": self.base(), "VERSION": infctl.__version__}
+        args = {"BASE": self.base(), "BUILD": self.base(), "VERSION": infctl.__version__}
         return self._once(
             "gateway",
             inputs,
