@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import answers
+import built
 import peers
 import process
 import yaml
@@ -117,11 +118,24 @@ def gateway(
     workers: int = 1,
     *,
     tenants: bool = False,
+    plain: bool = False,
 ) -> Proxy:
     """The whole program of one checkout, configured by one file; None: by what all versions know.
 
-    `tenants`: with a store, every limit, the audit trail and redaction too.
+    `tenants`: with a store, every limit, the audit trail and redaction too. `plain`: not compiled, on the
+    Python of this benchmark.
     """
+    python, imported = Path(sys.executable), root
+    notes: tuple[str, ...] = ()
+    if plain:
+        notes = (f"not compiled, Python {platform.python_version()}",)
+    else:
+        try:
+            done = built.built(root)
+        except built.NotBuilt as why:
+            notes = (f"not compiled: {why}",)
+        else:
+            python, imported, notes = done.python, done.root, (f"compiled, Python {done.version}",)
 
     def command(place: Place) -> Command:
         file = place.folder / "gateway.yaml"
@@ -141,15 +155,15 @@ def gateway(
                 backend["url"] = f"http://127.0.0.1:{place.backend}"
         file.write_text(yaml.safe_dump(data, sort_keys=False))
         env = {
-            "PYTHONPATH": str(root),
+            "PYTHONPATH": str(imported),
             "GATEWAY_API_KEY": answers.KEY,
             "ADMIN_API_KEY": "admin",
             "BACKEND_API_KEY": "b",
             "AUDIT_HMAC_KEY": "signs-the-trail-of-the-benchmark",
         }
-        return Command([sys.executable, "-m", "gateway", "--config", str(file)], env, root)
+        return Command([str(python), "-m", "gateway", "--config", str(file)], env, imported)
 
-    return Proxy(name, _commit(root), command)
+    return Proxy(name, _commit(root), command, notes=notes)
 
 
 def _oldest(data: dict[str, Any]) -> dict[str, Any]:
@@ -233,6 +247,7 @@ KNOWN: dict[str, Callable[[], Proxy]] = {
     "gateway": gateway,
     "gateway-tenants": lambda: gateway("gateway-tenants", tenants=True),
     "gateway-x2": lambda: gateway("gateway-x2", workers=2),
+    "gateway-plain": lambda: gateway("gateway-plain", plain=True),
     "vllm-router": vllm_router,
     "smg": smg,
     "litellm": litellm,
