@@ -1,6 +1,8 @@
 """Compiles the gateway's modules to machine code with mypyc, from the very sources that run without it.
 
-    python gateway/image/compile.py FOLDER      FOLDER/gateway: sources, each compiled module beside its own
+    python gateway/image/compile.py FOLDER [LEVEL]    FOLDER/gateway: sources, compiled modules beside them
+
+LEVEL is the C compiler's, 0 to 3: 2 unless told; 0 takes half the time, for tests.
 
 Run while the container's image is built. Needs what compile.txt lists, a C compiler and Python's headers.
 
@@ -59,24 +61,25 @@ import os, sys
 from setuptools import setup
 from mypyc.build import mypycify
 # Types of libraries without any: `make check` looks at them, where their stubs are installed.
-modules = ["--config-file=", "--disable-error-code=import-untyped", *sys.argv[1:]]
+modules = ["--config-file=", "--disable-error-code=import-untyped", *sys.argv[2:]]
+options = {"opt_level": sys.argv[1], "debug_level": "0", "multi_file": True, "group_name": "gateway"}
 sys.argv[1:] = ["--quiet", "build_ext", "--inplace", "--parallel", str(os.cpu_count() or 1)]
-options = {"opt_level": "2", "debug_level": "0", "multi_file": True, "group_name": "gateway"}
 setup(name="gateway", packages=[], ext_modules=mypycify(modules, **options))
 """
 """One library for all, so that their calls of each other are calls of C, and a small module for each."""
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        sys.stderr.write(f"usage: python {sys.argv[0]} FOLDER\n")
+    if len(arguments) not in {1, 2}:
+        sys.stderr.write(f"usage: python {sys.argv[0]} FOLDER [LEVEL]\n")
         return 64
     here, out = Path(__file__).resolve().parent, Path(arguments[0]).resolve()
     # In the image's build they are beside this file, in a checkout above it.
     sources = here / "gateway" if (here / "gateway").is_dir() else here.parent
     shutil.rmtree(out / "gateway", ignore_errors=True)
     shutil.copytree(sources, out / "gateway", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    argv = [sys.executable, "-c", _SETUP, *modules(out)]
+    level = (*arguments, "2")[1]
+    argv = [sys.executable, "-c", _SETUP, level, *modules(out)]
     environment = os.environ | {"MYPY_CACHE_DIR": str(out / "build" / "mypy")}
     done = subprocess.run(argv, check=False, cwd=out, env=environment, capture_output=True, text=True)
     shutil.rmtree(out / "build", ignore_errors=True)

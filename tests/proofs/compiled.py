@@ -26,14 +26,14 @@ WHOLE: Final = ("tests/gateway", "--ignore", "tests/gateway/image", "-n", "2", "
 WITHOUT: Final = shutil.ignore_patterns("__pycache__", "*.so")
 
 
-def copied(folder: Path) -> None:
-    """The checkout, with the gateway compiled. Raises RuntimeError: why it cannot be."""
+def copied(folder: Path, level: int = 2) -> None:
+    """The checkout, its gateway compiled at that level of the C compiler. Raises RuntimeError: why not."""
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=WITHOUT)
         else:
             shutil.copy(ROOT / name, folder)
-    argv = [sys.executable, str(ROOT / "gateway" / "image" / "compile.py"), str(folder)]
+    argv = [sys.executable, str(ROOT / "gateway" / "image" / "compile.py"), str(folder), str(level)]
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)

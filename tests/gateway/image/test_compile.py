@@ -64,10 +64,11 @@ def acting(tree: ast.AST) -> Iterator[str]:
                 yield ast.unparse(call)
 
 
+@pytest.mark.timeout(900)
 def test_what_is_compiled_passes_the_tests_of_its_sources(tmp_path: Path) -> None:
     if shutil.which("cc") is None or not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
         pytest.skip("no C compiler, or no headers of this Python: apt install gcc python3-dev")
-    compiled.copied(tmp_path)
+    compiled.copied(tmp_path, level=0)
     ask = "import gateway.serve, gateway.net.connection as c; print(gateway.serve.__file__, c.__file__)"
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     where = subprocess.run(
