@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from infctl.profile.schema import Profile
 from infctl.stack import Layout, Stack
 from infctl.stack.build import build
 from infctl.stack.containers import Container, Devices, Limit, Mount, Needs, Port, Project
+from infctl.stack.shared import asks
 
 LAYOUT = Layout(Path("/srv/p"), Path("/srv/p/.infctl/p"), beside=True)
 HOST = Host(python="/py", nginx="/nginx", env={"HOME": "/home/me"}, owner=(1000, 1001))
@@ -524,3 +530,35 @@ def test_needs_point_upwards() -> None:
 
 def test_the_env_file_is_a_bind_of_one_file() -> None:
     assert Mount("bind", "/srv/p/.env", "/run/infctl/.env") in main().container("gateway").mounts
+
+
+@pytest.mark.parametrize(("status", "well"), [(200, True), (503, False), (404, False)])
+def test_a_health_check_is_well_where_it_is_answered_200_and_says_what_else_it_got(
+    status: int, well: bool
+) -> None:
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever).start()
+        check = asks(
+            f"http://127.0.0.1:{server.server_port}/health", python=sys.executable, start_period_s=1.0
+        )
+        done = subprocess.run(check.test[1:], capture_output=True, text=True, timeout=30, check=False)
+        server.shutdown()
+    assert (done.returncode == 0) is well
+    assert well or str(status) in done.stderr
+
+
+def test_a_health_check_fails_where_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        check = asks(f"http://127.0.0.1:{taken.getsockname()[1]}/", python=sys.executable, start_period_s=1.0)
+        done = subprocess.run(check.test[1:], capture_output=True, text=True, timeout=30, check=False)
+    assert "ConnectionRefusedError" in done.stderr
+    assert done.returncode == 1
