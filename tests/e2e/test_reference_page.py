@@ -197,39 +197,6 @@ def test_every_endpoint_answers(page: Page) -> None:
     assert ranked.json["results"][0]["index"] == 0
 
 
-def test_infctl_looks_at_what_compose_started_and_at_its_prometheus(page: Page) -> None:
-    """Asked inside the gateway's container: engines and Prometheus publish nothing for it."""
-
-    def asked(*words: str) -> dict[str, Any]:
-        argv = [*hurried.COMMAND, *words, "-f", "l4x4.yaml", "-f", "here.yaml", "--json"]
-        done = subprocess.run(
-            argv, cwd=page.folder, env=page.env, capture_output=True, text=True, timeout=120, check=False
-        )
-        return dict(json.loads(done.stdout or done.stderr))
-
-    def looks() -> dict[str, list[tuple[str, str]]]:
-        found: dict[str, list[tuple[str, str]]] = {}
-        for one in asked("health", "--deep")["checks"]:
-            found.setdefault(one["check"], []).append((one["verdict"], one["what"]))
-        return found
-
-    until(lambda: "warning" not in str(looks()["metrics"]), HEALTHY_S, "Prometheus has read every target")
-    found = looks()
-    assert found["metrics"] == [
-        ("ok", "each tells its figures"),
-        ("ok", f"Prometheus reads {len(ENGINES) + 3} targets, each well"),
-    ]
-    assert found["tls"][0][0] == "warning", "it is signed by nobody that this machine knows"
-    assert "your-host" in found["tls"][0][1]
-    for check in ("gateway", "store", "disk", "time"):  # stand-ins know no SQL and no meaning
-        assert [verdict for verdict, _ in found[check]] == ["ok"], (check, found[check])
-
-    names = asked("doctor", "metrics")
-    assert {one["told_by"] for one in names["missing"]} <= {"vllm"}, "stand-ins tell the most used ones alone"
-    assert names["not_read"] == []
-    assert {one["told_by"] for one in names["read"]} == {"gateway", "vllm", "prometheus"}
-
-
 def test_every_variable_is_explained_with_the_same_value(page: Page) -> None:
     explained = (page.folder / ".env.example").read_text().splitlines()
     while page.left["variables"]:
@@ -267,6 +234,39 @@ def test_quotas_are_told(page: Page) -> None:
     used = {row["code"]: row["settled"] for row in mine["limits"]}
     assert used["requests_per_day"] == 4, "the calls of test_every_endpoint_answers"
     assert used["tokens_per_day"] == used["tokens_per_month"] > 0
+
+
+def test_infctl_looks_at_what_compose_started_and_at_its_prometheus(page: Page) -> None:
+    """Asked inside the gateway's container: engines and Prometheus publish nothing for it."""
+
+    def asked(*words: str) -> dict[str, Any]:
+        argv = [*hurried.COMMAND, *words, "-f", "l4x4.yaml", "-f", "here.yaml", "--json"]
+        done = subprocess.run(
+            argv, cwd=page.folder, env=page.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        return dict(json.loads(done.stdout or done.stderr))
+
+    def looks() -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for one in asked("health", "--deep")["checks"]:
+            found.setdefault(one["check"], []).append((one["verdict"], one["what"]))
+        return found
+
+    until(lambda: "warning" not in str(looks()["metrics"]), HEALTHY_S, "Prometheus has read every target")
+    found = looks()
+    assert found["metrics"] == [
+        ("ok", "each tells its figures"),
+        ("ok", f"Prometheus reads {len(ENGINES) + 3} targets, each well"),
+    ]
+    assert found["tls"][0][0] == "warning", "it is signed by nobody that this machine knows"
+    assert "your-host" in found["tls"][0][1]
+    for check in ("gateway", "store", "disk", "time"):  # stand-ins know no SQL and no meaning
+        assert [verdict for verdict, _ in found[check]] == ["ok"], (check, found[check])
+
+    names = asked("doctor", "metrics")
+    assert {one["told_by"] for one in names["missing"]} <= {"vllm"}, "stand-ins tell the most used ones alone"
+    assert names["not_read"] == []
+    assert {one["told_by"] for one in names["read"]} == {"gateway", "vllm", "prometheus"}
 
 
 def test_restarts_take_an_edited_env_and_rebuild(page: Page, docker_host: DockerHost) -> None:
