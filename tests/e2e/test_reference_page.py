@@ -93,7 +93,7 @@ def render(folder: Path, overlay: dict[str, Any]) -> None:
 def without_gpus(folder: Path, base: str) -> None:
     """Compose reads an override by itself. The image is built without a network, on what is here."""
     engines = "".join(f"  {name}: {{deploy: !reset null, ulimits: !reset null}}\n" for name in ENGINES)
-    build = json.dumps({"args": {"BASE": base}, "network": "none"})
+    build = json.dumps({"args": {"BASE": base, "BUILD": base}, "network": "none"})
     override = f"services:\n{engines}  gateway: {{build: {build}}}\n"
     (folder / "docker-compose.override.yml").write_text(override)
     image = folder / "gateway" / "image"
