@@ -71,6 +71,8 @@ class Proxy:
     """Of a stream: the stub's bytes, or (of who writes answers anew) its `words`."""
     starts_within_s: float = 30
     notes: tuple[str, ...] = ()
+    beside: Callable[[Place], list[str]] | None = None
+    """What it needs and what is not its own: runs on the load's core."""
 
 
 def nginx() -> Proxy:
@@ -119,23 +121,14 @@ def gateway(
     *,
     tenants: bool = False,
     plain: bool = False,
+    redis: bool = False,
 ) -> Proxy:
     """The whole program of one checkout, configured by one file; None: by what all versions know.
 
     `tenants`: with a store, every limit, the audit trail and redaction too. `plain`: not compiled, on the
-    Python of this benchmark.
+    Python of this benchmark. `redis`: the counts are in a Redis, as those of several boxes are.
     """
-    python, imported = Path(sys.executable), root
-    notes: tuple[str, ...] = ()
-    if plain:
-        notes = (f"not compiled, Python {platform.python_version()}",)
-    else:
-        try:
-            done = built.built(root)
-        except built.NotBuilt as why:
-            notes = (f"not compiled: {why}",)
-        else:
-            python, imported, notes = done.python, done.root, (f"compiled, Python {done.version}",)
+    python, imported, note = _program(root, plain=plain)
 
     def command(place: Place) -> Command:
         file = place.folder / "gateway.yaml"
@@ -146,10 +139,9 @@ def gateway(
         if workers > 1:
             data["workers"] = workers
         if tenants:
-            data["store"] = {"path": str(place.folder / "counts.db")}
-            data["limits"] = PLENTY
-            data["audit"] = {"folder": str(place.folder / "audit"), "anchors": str(place.folder / "anchors")}
-            data["redaction"] = {"enabled": True}
+            data |= _tenants(place.folder)
+        if redis:
+            data["store"] |= {"kind": "redis", "box": "bench"}
         for model in data["models"]:
             for backend in model["backends"]:
                 backend["url"] = f"http://127.0.0.1:{place.backend}"
@@ -160,10 +152,41 @@ def gateway(
             "ADMIN_API_KEY": "admin",
             "BACKEND_API_KEY": "b",
             "AUDIT_HMAC_KEY": "signs-the-trail-of-the-benchmark",
+            "REDIS_URL": f"redis://127.0.0.1:{place.metrics_port}/0",
         }
         return Command([str(python), "-m", "gateway", "--config", str(file)], env, imported)
 
-    return Proxy(name, _commit(root), command, notes=notes)
+    return Proxy(name, _commit(root), command, notes=(note,), beside=_redis if redis else None)
+
+
+def _program(root: Path, *, plain: bool) -> tuple[Path, Path, str]:
+    """Python, where the gateway is imported from, and what that is."""
+    why = "from its sources"
+    if not plain:
+        try:
+            done = built.built(root)
+        except built.NotBuilt as error:
+            why = f"not compiled: {error}"
+        else:
+            return done.python, done.root, f"compiled, Python {done.version}"
+    return Path(sys.executable), root, f"Python {platform.python_version()}, {why}"
+
+
+def _tenants(folder: Path) -> dict[str, Any]:
+    return {
+        "store": {"path": str(folder / "counts.db")},
+        "limits": PLENTY,
+        "audit": {"folder": str(folder / "audit"), "anchors": str(folder / "anchors")},
+        "redaction": {"enabled": True},
+    }
+
+
+def _redis(place: Place) -> list[str]:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        raise Unavailable("no redis-server: apt install redis-server")
+    where = ["--port", str(place.metrics_port), "--bind", "127.0.0.1", "--dir", str(place.folder)]
+    return [binary, *where, "--save", "", "--appendonly", "no"]
 
 
 def _oldest(data: dict[str, Any]) -> dict[str, Any]:
@@ -246,6 +269,7 @@ KNOWN: dict[str, Callable[[], Proxy]] = {
     "nginx": nginx,
     "gateway": gateway,
     "gateway-tenants": lambda: gateway("gateway-tenants", tenants=True),
+    "gateway-redis": lambda: gateway("gateway-redis", tenants=True, redis=True),
     "gateway-x2": lambda: gateway("gateway-x2", workers=2),
     "gateway-plain": lambda: gateway("gateway-plain", plain=True),
     "vllm-router": vllm_router,

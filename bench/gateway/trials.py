@@ -76,9 +76,15 @@ def started(proxy: proxies.Proxy, bench: Bench) -> Iterator[Target]:
     place = proxies.place(bench.folder, proxy.name, bench.stub.port)
     command = proxy.command(place)
     log = place.folder / "log"
-    with process.running(
-        command.argv, process.PROXY_CPU, log, env=command.env, cwd=command.cwd or place.folder
-    ) as running:
+    with contextlib.ExitStack() as stack:
+        if proxy.beside is not None:
+            argv = proxy.beside(place)
+            stack.enter_context(process.running(argv, process.LOAD_CPU, place.folder / "beside.log"))
+        running = stack.enter_context(
+            process.running(
+                command.argv, process.PROXY_CPU, log, env=command.env, cwd=command.cwd or place.folder
+            )
+        )
         end = time.monotonic() + proxy.starts_within_s
         while (said := _asked(place.port)) is not None:
             tail = " ".join(log.read_text(errors="replace").replace(f"{place.folder}/", "")[-300:].split())
