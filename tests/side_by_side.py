@@ -46,6 +46,9 @@ EARLY = (
     "tests/infctl/engine/docker/test_drift.py",
     "tests/infctl/engine/docker/test_rollout_inside.py",
     "tests/gateway/test_failing_backends.py",
+    "tests/gateway/test_operations.py",
+    "tests/packaging/test_two_part_suite.py",
+    "tests/gateway/control/test_changes.py",
 )
 """Those that take longest: none of them is to be what all the others wait for in the end."""
 ALONE = "serial"

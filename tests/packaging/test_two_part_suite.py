@@ -28,7 +28,9 @@ def test_alone(): assert {alone}
 def suite(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "test_it.py").write_text(text)
     (tmp_path / "pytest.ini").write_text(f"{INI}markers =\n  serial: alone\n")
-    argv = [sys.executable, str(ROOT / "scripts" / "test.py"), "-p", "no:cacheprovider"]
+    # One worker has as much to tell as several, and each takes seconds to start.
+    more = ("-p", "no:cacheprovider", "--maxprocesses=1")
+    argv = [sys.executable, str(ROOT / "scripts" / "test.py"), *more]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "CI"))}
     return subprocess.run(
         argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
