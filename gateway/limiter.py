@@ -122,7 +122,7 @@ class Limiter:
         return self._worker.call(job)
 
     async def tell(self) -> None:
-        """All that is settled by now is counted in the store. Raises StoreDown."""
+        """All that is settled by now is counted in the store; what it said is asked anew. Raises StoreDown."""
         if self._closing:
             raise StoreDown("this worker is stopping")
         if self._sending is not None:
@@ -135,6 +135,7 @@ class Limiter:
             await asyncio.wait([self._sending])
         if self.ledger.down_since is not None:
             raise StoreDown("the store of counts does not answer")
+        self.ledger.doubt()
 
     async def close(self) -> bool:
         """Tells the store all that is settled, gives the rest back. False: it could not be told in time."""

@@ -91,8 +91,9 @@ async def reset(live: Live, who: Who, tenant: str, counters: list[str]) -> Done[
 
     async def carry_out() -> Done[list[Facts]]:
         # What workers have not told yet was used before: it would come back after the reset.
-        agreed = await everywhere.tell(live)
+        await everywhere.tell(live)
         found = await counted.limiter(live).call(job)
+        agreed = await everywhere.tell(live)  # who has just been told that nothing is left asks again
         before = {each["counter"]: each["settled"] for each in found}
         write_down(live, who, {"what": "quota_reset", "tenant": tenant, "before": before})
         return Done(found, agreed)

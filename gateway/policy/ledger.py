@@ -300,6 +300,11 @@ class Ledger(Generic[V]):
             self._mark(share)
             self.pressing = True
 
+    def doubt(self) -> None:
+        """Counts are changed by hand: what the store has called final need not be so any longer."""
+        for share in self._open.values():
+            share.final_until = 0.0
+
     # --- looking ---
 
     def lines(self, plan: Plan, lefts: Sequence[float], now: float) -> bytes:

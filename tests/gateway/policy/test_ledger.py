@@ -387,6 +387,18 @@ def test_a_limit_that_is_raised_holds_for_the_next_request_though_it_was_used_up
     assert isinstance(world.admit(0, 0), Ticket)
 
 
+def test_what_was_final_is_asked_anew_once_counts_were_changed_by_hand():
+    world = World(workers=1, held=limits(requests_per_day=1))
+    ticket = world.admit(0, 100)
+    assert isinstance(ticket, Ticket)
+    world.ledgers[0].settle(ticket, 40, 60)
+    assert isinstance(world.admit(0, 100), Refused)
+    world.store.tallies.clear()  # a reset, in the moment after
+    assert isinstance(world.ledgers[0].admit(world.holders[0], 100, world.now), Refused)
+    world.ledgers[0].doubt()
+    assert isinstance(world.ledgers[0].admit(world.holders[0], 100, world.now), Short)
+
+
 def test_a_worker_taken_for_dead_claims_what_runs_and_no_more():
     world = World(workers=2, held=limits(in_flight=8))
     mine = [world.admit(0, 0) for _ in range(3)]
