@@ -152,6 +152,7 @@ def gateway(
             "ADMIN_API_KEY": "admin",
             "BACKEND_API_KEY": "b",
             "AUDIT_HMAC_KEY": "signs-the-trail-of-the-benchmark",
+            "MALLOC_MMAP_THRESHOLD_": "65536",  # as in the image
             "REDIS_URL": f"redis://127.0.0.1:{place.metrics_port}/0",
         }
         return Command([str(python), "-m", "gateway", "--config", str(file)], env, imported)
