@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 PARTS = (
-    ("what can run side by side", ("-n", "4", "-m", "not serial")),
+    ("what can run side by side", ("-n", "3", "-m", "not serial")),
     ("what runs alone, as it measures time", ("-n", "0", "-m", "serial")),
 )
 NOTHING_COLLECTED = 5

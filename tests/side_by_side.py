@@ -27,6 +27,7 @@ LANES: dict[str, tuple[str, ...]] = {
         "tests/e2e/test_killed_processes.py",
         "tests/e2e/test_changes.py",
         "tests/e2e/test_down.py",
+        "tests/e2e/test_rolling_vllm.py",
     ),
     "the fixed names of containers": (
         "tests/conformance/test_compose_up.py",
@@ -49,6 +50,7 @@ EARLY = (
     "tests/gateway/test_operations.py",
     "tests/packaging/test_two_part_suite.py",
     "tests/gateway/control/test_changes.py",
+    "tests/gateway/image/test_compile.py",
 )
 """Those that take longest: none of them is to be what all the others wait for in the end."""
 ALONE = "serial"

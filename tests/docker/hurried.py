@@ -10,14 +10,15 @@ ones. Where the variable INFCTL_TEST_NAMES says what to add to them, they have o
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 try:
+    import os
+    from collections.abc import Iterator
+    from contextlib import contextmanager
+    from pathlib import Path
+    from typing import Any
+
     from infctl.stack import containers
 except KeyboardInterrupt:  # as infctl itself takes it, whose own import this stands for
     sys.exit(130)

@@ -22,15 +22,3 @@ def test_replaces_lose_no_request_and_break_no_stream(
     assert figures.problems == []
     assert (figures.failed, figures.broken) == (0, 0), figures.tallies[0].failures
     assert figures.replaced == {"engine": 2, "gateway": 1}
-
-
-@pytest.mark.stack
-def test_replicas_of_a_real_vllm_are_replaced_while_the_other_one_answers(
-    docker_host: DockerHost, vllm_cpu_image: str, gateway_image: str, nginx_image: str, tmp_path: Path
-) -> None:
-    del vllm_cpu_image, gateway_image, nginx_image
-    tmp_path.chmod(0o755)
-    figures = proof.Figures()
-    proof.vllm(docker_host, tmp_path, figures, rounds=1)
-    assert figures.problems == []
-    assert (figures.failed, figures.broken) == (0, 0), figures.tallies[0].failures
