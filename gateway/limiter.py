@@ -122,7 +122,7 @@ class Limiter:
         return self._worker.call(job)
 
     async def tell(self) -> None:
-        """All that is settled by now is counted in the store; what it said is asked anew. Raises StoreDown."""
+        """All that is settled by now is counted; what the store said is asked anew. Raises StoreDown."""
         if self._closing:
             raise StoreDown("this worker is stopping")
         if self._sending is not None:
