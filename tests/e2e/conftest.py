@@ -21,9 +21,12 @@ ORDER = (
     "test_killed_processes",
     "test_changes",
     "test_down",
+    "test_rolling_vllm",
     "proof_kv_blocks",
 )
-"""One platform lives through all files here, and the last one ends it; a proof is run by itself."""
+"""One platform lives through all files up to test_down, which ends it: the last has vLLMs of its own. A proof is run by
+itself.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
