@@ -24,8 +24,9 @@ ORDER = (
     "test_rolling_vllm",
     "proof_kv_blocks",
 )
-"""One platform lives through all files up to test_down, which ends it: the last has vLLMs of its own. A proof is run by
-itself.
+"""One platform lives through all files up to test_down, which ends it; the last has vLLMs of its own.
+
+A proof is run by itself.
 """
 
 
