@@ -230,8 +230,9 @@ def main(others: Callable[[Any], Callable[[], Sequence[str]]] | None = None) -> 
     cards = frozenset(wanted["cards"])
     more: Callable[[], dict[str, float]] | None = None
     if wanted["nvml"]:
-        with contextlib.suppress(Exception):  # whatever the driver's library raises: it is then not asked
-            more = nvml_reader(importlib.import_module("pynvml"), cards)
+        library: Any = importlib.import_module("pynvml")
+        with contextlib.suppress(library.NVMLError, OSError):  # no driver: it is then not asked
+            more = nvml_reader(library, cards)
     with Path(wanted["file"]).open("ab", buffering=0) as file:
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from infctl.cli import app
 from infctl.engine import procfs
@@ -184,6 +185,24 @@ def engines(free_port: Callable[[], int]) -> Iterator[tuple[Gateway, Gateway]]:
         serving(Gateway(check_key=False, answers=dict(page)), first + 1) as other,
     ):
         yield one, other
+
+
+def write_profile(folder: Path, gateway: Gateway, engines: tuple[Gateway, Gateway]) -> None:
+    """One whose gateway and engines are where the fake ones listen."""
+    profile = {
+        "name": "served",
+        "runtime": "process",
+        "gpus": "cpu",
+        "models": {name: {"source": {"path": name}, "task": name} for name in ("chat", "embed")},
+        "engines": {"port_base": engines[0].port},
+        "gateway": {"listen": {"port": gateway.port}},
+        "edge": {"enabled": False},
+        "monitoring": {"enabled": False},
+    }
+    for model in ("chat", "embed"):
+        (folder / model).mkdir()
+    (folder / "infctl.yaml").write_text(yaml.safe_dump(profile))
+    (folder / ".env").write_text(f"GATEWAY_API_KEY={KEY}\n")
 
 
 @pytest.fixture

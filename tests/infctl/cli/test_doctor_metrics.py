@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from gateway import exposition
 from gateway.metrics import Metrics
@@ -14,7 +13,7 @@ from infctl.cli import doctor_metrics, shapes
 from infctl.monitoring.terms import Card, Terms
 from infctl.monitoring.used import uses
 
-from .conftest import KEY, Gateway, Run
+from .conftest import KEY, Gateway, Run, write_profile
 from .test_commands import same_keys
 
 TERMS = Terms(0.999, 2.5, 86_400.0, 21, 15.0, cards=(Card(0, 1, (("m", "b"),)),))
@@ -28,20 +27,7 @@ GAUGES = b"".join(
 
 @pytest.fixture
 def platform(tmp_path: Path, gateway: Gateway, engines: tuple[Gateway, Gateway], run: Run) -> Gateway:
-    profile = {
-        "name": "served",
-        "runtime": "process",
-        "gpus": "cpu",
-        "models": {name: {"source": {"path": name}, "task": name} for name in ("chat", "embed")},
-        "engines": {"port_base": engines[0].port},
-        "gateway": {"listen": {"port": gateway.port}},
-        "edge": {"enabled": False},
-        "monitoring": {"enabled": False},
-    }
-    for model in ("chat", "embed"):
-        (tmp_path / model).mkdir()
-    (tmp_path / "infctl.yaml").write_text(yaml.safe_dump(profile))
-    (tmp_path / ".env").write_text(f"GATEWAY_API_KEY={KEY}\n")
+    write_profile(tmp_path, gateway, engines)
     gateway.answers["/metrics"] = (200, GAUGES)
     engines[0].answers["/metrics"] = (200, VLLM)
     return gateway

@@ -27,7 +27,7 @@ from infctl.cli.live_look import LiveLook, read
 from infctl.cli.project import open_project
 from infctl.watch.counts import GATEWAY, count
 
-from .conftest import KEY, METRICS, Gateway, Run
+from .conftest import METRICS, Gateway, Run, write_profile
 
 LABEL = b'x\\"\\n\x1b[2J' + b"y" * 10_000
 CALLS = b'infctl_requests_total{tenant="%b",model="chat",backend="chat",outcome="ok",reason=""} %d\n'
@@ -38,20 +38,7 @@ HOME = "\x1b[?1049"
 @pytest.fixture
 def served(tmp_path: Path, gateway: Gateway, engines: tuple[Gateway, Gateway], run: Run) -> Gateway:
     """A profile whose gateway and engines are where the fake ones listen."""
-    profile = {
-        "name": "served",
-        "runtime": "process",
-        "gpus": "cpu",
-        "models": {name: {"source": {"path": name}, "task": name} for name in ("chat", "embed")},
-        "engines": {"port_base": engines[0].port},
-        "gateway": {"listen": {"port": gateway.port}},
-        "edge": {"enabled": False},
-        "monitoring": {"enabled": False},
-    }
-    for model in ("chat", "embed"):
-        (tmp_path / model).mkdir()
-    (tmp_path / "infctl.yaml").write_text(yaml.safe_dump(profile))
-    (tmp_path / ".env").write_text(f"GATEWAY_API_KEY={KEY}\n")
+    write_profile(tmp_path, gateway, engines)
     gateway.well()
     gateway.answers["/metrics"] = (200, METRICS + CALLS % (LABEL, 7))
     return gateway
