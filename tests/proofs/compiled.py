@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from tests.docker import engine
 
 ROOT: Final = Path(__file__).parents[2]
 COPIED: Final = ("bench", "docs", "infctl", "monitoring", "profiles", "templates", "tests", "pyproject.toml")
@@ -41,18 +43,17 @@ def copied(folder: Path, level: int = 2) -> None:
 
 def tested(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """By pytest, in the copy."""
-    argv = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "not sources and not serial and not docker",
-        *arguments,
-    ]
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    environment.pop("PYTEST_XDIST_WORKER", None)
-    return subprocess.run(argv, check=False, cwd=folder, env=environment, capture_output=True, text=True)
+    argv = [sys.executable, "-m", "pytest", "-q", "-m", KEPT, *arguments]
+    return subprocess.run(
+        argv, check=False, cwd=folder, env=of_its_own(os.environ, folder), capture_output=True, text=True
+    )
+
+
+def of_its_own(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """For a run inside another: as a part of it, it would clear away at its end what the other still has."""
+    inherited = {each: value for each, value in environment.items() if not each.startswith("PYTEST_")}
+    inherited.pop(engine.RUN, None)
+    return inherited | {"PYTHONPATH": str(folder)}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.docker import engine
 from tests.proofs import compiled
 
 ROOT = compiled.ROOT
@@ -62,6 +63,11 @@ def acting(tree: ast.AST) -> Iterator[str]:
             name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
             if name not in HARMLESS:
                 yield ast.unparse(call)
+
+
+def test_a_run_inside_another_is_no_part_of_it() -> None:
+    outer = {"PATH": "/bin", engine.RUN: "ab12", "PYTEST_XDIST_WORKER": "gw0"}
+    assert compiled.of_its_own(outer, Path("/copy")) == {"PATH": "/bin", "PYTHONPATH": "/copy"}
 
 
 @pytest.mark.timeout(900)
