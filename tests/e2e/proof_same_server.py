@@ -1,12 +1,15 @@
 """Proof: `infctl bench run`, `vllm bench serve` and guidellm say the same of one real vLLM.
 
-    python -m tests.e2e.proof_same_server [--pairs 8] [--requests 8] [--tokens 40]
+    python -m tests.e2e.proof_same_server [--pairs 14] [--requests 14] [--tokens 24]
 
-The same prompts, the same lengths, one request at a time; the tools go in turns, forwards and backwards, so
-that what drifts falls on all. The engine's one thread has core 0, the tools core 1. Requests and tokens have
-to be equal, those of the server's own counter too, and the 95 % interval of the pairs' differences has to lie
+The same prompts, the same lengths, the same constant rate. In a round the three tools run side by side, each
+of them asks in its third of the period: a request of one, then one of the next, then of the third. What a
+machine's speed does from one minute to the next falls on all, and none waits for another. Rounds begin
+with another tool each. The engine's one thread has core 0, the tools core 1. Requests and tokens have to be
+equal, those of the server's own counter too, and the 95 % interval of the pairs' differences has to lie
 within 2 % (throughput), 3 % (TPOT) and the larger of 3 ms and 5 % (TTFT). At the end each tool goes through
-the gateway once and has to count the same. The last line is the figure; exit code 1 where it falls short.
+the gateway once, one request at a time, and has to count the same. The last line is the figure; exit code 1
+where it falls short.
 """
 
 from __future__ import annotations
@@ -15,13 +18,16 @@ import argparse
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -30,15 +36,25 @@ from infctl import packaged
 from tests.conformance.conftest import Server, serve
 from tests.e2e import load_tools
 from tests.e2e.load_tools import Tool
-from tests.e2e.same_server import LEAST_PAIRS, Report, judged, of_guidellm, of_vllm
+from tests.e2e.same_server import (
+    LEAST_PAIRS,
+    Report,
+    Span,
+    judged,
+    of_guidellm,
+    of_vllm,
+    overlaps,
+    spans_of_guidellm,
+    spans_of_vllm,
+)
 from tests.gateway.process import KEY, ROOT, free_port, until
 
 MODEL = "m"
 TOPICS = (
     "tides bread granite clouds bridges honey sleep copper maps glass winter rivers seeds clocks salt wool"
 )
-TRIES = 3
-"""guidellm may stop before its last request where the machine is busy, and leaves that out."""
+ROOM = 1.4
+"""Of a turn, in requests: some take longer than most."""
 
 
 def say(text: str) -> None:
@@ -77,47 +93,71 @@ def prompts(folder: Path, requests: int, tokens: int) -> Path:
 # --- the tools ---------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Ran:
+    report: Report
+    spans: Sequence[Span]
+    """In seconds since 1970."""
+
+
+Ask = Callable[[str, str, float | None], Ran]
+"""(URL, key, rate): at that many requests a second; None: one request at a time."""
+
+
 def pinned() -> list[str]:
     return ["taskset", "-c", "1"] if len(os.sched_getaffinity(0)) > 1 else []
 
 
-def infctl(given: Given, url: str, key: str) -> Report:
-    argv = [
-        *(*pinned(), sys.executable, "-m", "infctl", "bench", "run", MODEL, "--url", url),
-        *("--prompts", str(given.file), "--out", str(given.tokens), "-n", str(given.requests), "-c", "1"),
-        *("--warmup", "0", "--cooldown", "0", "--format", "vllm", "-o", str(given.file.parent / "bench")),
-    ]
+def moved(spans: Sequence[Span], by: float) -> list[Span]:
+    return [(begin + by, end + by) for begin, end in spans]
+
+
+def infctl(given: Given, url: str, key: str, rate: float | None) -> Ran:
+    load = ["-c", "1"] if rate is None else ["--rate", str(rate), "--arrivals", "constant"]
     env = {**os.environ, "GATEWAY_API_KEY": key}
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
-    assert done.stdout, done.stderr
-    return of_vllm(json.loads(done.stdout))
+    with tempfile.TemporaryDirectory(dir=given.file.parent) as results:
+        argv = [
+            *(*pinned(), sys.executable, "-m", "infctl", "bench", "run", MODEL, "--url", url, *load),
+            *("--prompts", str(given.file), "--out", str(given.tokens), "-n", str(given.requests)),
+            *("--warmup", "0", "--cooldown", "0", "--format", "vllm", "-o", results),
+        ]
+        done = subprocess.run(
+            argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.stdout, done.stderr
+        (kept,) = Path(results).iterdir()
+    began = datetime.strptime(kept.name.split("Z")[0] + "000+0000", "%Y%m%dT%H%M%S%f%z").timestamp()
+    told = json.loads(done.stdout)
+    return Ran(of_vllm(told), moved(spans_of_vllm(told), began))
 
 
-def vllm_bench(tool: Tool, given: Given, url: str, key: str) -> Report:
+def vllm_bench(tool: Tool, given: Given, url: str, key: str, rate: float | None) -> Ran:
+    load = (
+        ["--max-concurrency", "1"] if rate is None else ["--request-rate", str(rate), "--burstiness", "inf"]
+    )
     arguments = [
         *("--backend", "openai-chat", "--base-url", url, "--endpoint", "/v1/chat/completions"),
         *("--model", MODEL, "--tokenizer", str(given.weights), "--dataset-name", "custom"),
         *("--dataset-path", str(given.file), "--custom-output-len", str(given.tokens)),
-        *("--skip-chat-template", "--disable-shuffle", "--num-prompts", str(given.requests)),
-        *("--max-concurrency", "1", "--ignore-eos", "--temperature", "0", "--disable-tqdm"),
-        *("--ready-check-timeout-sec", "0"),
+        *("--skip-chat-template", "--disable-shuffle", "--num-prompts", str(given.requests), *load),
+        *("--ignore-eos", "--temperature", "0", "--disable-tqdm", "--ready-check-timeout-sec", "0"),
+        "--save-detailed",
     ]
-    return of_vllm(tool.run(arguments, key))
+    told = tool.run(arguments, key)
+    return Ran(of_vllm(told), moved(spans_of_vllm(told), time.time() - time.perf_counter()))
 
 
-def guidellm(tool: Tool, given: Given, url: str, key: str) -> Report:
+def guidellm(tool: Tool, given: Given, url: str, key: str, rate: float | None) -> Ran:
+    load = "kind=concurrent,streams=1" if rate is None else f"kind=constant,rate={rate}"
     extras = "{'body':{'temperature':0}}"
     arguments = [
         *("run", "--backend", f"kind=openai_http,target={url},model={MODEL},api_key={key},extras={extras}"),
-        *("--profile", "kind=concurrent,streams=1", "--disable-console"),
+        *("--profile", load, "--disable-console"),
         *("--constraint", f"kind=max_requests,count={given.requests}"),
         *("--data", f"kind=json_file,path={given.file}"),
     ]
-    for _ in range(TRIES):
-        report = of_guidellm(tool.run(arguments, key))
-        if report.completed == given.requests:
-            break
-    return report
+    told = tool.run(arguments, key)
+    return Ran(of_guidellm(told), spans_of_guidellm(told))
 
 
 # --- the servers -------------------------------------------------------------------------------------------
@@ -127,7 +167,14 @@ def guidellm(tool: Tool, given: Given, url: str, key: str) -> Report:
 def engine(weights: Path, folder: Path) -> Iterator[Server]:
     """Without a prefix cache: the same prompts are as much work each time. One thread, on core 0."""
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "0"
-    flags = ("--max-model-len", "1024", "--enforce-eager", "--no-enable-prefix-caching")
+    flags = (
+        "--max-model-len",
+        "1024",
+        "--enforce-eager",
+        "--no-enable-prefix-caching",
+        "--dtype",
+        "bfloat16",
+    )
     with serve(weights, folder / "vllm.log", *flags) as started:
         yield started
 
@@ -181,8 +228,6 @@ def generated(server: Server) -> int:
 
 # --- the run -----------------------------------------------------------------------------------------------
 
-Ask = Callable[[str, str], Report]
-
 
 def shown(report: Report) -> str:
     return (
@@ -191,27 +236,66 @@ def shown(report: Report) -> str:
     )
 
 
-def rounds(asks: dict[str, Ask], server: Server, count: int) -> tuple[dict[str, list[Report]], list[str]]:
+class Turns:
+    """Who asks when."""
+
+    def __init__(self, asks: Mapping[str, Ask], url: str) -> None:
+        self.asks, self.url = asks, url
+        # Imports and the engine's first steps; then how long a request takes when nothing else goes on.
+        alone = [ask(url, "", None) for _ in range(2) for ask in asks.values()][len(asks) :]
+        self.slot_s = ROOM * statistics.median(end - begin for ran in alone for begin, end in ran.spans)
+        self.lead_s = {
+            name: lead for name, (lead, _) in self._together(dict.fromkeys(asks, 0.0), tuple(asks)).items()
+        }
+
+    @property
+    def period_s(self) -> float:
+        return self.slot_s * len(self.asks)
+
+    def round(self, number: int) -> dict[str, Ran]:
+        """Each tool is started early by as much as it took from its start to its first request last time."""
+        names = tuple(self.asks)
+        order = names[number % len(names) :] + names[: number % len(names)]
+        found = self._together(self.lead_s, order)
+        self.lead_s = {name: lead for name, (lead, _) in found.items()}
+        return {name: found[name][1] for name in names}
+
+    def _together(self, lead_s: Mapping[str, float], order: Sequence[str]) -> dict[str, tuple[float, Ran]]:
+        begin = time.time() + max(lead_s.values()) + 0.2
+
+        def one(name: str) -> tuple[float, Ran]:
+            time.sleep(max(0.0, begin + order.index(name) * self.slot_s - lead_s[name] - time.time()))
+            started = time.time()
+            ran = self.asks[name](self.url, "", 1 / self.period_s)
+            return min(begin for begin, _ in ran.spans) - started, ran
+
+        with ThreadPoolExecutor(len(order)) as pool:
+            return dict(zip(order, pool.map(one, order), strict=True))
+
+
+def rounds(turns: Turns, server: Server, count: int) -> tuple[dict[str, list[Report]], list[str]]:
     """Each tool's reports, and where the server counted other tokens."""
-    found: dict[str, list[Report]] = {name: [] for name in asks}
+    found: dict[str, list[Report]] = {name: [] for name in turns.asks}
     wrong = []
     for number in range(1, count + 1):
-        for name in asks if number % 2 else reversed(asks):
-            before = generated(server)
-            report = asks[name](server.url, "")
-            counted = generated(server) - before
-            say(f"  {number} {name:10} {shown(report)}")
-            found[name].append(report)
-            if counted != report.tokens_out and name != "guidellm":  # it may have tried again
-                wrong.append(f"{name} in {number} says {report.tokens_out}, the server counted {counted}")
+        before = generated(server)
+        ran = turns.round(number)
+        counted = generated(server) - before
+        met = overlaps([one.spans for one in ran.values()])
+        for name, one in ran.items():
+            say(f"  {number} {name:10} {shown(one.report)}")
+            found[name].append(one.report)
+        say(f"  {number} {met} requests began while another one was under way")
+        if counted != (told := sum(one.report.tokens_out for one in ran.values())):
+            wrong.append(f"in round {number} the tools say {told}, the server counted {counted}")
     return found, wrong
 
 
-def through(asks: dict[str, Ask], directly: dict[str, list[Report]], url: str) -> list[str]:
+def through(asks: Mapping[str, Ask], directly: dict[str, list[Report]], url: str) -> list[str]:
     """Where a tool counts other requests or tokens through the gateway than directly."""
     wrong = []
     for name, ask in asks.items():
-        report = ask(url, KEY)
+        report = ask(url, KEY, None).report
         say(f"  gateway {name:10} {shown(report)}")
         if report.totals != directly[name][-1].totals:
             wrong.append(f"{name} through the gateway: {report.totals}, directly {directly[name][-1].totals}")
@@ -232,13 +316,13 @@ def measured(pairs: int, requests: int, tokens: int) -> tuple[dict[str, list[Rep
             Tool("guidellm", load_tools.alone(), pinned()) as guide,
         ):
             asks: dict[str, Ask] = {
-                "infctl": lambda url, key: infctl(given, url, key),
-                "vllm bench": lambda url, key: vllm_bench(vllm, given, url, key),
-                "guidellm": lambda url, key: guidellm(guide, given, url, key),
+                "infctl": lambda url, key, rate: infctl(given, url, key, rate),
+                "vllm bench": lambda url, key, rate: vllm_bench(vllm, given, url, key, rate),
+                "guidellm": lambda url, key, rate: guidellm(guide, given, url, key, rate),
             }
-            for ask in asks.values():  # imports, the engine's first steps
-                ask(server.url, "")
-            found, wrong = rounds(asks, server, pairs)
+            turns = Turns(asks, server.url)
+            say(f"a turn takes {turns.slot_s:.2f} s, so each tool asks every {turns.period_s:.2f} s")
+            found, wrong = rounds(turns, server, pairs)
             with gateway(server.url, folder) as url:
                 wrong += through(asks, found, url)
     return found, wrong
@@ -246,9 +330,9 @@ def measured(pairs: int, requests: int, tokens: int) -> tuple[dict[str, list[Rep
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=LEAST_PAIRS)
-    parser.add_argument("--requests", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=40)
+    parser.add_argument("--pairs", type=int, default=14)
+    parser.add_argument("--requests", type=int, default=14)
+    parser.add_argument("--tokens", type=int, default=24)
     asked = parser.parse_args()
     began, load = time.monotonic(), os.getloadavg()[0]
     found, wrong = measured(asked.pairs, asked.requests, asked.tokens)

@@ -37,35 +37,65 @@ class Report:
         return self.completed, self.failed, self.tokens_in, self.tokens_out
 
 
+Span = tuple[float, float]
+"""When a request began and ended, in seconds of the tool's own clock."""
+
+
 def of_vllm(told: Mapping[str, Any]) -> Report:
-    """The file of `vllm bench serve --save-result`, or what `infctl bench run --format vllm` prints."""
+    """The file of `vllm bench serve --save-detailed`, or what `infctl bench run --format vllm` prints.
+
+    The former's own rate counts the pause before the first request as well: here by the requests' times.
+    """
+    tokens_out = told["total_output_tokens"]
     return Report(
         completed=told["completed"],
         failed=told["failed"],
         tokens_in=told["total_input_tokens"],
-        tokens_out=told["total_output_tokens"],
-        per_s=told["output_throughput"],
+        tokens_out=tokens_out,
+        per_s=tokens_out / _took(spans_of_vllm(told)),
         ttft_ms=told["mean_ttft_ms"],
         tpot_ms=told["mean_tpot_ms"],
     )
+
+
+def spans_of_vllm(told: Mapping[str, Any]) -> list[Span]:
+    rows = zip(told["start_times"], told["ttfts"], told["itls"], strict=True)
+    return [(start, start + ttft + math.fsum(itls)) for start, ttft, itls in rows]
 
 
 def of_guidellm(told: Mapping[str, Any]) -> Report:
     """Its JSON. Its own rate is by its window, which is longer than the load: here by the requests' times."""
     (run,) = told["benchmarks"]
     requests, metrics = run["requests"]["successful"], run["metrics"]
-    took = max(one["request_end_time"] for one in requests) - min(
-        one["request_start_time"] for one in requests
-    )
     tokens_out = sum(one["output_tokens"] for one in requests)
     return Report(
         completed=len(requests),
         failed=metrics["request_totals"]["errored"],
         tokens_in=sum(one["prompt_tokens"] for one in requests),
         tokens_out=tokens_out,
-        per_s=tokens_out / took,
+        per_s=tokens_out / _took(spans_of_guidellm(told)),
         ttft_ms=_mean([one["time_to_first_token_ms"] for one in requests]),
         tpot_ms=_mean([one["inter_token_latency_ms"] for one in requests]),
+    )
+
+
+def spans_of_guidellm(told: Mapping[str, Any]) -> list[Span]:
+    (run,) = told["benchmarks"]
+    return [(one["request_start_time"], one["request_end_time"]) for one in run["requests"]["successful"]]
+
+
+def _took(spans: Sequence[Span]) -> float:
+    return max(end for _, end in spans) - min(begin for begin, _ in spans)
+
+
+def overlaps(tools: Sequence[Sequence[Span]]) -> int:
+    """Requests that began while another tool's was under way. All times of one clock."""
+    return sum(
+        begin < other_end and other_begin <= begin
+        for at, spans in enumerate(tools)
+        for begin, _ in spans
+        for other in (*tools[:at], *tools[at + 1 :])
+        for other_begin, other_end in other
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.same_server import Report, interval, judged, of_guidellm, of_vllm
+from tests.e2e.same_server import Report, interval, judged, of_guidellm, of_vllm, overlaps
 
 
 def report(**more: Any) -> Report:
@@ -18,7 +18,8 @@ def report(**more: Any) -> Report:
 def test_the_same_request_reads_alike_from_each_tools_report() -> None:
     """One request of 5 tokens: 0.5 s to the first, then one each 0.1 s."""
     vllm = {"completed": 1, "failed": 0, "total_input_tokens": 7, "total_output_tokens": 5}
-    vllm |= {"output_throughput": 5 / 0.9, "mean_ttft_ms": 500.0, "mean_tpot_ms": 100.0}
+    vllm |= {"mean_ttft_ms": 500.0, "mean_tpot_ms": 100.0}
+    vllm |= {"start_times": [7.0], "ttfts": [0.5], "itls": [[0.1] * 4], "output_throughput": 5 / 2.9}
     request = {"request_start_time": 10.0, "request_end_time": 10.9, "prompt_tokens": 7, "output_tokens": 5}
     request |= {"time_to_first_token_ms": 500.0, "inter_token_latency_ms": 100.0}
     totals = {"successful": 1, "errored": 0, "incomplete": 0, "total": 1}
@@ -27,6 +28,12 @@ def test_the_same_request_reads_alike_from_each_tools_report() -> None:
     assert theirs.totals == ours.totals == (1, 0, 7, 5)
     assert (theirs.ttft_ms, theirs.tpot_ms) == (ours.ttft_ms, ours.tpot_ms)
     assert theirs.per_s == pytest.approx(ours.per_s)
+
+
+def test_a_request_that_begins_while_another_tools_is_under_way_is_counted_once() -> None:
+    assert overlaps([[(0.0, 1.0), (3.0, 4.0)], [(1.5, 2.5)], [(5.0, 6.0)]]) == 0
+    assert overlaps([[(0.0, 1.0), (3.0, 4.0)], [(0.9, 2.5)], [(2.6, 3.1)]]) == 2
+    assert overlaps([[(0.0, 1.0), (0.5, 2.0)], [(3.0, 4.0)]]) == 0  # its own
 
 
 def test_an_interval_is_students() -> None:
