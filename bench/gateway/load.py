@@ -29,11 +29,18 @@ WARM_S = 0.3
 CALM_S = 0.005
 """Pause after each 16 connections, and after each 16 streams that begin."""
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_CODE = re.compile(rb'"code": ?"(\w+)"')
 
 
 def quantile(values: list[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
+
+
+def status(data: bytes) -> str:
+    """... of an answer that is none, with the word that it gives for it."""
+    code = _CODE.search(data)
+    return f"status {data[9:12].decode('latin-1')}{' ' + code[1].decode() if code else ''}"
 
 
 class Blame:
@@ -78,7 +85,7 @@ class Plain(asyncio.Protocol):
         now = perf_counter()
         self.latencies.append(now - self.began)
         if data[9:12] != b"200" or b'"finish_reason":"stop"' not in data:
-            self.blame(f"status {data[9:12].decode('latin-1')}")
+            self.blame(status(data))
         if not self.stopped:
             self.began = now
             self.transport.write(self.request)
@@ -155,7 +162,7 @@ class Stream(asyncio.Protocol):
         self.times.append(perf_counter())
         self.pieces.append(data)
         if len(self.pieces) == 1 and data[9:12] != b"200":
-            self.finish(f"status {data[9:12].decode('latin-1')}")
+            self.finish(status(data))
         elif data.endswith(b"0\r\n\r\n") and b"".join(self.pieces[-4:]).endswith(b"\r\n0\r\n\r\n"):
             self.left -= 1
             if self.left:
