@@ -19,6 +19,10 @@ PROXY_CPU, LOAD_CPU = CPUS[0], CPUS[1 if len(CPUS) > 1 else 0]
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
+OTHER_FILES = 64
+"""Of a proxy, beside its clients' and its backends' sockets: logs, a store, listeners, an event loop's."""
+
+
 def allow_many_files(wanted: int = 65_536) -> None:
     """As many open files as one may have: 10,000 streams are 20,000 sockets in a proxy."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -26,6 +30,12 @@ def allow_many_files(wanted: int = 65_536) -> None:
         with contextlib.suppress(OSError, ValueError):  # only root may have more than the hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
             return
+
+
+def most_streams() -> int:
+    """That a proxy on this machine can hold open, each of them two sockets of its own."""
+    allow_many_files()
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - OTHER_FILES) // 2
 
 
 def pinned(cpu: int) -> Callable[[], None]:
