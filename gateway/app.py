@@ -366,7 +366,7 @@ def _refused(live: Live, peer: str, refused: Refused, request_id: str) -> None:
         "why": refused.message,
     }
     if live.journal.requests:
-        live.journal.request(facts)
+        live.journal.write(facts)
     if live.audit is not None:
         live.audit.record(facts)
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from gateway.policy import headers
 from gateway.policy.exchange import Answer, Exchange, StoreDown, Wanted
-from gateway.policy.holder import Holder, Plan, Ticket
+from gateway.policy.holder import Holder, Ticket
 from gateway.policy.ledger import Ledger, Verdict
 from gateway.policy.limits import Limit
 from gateway.policy.refusing import Refused
@@ -111,9 +111,9 @@ class Limiter:
     def undo(self, ticket: Ticket) -> None:
         self.ledger.undo(ticket)
 
-    def left(self, plan: Plan) -> tuple[list[float], bytes]:
-        """What is left of each of its limits now, and how a reply's head tells it."""
-        now = self._loop.time()
+    def left(self, ticket: Ticket) -> tuple[list[float], bytes]:
+        """What is left of each of its limits once it was taken, and how a reply's head tells it."""
+        plan, now = ticket.plan, ticket.at
         lefts = plan.lefts(now)
         return lefts, self.ledger.lines(plan, lefts, now)
 

@@ -49,7 +49,9 @@ class Journal:
         self._who: dict[str, Any] = {} if worker is None else {"worker": worker}
         self._lines: list[bytes] = []
         self._size = 0
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._clean = True
+        """Nothing in those lines is to be hidden."""
+        self._queue: queue.SimpleQueue[tuple[bytes, bool] | None] = queue.SimpleQueue()
         self._pending = 0
         self._worker: threading.Thread | None = None
         self._second, self._prefix = -1, ""
@@ -70,17 +72,17 @@ class Journal:
             self.write({"ts": self.now(), "level": level, "event": event, **self._who, **facts})
             self.flush()
 
-    def request(self, facts: dict[str, Any]) -> bytes:
-        """One request ended. `facts` begin with `ts`. The line, as it is before anything is hidden in it."""
-        return self.write(facts)
-
-    def write(self, facts: dict[str, Any]) -> bytes:
-        line = orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    def request(self, line: bytes, *, clean: bool) -> None:
+        """One request ended. `clean`: nothing in its line is to be hidden."""
+        self._clean = self._clean and clean
         self._lines.append(line)
         self._size += len(line)
         if self._size >= FLUSH_BYTES:
             self.flush()
-        return line
+
+    def write(self, facts: dict[str, Any]) -> None:
+        """Facts begin with `ts`."""
+        self.request(orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE), clean=False)
 
     def now(self) -> str:
         """The time as RFC 3339 with milliseconds: made once a millisecond, up to the second once a second."""
@@ -99,7 +101,8 @@ class Journal:
         if not self._lines:
             return
         lines, self._lines, self._size = self._lines, [], 0
-        block = b"".join(lines)
+        block, clean = b"".join(lines), self._clean
+        self._clean = True
         if self._pending + len(block) > PENDING_BYTES:
             self.lost += len(lines)
             return
@@ -107,7 +110,7 @@ class Journal:
             self._worker = threading.Thread(target=self._run, name="log", daemon=True)
             self._worker.start()
         self._pending += len(block)
-        self._queue.put(block)
+        self._queue.put((block, clean))
 
     def close(self) -> None:
         """Writes what is left, for at most CLOSE_S."""
@@ -118,10 +121,11 @@ class Journal:
             self._worker = None
 
     def _run(self) -> None:
-        while (block := self._queue.get()) is not None:
+        while (given := self._queue.get()) is not None:
+            block, clean = given
             hide = self.hide
             try:
-                written = block if hide is None else hide(block)
+                written = block if hide is None or clean else hide(block)
                 if self._lock is None:
                     self._out(written)
                 else:

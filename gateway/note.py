@@ -1,11 +1,11 @@
-"""What is known of one request when it ends: its log line and its counts."""
+"""What is known of one request when it ends: its counts, and what its log line says (logline.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from gateway import metrics
 from gateway.identify import Caller, Terms
@@ -36,7 +36,6 @@ Outcome = Literal[
 ]
 """refused: by the gateway; rejected: a 4xx of the backend; cut: the drain limit was reached."""
 
-_LEVELS: Final = {"ok": "info", "refused": "info", "rejected": "info", "client_gone": "info"}
 _FACTS: Final[dict[Outcome, Fact]] = {
     "rejected": "success",
     "upstream_error": "failure",
@@ -44,7 +43,6 @@ _FACTS: Final[dict[Outcome, Fact]] = {
     "upstream_timeout": "failure",
 }
 _CLIENT_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
-PATH_CHARS: Final = 128
 
 
 HedgeOutcome = Literal["won", "lost", "failed", "left", "no_place", "budget"]
@@ -212,51 +210,3 @@ class Note:
                 series.token_time.observe((now - self.first_at) / (tokens - 1))
             if usage.prompt_tokens_details is not None and (cached := usage.cached_tokens):
                 numbers.count(metrics.TOKENS_CACHED, labels[:2], cached)
-
-    def line(self, ts: str, now: float) -> dict[str, Any]:
-        """Milliseconds, bytes, tokens."""
-        exchange = self.exchange
-        usage, received = self.usage, self.began_at
-        line: dict[str, Any] = {
-            "ts": ts,
-            "level": _LEVELS.get(self.outcome, "warning"),
-            "event": "request",
-            "request_id": exchange.id,
-            "client_request_id": None if self.client_id is None else self.client_id.decode("ascii"),
-            "tenant": self.tenant,
-            "key_id": self.key_id,
-            "method": exchange.head.method.decode("latin-1"),
-            "path": exchange.head.path[:PATH_CHARS].decode("latin-1"),
-            "model": self.model,
-            "backend": self.backend,
-            "attempts": self.attempts,
-            "status": self.status,
-            "outcome": self.outcome,
-            "reason": self.reason,
-            "stream": self.stream,
-            "cache": self.cache,
-            "queue_ms": _ms(self.queued_s),
-            "ttft_ms": None if self.first_at is None else _ms(self.first_at - received),
-            "total_ms": _ms(now - received),
-            "prompt_tokens": None if usage is None else usage.prompt_tokens,
-            "completion_tokens": None if usage is None else usage.completion_tokens,
-            "bytes_in": exchange.bytes_received,
-            "bytes_out": exchange.bytes_sent,
-        }
-        if self.hedge is not None:
-            line["hedge"] = self._hedge_line(self.hedge)
-        return line
-
-    def _hedge_line(self, hedge: Hedged) -> dict[str, Any]:
-        """`wasted_prompt_tokens`: at most; the same prompt went to both. Its answer's nobody has counted."""
-        wasted = None if self.usage is None or hedge.backend is None else self.usage.prompt_tokens
-        return {
-            "outcome": hedge.outcome,
-            "wasted_at": hedge.backend,
-            "wasted_ms": _ms(hedge.ran_s),
-            "wasted_prompt_tokens": wasted,
-        }
-
-
-def _ms(seconds: float) -> float:
-    return int(seconds * 1e6) / 1000  # `round` takes three times as long

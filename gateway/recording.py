@@ -52,6 +52,7 @@ class Recording:
         self._hash_key = settings.audit_key if audit.tenant == "hashed" else None
         if isinstance(self.trail, Trail):
             self.trail.prepare = preparing(self.redactor, self._hash_key)
+            self.trail.hashes = self._hash_key is not None
 
     def hide(self) -> Callable[[bytes], bytes] | None:
         """What the log's lines go through; None: they are written as they are."""
@@ -75,6 +76,7 @@ class Recording:
                 alarm=alarm,
                 prepare=preparing(self.redactor, self._hash_key),
             )
+            self.trail.hashes = self._hash_key is not None
         except OSError as error:
             self.trail = Unopened(refuse=audit.on_failure == "refuse")
             alarm("audit_failed", {"why": error.strerror or str(error), "folder": audit.folder})
@@ -122,7 +124,7 @@ class Unopened:
     def record(self, _facts: dict[str, Any]) -> None:
         self.lost += 1
 
-    def request(self, _line: bytes, _peer: str) -> None:
+    def request(self, _line: bytes, _peer: str, *, clean: bool = False) -> None:  # noqa: ARG002
         self.lost += 1
 
 

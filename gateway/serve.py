@@ -29,6 +29,7 @@ from gateway.asked import Call
 from gateway.attempts import WHOLE_BYTES, Attempts, Opening, release
 from gateway.client import Reply, UpstreamFailed, reply_lines
 from gateway.live import Live
+from gateway.logline import LogLines
 from gateway.net.server import Exchange, Refused
 from gateway.note import Note
 from gateway.openai import read_call
@@ -64,6 +65,7 @@ class Serve:
         self._control = control
         self._attempts = Attempts(live)
         self._taking = Taking(live)
+        self._lines = LogLines()
 
     async def __call__(self, exchange: Exchange) -> None:  # noqa: C901 - the whole way, in one piece
         live, head = self._live, exchange.head
@@ -268,13 +270,14 @@ class Serve:
         if note.ticket is not None:
             self._taking.end(note.ticket, note)
         if (live.journal.requests or live.audit is not None or note.story) and note.kind not in _QUIET:
-            facts = note.line(live.journal.now(), now)
-            line = live.journal.request(facts) if live.journal.requests else orjson.dumps(facts)
-            line = bytes(memoryview(line))  # a copy without the 7 KB of room that orjson leaves behind it
+            redactor = None if live.recording is None else live.recording.redactor
+            line, clean = self._lines.line(note, live.journal.now(), now, redactor)
+            if live.journal.requests:
+                live.journal.request(line, clean=clean)
             if note.story is not None and live.stories is not None:
                 live.stories.keep(line, note.story, note.exchange.received_at)
             if live.audit is not None:
-                live.audit.request(line, note.exchange.peer)
+                live.audit.request(line, note.exchange.peer, clean=clean)
 
 
 def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:

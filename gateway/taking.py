@@ -100,7 +100,7 @@ class Taking:
 
     @staticmethod
     def _took(limiter: Limiter, ticket: Ticket, note: Note) -> None:
-        lefts, lines = limiter.left(ticket.plan)
+        lefts, lines = limiter.left(ticket)
         note.lines += lines
         story = note.story
         if story is not None:

@@ -27,6 +27,7 @@ import orjson
 from gateway.audit import files
 from gateway.audit.anchors import Anchor, Anchors, sync_folder
 from gateway.audit.chain import Head, encoded, key_id, read, seal
+from gateway.audit.seal import Signer
 from gateway.audit.verify import torn
 
 QUEUE_MAX: Final = 20_000
@@ -40,8 +41,10 @@ CHAINS_MAX: Final = 64
 CLOSE_S: Final = 5.0
 
 Facts = dict[str, Any]
-Waiting = tuple[bytes, str | None]
-"""A record as JSON, with whose address belongs to it: a request's line is the log's own, made once."""
+Waiting = tuple[bytes, str | None, bool]
+"""A record as JSON, with whose address belongs to it: a request's line is the log's own, made once. And
+whether it is known to hold nothing to hide.
+"""
 Alarm = Callable[[str, Facts], None]
 """(what, facts): called from the writing thread."""
 
@@ -75,12 +78,17 @@ class Trail:
         self._folder = folder
         self._anchors = anchors
         self._key = key
+        self._signer = Signer(key)
         self.rules = rules
         self._alarm = alarm
         self.prepare = prepare
+        self.hashes = False
+        """`prepare` changes what has nothing to hide as well."""
         self._wall = wall
         self._queue: deque[Waiting] = deque()
         self._wake = threading.Event()
+        self._woken = False
+        """It is set, or the thread is about to look into the queue."""
         self._closing = False
         self.failing = False
         """The last write failed."""
@@ -127,18 +135,19 @@ class Trail:
 
     def record(self, facts: Facts) -> None:
         """Of whatever happened. Never waits, nor does `request`."""
-        self._put((encoded(facts), None))
+        self._put((encoded(facts), None, False))
 
-    def request(self, line: bytes, peer: str) -> None:
-        """One request's end. `line`: of the log, with or without its newline."""
-        self._put((line, peer))
+    def request(self, line: bytes, peer: str, *, clean: bool = False) -> None:
+        """One request's end. `line`: of the log, with its newline. `clean`: nothing in it is to be hidden."""
+        self._put((line, peer, clean))
 
     def _put(self, waiting: Waiting) -> None:
         if len(self._queue) >= self.rules.queue_max:
             self.lost += 1
             return
         self._queue.append(waiting)
-        if not self._wake.is_set():
+        if not self._woken:
+            self._woken = True
             self._wake.set()
 
     def close(self, limit_s: float = CLOSE_S) -> None:
@@ -163,6 +172,7 @@ class Trail:
             if not self._closing:
                 time.sleep(self.rules.retry_s if self.failing else self.rules.batch_s)
             self._wake.clear()
+            self._woken = False  # in this order: what comes from here on is seen below, or wakes it again
             self._flush()
             if self._closing and (self.failing or not self._queue):
                 return
@@ -173,10 +183,10 @@ class Trail:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
         lost = self.lost - self._told_lost
         if lost:
-            batch.insert(0, (encoded({"event": "audit_lost", "ts": self._now(), "count": lost}), None))
+            batch.insert(0, (encoded({"event": "audit_lost", "ts": self._now(), "count": lost}), None, False))
         self._done = 0
         try:
-            self._write(self._prepared([with_peer(*waiting) for waiting in batch]))
+            self._write(self._records(batch))
         except OSError as error:
             told = min(self._done, 1) if lost else 0
             self._told_lost += lost * told
@@ -191,6 +201,22 @@ class Trail:
         if self.failing and batch:
             self.failing = False
             self._alarm("audit_recovered", {"chain": self.chain})
+
+    def _records(self, batch: Sequence[Waiting]) -> Sequence[bytes]:
+        """As they are written: what was not looked through before is now."""
+        lines, peer, tail = list[bytes](), "", _peer_field("")
+        for line, who, _ in batch:
+            if who is None:
+                lines.append(line)
+                continue
+            if who != peer:
+                peer, tail = who, _peer_field(who)
+            lines.append(line[:-2] + tail)
+        places = [at for at, waiting in enumerate(batch) if self.hashes or not waiting[2]]
+        if places:
+            for at, made in zip(places, self._prepared([lines[at] for at in places]), strict=True):
+                lines[at] = made
+        return lines
 
     def _prepared(self, lines: Sequence[bytes]) -> Sequence[bytes]:
         """As many. What could not be prepared is not written as it is."""
@@ -209,19 +235,20 @@ class Trail:
         if not batch:
             return
         self._tidy()
-        head, lines, size = self._head, list[bytes](), self._size
+        lines, size = list[bytes](), self._size
+        count, prev = self._head.count, self._head.hash.encode()
         for record in batch:
-            line, after = seal(record, head, self._key)
+            line, found = self._signer.sealed(record, count + 1, prev)
             if size + len(line) > self.rules.rotate_bytes and size > self._opened_at:
-                self._commit(lines, head)
+                self._commit(lines, Head(count, prev.decode()))
                 self._done += len(lines)
                 self._open("rotated")
-                lines, size = [], self._size
-                line, after = seal(record, self._head, self._key)
+                lines, size, count, prev = [], self._size, self._head.count, self._head.hash.encode()
+                line, found = self._signer.sealed(record, count + 1, prev)
             lines.append(line)
             size += len(line)
-            head = after
-        self._commit(lines, head)
+            count, prev = count + 1, found
+        self._commit(lines, Head(count, prev.decode()))
         self._done += len(lines)
 
     def _tidy(self) -> None:
@@ -337,10 +364,9 @@ class Trail:
         )
 
 
-def with_peer(line: bytes, peer: str | None) -> bytes:
-    """A record as JSON, without a newline."""
-    line = line.rstrip(b"\n")
-    return line if peer is None else b'%b,"peer":%b}' % (line[:-1], orjson.dumps(peer))
+def _peer_field(peer: str) -> bytes:
+    """The end of a record, in place of its line's own."""
+    return b',"peer":%b}' % orjson.dumps(peer)
 
 
 def _hidden(line: bytes) -> bytes:

@@ -26,6 +26,7 @@ FOLDERS: Final = ("net", "policy", "redact", "wire")
 MODULES: Final = (
     "admission",
     "attempts",
+    "audit/seal",
     "audit/writer",
     "caching",
     "client",
@@ -36,7 +37,9 @@ MODULES: Final = (
     "limiter",
     "live",
     "log",
+    "logline",
     "memory",
+    "metering",
     "metrics",
     "note",
     "openai",

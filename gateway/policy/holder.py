@@ -21,6 +21,7 @@ class Plan:
         "buckets",
         "limits",
         "ones",
+        "per_s",
         "quota_ones",
         "rate_ones",
         "rate_tokens",
@@ -28,10 +29,11 @@ class Plan:
         "shares",
         "sized",
         "slots",
-        "templates",
+        "template",
         "token_buckets",
         "token_quotas",
         "tokens_at",
+        "told",
         "until",
         "version",
     )
@@ -56,7 +58,9 @@ class Plan:
             [share.limit for share in self.shares] + [limit for limit, _ in self.buckets + self.token_buckets]
         )
         """In the order of `lefts`."""
-        self.amounts = tuple([limit.amount for limit in self.limits])
+        self.amounts: list[float] = [float(limit.amount) for limit in self.limits]
+        self.per_s: list[float] = [limit.per_s for limit in self.limits]
+        """0: no rate. Both in the order of `limits`, so that nobody has to ask those on the way of a call."""
         count = len(self.shares)
         self.requests_at = tuple(range(count, count + len(self.buckets))) + tuple(
             self.shares.index(one) for one in self.rate_ones
@@ -65,8 +69,10 @@ class Plan:
             self.shares.index(one) for one in self.sized
         )
         """Where in `lefts` the request rates and the windows of tokens are."""
-        self.templates: dict[tuple[int | None, int | None], bytes] = {}
-        """Of header lines, by where in `limits` those are that they speak of."""
+        self.template = b""
+        """Of header lines ..."""
+        self.told = (-2, -2)
+        """... that speak of these of `limits`."""
         self.version = version
         self.refresh()
 
@@ -79,11 +85,11 @@ class Plan:
             found.append(bucket.level(now))
         return found
 
-    def tightest(self, among: Sequence[int], lefts: Sequence[float]) -> int | None:
-        """Where the smallest part is left. `among`: places in `limits` and `lefts`."""
+    def tightest(self, among: Sequence[int], lefts: list[float]) -> int:
+        """Where the smallest part is left; -1: among none. `among`: places in `limits` and `lefts`."""
         if len(among) < 2:
-            return among[0] if among else None
-        amounts, least, at = self.amounts, math.inf, None
+            return among[0] if among else -1
+        amounts, least, at = self.amounts, math.inf, -1
         for one in among:
             part = lefts[one] / amounts[one]
             if part < least:
@@ -113,12 +119,14 @@ class Holder:
 class Ticket:
     """What was taken for one request."""
 
-    __slots__ = ("ended", "holder", "plan", "tokens")
+    __slots__ = ("at", "ended", "holder", "plan", "tokens")
 
-    def __init__(self, holder: Holder, plan: Plan, tokens: int) -> None:
+    def __init__(self, holder: Holder, plan: Plan, tokens: int, at: float) -> None:
         self.holder = holder
         self.plan = plan
         self.tokens = tokens
+        self.at = at
+        """When."""
         self.ended = False
 
 

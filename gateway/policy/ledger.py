@@ -17,7 +17,7 @@ Times are seconds of one steady clock, but for `*_clock_s`: the store's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from gateway.policy import standing, verdicts
@@ -117,7 +117,7 @@ class Ledger(Generic[V]):
             bucket.take(tokens, now)
         if plan.rate_ones or plan.rate_tokens:
             self._spend_rates(plan, tokens)
-        return Ticket(holder, plan, tokens)
+        return Ticket(holder, plan, tokens, now)
 
     def settle(self, ticket: Ticket, prompt: int, completion: int, *, unknown: bool = False) -> None:
         """What it really used. `unknown`: nobody knows, so all that was reserved."""
@@ -307,7 +307,7 @@ class Ledger(Generic[V]):
 
     # --- looking ---
 
-    def lines(self, plan: Plan, lefts: Sequence[float], now: float) -> bytes:
+    def lines(self, plan: Plan, lefts: list[float], now: float) -> bytes:
         """For a reply's head. `lefts`: of `plan`, at `now`."""
         return standing.lines(plan, lefts, self.clock_s(now))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Final
 
 from gateway.policy import headers
@@ -15,32 +13,48 @@ SLACK: Final = 1e-6
 """Levels are sums of floats: 18.9999999 is 19."""
 
 
-def lines(plan: Plan, lefts: Sequence[float], clock_s: float | None) -> bytes:
+def lines(plan: Plan, lefts: list[float], clock_s: float | None) -> bytes:
     """The tightest request rate, and the tightest window of tokens. `lefts`: of `plan`, now.
 
     `clock_s`: the store's; None: not heard yet.
     """
     first = plan.tightest(plan.requests_at, lefts)
     second = plan.tightest(plan.tokens_at, lefts)
-    template = plan.templates.get((first, second))
-    if template is None:
-        limits = (None if one is None else plan.limits[one] for one in (first, second))
-        template = plan.templates[first, second] = headers.template(*limits)
-    numbers: list[int] = []
-    for at in (first, second):
-        if at is not None:
-            left = int(lefts[at] + SLACK)
-            numbers.append(left if 0 <= left <= headers.SHOWN_MAX else headers.left(left))
-            numbers.append(_whole_s(plan, at, lefts[at], clock_s))
-    return template % (*numbers, *numbers)
+    if plan.told != (first, second):
+        limits = (None if one < 0 else plan.limits[one] for one in (first, second))
+        plan.template = headers.template(*limits)
+        plan.told = first, second
+    if first < 0 and second < 0:
+        return b""
+    if first < 0 or second < 0:
+        one = max(first, second)
+        left, whole_s = _left(lefts[one]), _whole_s(plan, one, lefts[one], clock_s)
+        return plan.template % (left, whole_s, left, whole_s)
+    requests, tokens = _left(lefts[first]), _left(lefts[second])
+    requests_s = _whole_s(plan, first, lefts[first], clock_s)
+    tokens_s = _whole_s(plan, second, lefts[second], clock_s)
+    return plan.template % (
+        requests, requests_s, tokens, tokens_s, requests, requests_s, tokens, tokens_s
+    )  # fmt: skip
+
+
+def _left(level: float) -> int:
+    left = int(level + SLACK)
+    return left if 0 <= left <= headers.SHOWN_MAX else headers.left(left)
 
 
 def _whole_s(plan: Plan, at: int, left: float, clock_s: float | None) -> int:
     """Seconds, rounded up, until all of a limit is there. `at`: its place in the plan."""
-    if at < len(plan.shares):
-        return math.ceil(reset_s(plan.shares[at], clock_s))
-    limit = plan.limits[at]  # of a bucket
-    return math.ceil((limit.amount - left) / limit.per_s)
+    per_s = plan.per_s[at]
+    if per_s > 0.0:
+        wait_s = (plan.amounts[at] - left) / per_s
+    else:
+        share = plan.shares[at]  # buckets have rates
+        wait_s = share.end_s - clock_s if share.end_s and clock_s is not None else reset_s(share, clock_s)
+    if wait_s <= 0.0:
+        return 0
+    whole_s = int(wait_s)
+    return whole_s if whole_s == wait_s else whole_s + 1  # `math.ceil`, without the call
 
 
 def reset_s(share: Share, clock_s: float | None) -> float:

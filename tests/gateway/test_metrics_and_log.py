@@ -78,7 +78,7 @@ def test_lines_reach_the_descriptor_in_order():
     journal = Journal(Log(), lambda: 1_700_000_000.25, fd=writing)
     journal.event("info", "started", a=1)
     for n in range(300):
-        journal.request({"ts": journal.now(), "n": n})
+        journal.write({"ts": journal.now(), "n": n})
     journal.close()
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
@@ -87,11 +87,37 @@ def test_lines_reach_the_descriptor_in_order():
     assert [line["n"] for line in lines[1:]] == list(range(300))
 
 
+def test_a_block_of_lines_that_hold_nothing_to_hide_is_not_looked_through():
+    reading, writing = os.pipe()
+    journal = Journal(Log(), lambda: 0.0, fd=writing)
+    looked: list[bytes] = []
+
+    def hide(block: bytes) -> bytes:
+        looked.append(block)
+        return block
+
+    journal.hide = hide
+    journal.request(b"1\n", clean=True)
+    journal.flush()
+    for clean in (True, False, True):
+        journal.request(b"2\n", clean=clean)
+    journal.flush()
+    journal.request(b"3\n", clean=True)
+    journal.write({"n": 4})
+    journal.flush()
+    journal.request(b"5\n", clean=True)
+    journal.close()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b'1\n2\n2\n2\n3\n{"n":4}\n5\n'
+    assert looked == [b"2\n2\n2\n", b'3\n{"n":4}\n']
+
+
 def test_what_nobody_reads_is_dropped_and_counted():
     reading, writing = os.pipe()
     journal = Journal(Log(), lambda: 0.0, fd=writing)
     for _ in range(20):
-        journal.request({"x": "y" * 1024 * 1024})
+        journal.write({"x": "y" * 1024 * 1024})
         journal.flush()
     assert journal.lost >= 3
     os.close(reading)  # the writer gets EPIPE and goes on

@@ -12,13 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gateway.audit import files
+from gateway.audit import chain, files
 from gateway.audit.anchors import FileAnchors
+from gateway.audit.chain import encoded
 from gateway.audit.record import preparing
+from gateway.audit.seal import Signer
 from gateway.audit.verify import verify
 from gateway.audit.writer import Rules, Trail
 from gateway.redact import Redactor
+from tests.examples import examples
 from tests.gateway.audit.writing import KEY, killed, started
 from tests.gateway.process import ROOT, until
 
@@ -272,7 +277,7 @@ def test_a_requests_line_is_kept_with_its_peer_and_without_what_is_hidden(desk: 
     trail.prepare = preparing(Redactor(), None)
     line = b'{"event":"request","tenant":"203.0.113.9","client_request_id":"bob@example.org"}\n'
     trail.request(line, "10.0.0.1")
-    trail.request(line.replace(b"bob@example.org", b"r1").rstrip(), "")
+    trail.request(line.replace(b"bob@example.org", b"r1"), "")
     trail.close(60)
     first, second = desk.records()[1:]
     assert (first["tenant"], first["peer"]) == ("203.0.113.9", "10.0.0.1")
@@ -301,3 +306,45 @@ def test_the_lag_is_the_age_of_the_oldest_record_that_waits(desk: Desk):
     trail.record({"event": "request", "ts": since})
     trail.request(b'{"ts":"now"}', "10.0.0.1")
     assert trail.lag_s == pytest.approx(7, abs=0.01)
+
+
+def test_what_is_known_to_be_clean_is_not_looked_through_again_but_hashed_as_all_is(desk: Desk):
+    looked: list[bytes] = []
+
+    def prepare(lines):
+        looked.extend(lines)
+        return preparing(None, b"k" * 32)(lines)
+
+    trail = desk.open()
+    trail.prepare = prepare
+    line = b'{"event":"request","tenant":"%b"}\n'
+    for tenant in (b"a", b"b", b"c"):
+        trail.request(line % tenant, "10.0.0.1", clean=tenant != b"b")
+    trail.record({"event": "changed"})
+    trail.close(60)
+    assert [json.loads(one).get("tenant") for one in looked] == ["b", None]
+    tenants = [record.get("tenant") for record in desk.records()[1:]]
+    assert tenants[1].startswith("h_")
+    assert (tenants[0], *tenants[2:]) == ("a", "c", None)
+    again = desk.open()
+    again.prepare, again.hashes = prepare, True
+    again.request(line % b"a", "10.0.0.2", clean=True)
+    again.close(60)
+    last = desk.records()[-1]
+    assert last["tenant"].startswith("h_")
+    assert last["peer"].startswith("h_")
+    assert desk.only().broken is None
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(st.binary(max_size=200), st.lists(st.dictionaries(st.text(), st.integers() | st.text()), max_size=5))
+def test_a_seal_of_many_is_the_hash_that_anybody_can_check(key, facts):
+    signer, prev = Signer(key), b"0" * 64
+    for count, one in enumerate(facts, start=1):
+        line, found = signer.sealed(encoded(one), count, prev)
+        read = chain.read(line[:-1], key)
+        assert line.endswith(b"\n")
+        assert read is not None
+        assert read.good
+        assert (read.seq, read.prev, read.hash) == (count, prev.decode(), found.decode())
+        prev = found
