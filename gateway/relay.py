@@ -53,30 +53,28 @@ class Stream:
     """
 
     def __init__(self, call: Call) -> None:
-        self._splitter = sse.Splitter()
+        self.events = 0
+        """With data, so far."""
+        self.open = True
+        """There is no ending yet."""
         self._between = True
         """The next byte begins an event."""
-        self._call = call
+        self._as_asked = call.wants_running_usage
+        """Usage stays in each piece: the client asked for that too."""
         self._responses = call.path == b"/v1/responses"
         self._last: bytes | None = None
         """The last piece with usage in it; read at the end only."""
+        self._splitter = sse.Splitter()
+        self._call = call
         self._why = ""
         self.ending: Ending = "open"
-        self.events = 0
-        """With data, so far."""
 
     def feed(self, piece: bytes) -> bytes:
         """What is good of it, up to the first thing that is not."""
-        if self._between and self.ending == "open" and _is_one_object(piece):
-            at = piece.rfind(_USAGE)
-            if at < 0:
-                if b'"usage"' not in piece:
-                    self.events += 1
-                    return piece
-            elif _ends_with_it(piece, at) and not self._responses:
-                self.events += 1
-                self._last = piece
-                return piece if self._call.wants_running_usage else piece[:at] + b"}\n\n"
+        if self._between and self.open:
+            out = self._usual(piece)
+            if out:
+                return out
         try:
             events = self._splitter.feed(piece)
         except sse.TooLong as long:
@@ -84,11 +82,28 @@ class Stream:
         self._between = self._splitter.between
         if len(events) == 1:
             return self._event(events[0])
-        return b"".join(map(self._event, events))
+        return b"".join([(self.open and self._usual(event)) or self._event(event) for event in events])
+
+    def _usual(self, event: bytes) -> bytes:
+        """What is good of an event as nearly all are; nothing: it is for `_event` to look at."""
+        if not _is_object(event):
+            return b""
+        at = event.rfind(_USAGE)
+        if at < 0:
+            if event.find(b'"usage"') >= 0:
+                return b""
+        elif self._responses or not _ends_with_it(event, at):
+            return b""
+        else:
+            self._last = event
+            if not self._as_asked:
+                event = b"%b}\n\n" % event[:at]
+        self.events += 1
+        return event
 
     def finish(self) -> bytes:
         """At the clean end, or once `ending` is "broken". Raises BrokenStream."""
-        if self.ending == "open":
+        if self.open:
             self._break("it ended before the last event")
         if self.ending == "broken":
             raise BrokenStream(self._why)
@@ -99,27 +114,31 @@ class Stream:
         return None if self._last is None else usage_in(self._last)
 
     def _break(self, why: str) -> bytes:
-        self.ending, self._why = "broken", why
+        self._end("broken")
+        self._why = why
         return b""
 
+    def _end(self, ending: Ending) -> None:
+        self.ending, self.open = ending, False
+
     def _event(self, event: bytes) -> bytes:
-        if self.ending != "open":
+        if not self.open:
             return b""
         data = sse.data_of(event)
         if data is None:
             return event
         if data == sse.DONE:
-            self.ending = "done"
+            self._end("done")
             return event
         self.events += 1
         if data[:1] != b"{" or data[-1:] != b"}":
             return self._break("an event is not a JSON object")
-        if b'"error"' in data and _is_error(data):
-            self.ending = "error"
+        if data.find(b'"error"') >= 0 and _is_error(data):
+            self._end("error")
             return event
         if self._responses:
             return self._response_event(event, data)
-        return self._chat_event(event, data) if b'"usage"' in data else event
+        return self._chat_event(event, data) if data.find(b'"usage"') >= 0 else event
 
     def _chat_event(self, event: bytes, data: bytes) -> bytes:
         """With usage in it, that the client may not have asked for."""
@@ -135,12 +154,14 @@ class Stream:
 
     def _response_event(self, event: bytes, data: bytes) -> bytes:
         """Of /v1/responses, which ends with an event of its own kind, with the usage, not with `[DONE]`."""
-        if any(last in data for last in _LAST):
+        if any(data.find(last) >= 0 for last in _LAST):
             kind = _type_of(data)
             if kind in {"response.completed", "response.incomplete"}:
-                self.ending, self._last = "done", data
+                self._end("done")
+                self._last = data
             elif kind in {"response.failed", "error"}:
-                self.ending, self._last = "error", data
+                self._end("error")
+                self._last = data
         return event
 
 
@@ -151,20 +172,25 @@ def _type_of(data: bytes) -> object:
         return None
 
 
-def _is_one_object(piece: bytes) -> bool:
-    """One event, of one line, that is an object and no error: nearly all are."""
+# `find`, not `in`: that takes what it is asked for a number first, and makes an error of it each time.
+
+
+def _is_object(event: bytes) -> bool:
+    """Of one line, an object and no error."""
     return (
-        piece.find(b"\n") == len(piece) - 2
-        and piece[:7] == b"data: {"
-        and piece[-3:] == b"}\n\n"
-        and b"\r" not in piece
-        and b'"error"' not in piece
+        event.startswith(b"data: {")
+        and event.endswith(b"}\n\n")
+        and event.find(b"\n") == len(event) - 2
+        and event.find(b"\r") < 0
+        and event.find(b'"error"') < 0
     )
 
 
-def _ends_with_it(piece: bytes, at: int) -> bool:
+def _ends_with_it(event: bytes, at: int) -> bool:
     """The usage at `at` is the object's last field, holds no object itself, and comes with a choice."""
-    return piece.find(b"}", at) == len(piece) - 4 and piece.rfind(b"{") == at + 9 and _NO_CHOICE not in piece
+    return (
+        event.find(b"}", at) == len(event) - 4 and event.rfind(b"{") == at + 9 and event.find(_NO_CHOICE) < 0
+    )
 
 
 def _is_error(data: bytes) -> bool:

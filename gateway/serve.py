@@ -30,6 +30,7 @@ from gateway.attempts import WHOLE_BYTES, Attempts, Opening, release
 from gateway.client import Reply, UpstreamFailed, reply_lines
 from gateway.live import Live
 from gateway.logline import LogLines
+from gateway.net.pool import Sink
 from gateway.net.server import Exchange, Refused
 from gateway.note import Note
 from gateway.openai import read_call
@@ -176,20 +177,13 @@ class Serve:
         _check_coding(reply, note)
         note.relay = stream
         note.stream = True
-
-        def take(piece: bytes) -> bool:
-            """One piece to the client, in the moment it comes from the backend."""
-            out = stream.feed(piece)
-            if out:
-                exchange.write(out)
-            return stream.ending == "open" and not exchange.blocked
-
         try:
             await self._begin_stream(exchange, reply, piece, stream, note)
-            while stream.ending == "open" and not await reply.pump(take):
+            onward = _Onward(stream, exchange)
+            while stream.open and not await reply.pump(onward):
                 await exchange.drain()
         except UpstreamFailed:  # behind the last event it has broken nothing
-            if stream.ending == "open":
+            if stream.open:
                 raise
         stream.finish()
         exchange.end()
@@ -204,7 +198,7 @@ class Serve:
         exchange: Exchange, reply: Reply, piece: bytes, stream: Stream, note: Note
     ) -> None:
         """Up to the first bytes for the client: what breaks before them can still be told by a status."""
-        while piece and stream.ending == "open":
+        while piece and stream.open:
             out = stream.feed(piece)
             if note.first_at is None and stream.events:
                 note.first_at = time.monotonic()
@@ -278,6 +272,20 @@ class Serve:
                 live.stories.keep(line, note.story, note.exchange.received_at)
             if live.audit is not None:
                 live.audit.request(line, note.exchange.peer, clean=clean)
+
+
+class _Onward(Sink):
+    """One piece to the client, in the moment it comes from the backend."""
+
+    def __init__(self, stream: Stream, exchange: Exchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+
+    def take(self, piece: bytes) -> bool:
+        out = self._stream.feed(piece)
+        if out:
+            self._exchange.write(out)
+        return self._stream.open and not self._exchange.blocked
 
 
 def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:

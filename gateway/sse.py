@@ -41,13 +41,13 @@ class Splitter:
     def feed(self, data: bytes) -> list[bytes]:
         """Raises TooLong."""
         rest = self.rest
-        if not rest and not self._half and data.find(b"\n\n") == len(data) - 2 >= 0 and b"\r" not in data:
+        if not rest and not self._half and data.find(b"\n\n") == len(data) - 2 >= 0 and data.find(b"\r") < 0:
             return [data]  # what nearly every chunk is: one event
         buffer = rest + data
         events: list[bytes] = []
         start = 0
         searched = max(self._skipped(buffer, 0), len(rest) - 3)
-        if not self._half and b"\r" not in buffer:  # as vLLM writes them; ten times as fast
+        if not self._half and buffer.find(b"\r") < 0:  # as vLLM writes them; ten times as fast
             while (end := buffer.find(b"\n\n", searched)) >= 0:
                 searched = end + 2
                 events.append(buffer[start:searched])
@@ -74,7 +74,7 @@ def data_of(event: bytes) -> bytes | None:
     """The data of one event; None: it has none (a comment, a blank line)."""
     if event[:6] == b"data: " and event[-2:] == b"\n\n":
         data = event[6:-2]
-        if b"\n" not in data and b"\r" not in data:
+        if data.find(b"\n") < 0 and data.find(b"\r") < 0:
             return data
     lines = []
     for line in _LINE_END.split(event):

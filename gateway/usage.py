@@ -94,7 +94,7 @@ def usage_in(text: bytes) -> Usage | None:
 
 def _read(text: bytes) -> Usage | None:
     try:
-        if b'"input_tokens"' not in text:
+        if text.find(b'"input_tokens"') < 0:  # `in` would make an error first, and drop it
             return _usage.decode(text)
         read = _responses.decode(text)
     except msgspec.DecodeError:
@@ -104,7 +104,7 @@ def _read(text: bytes) -> Usage | None:
 
 def _without_details(text: bytes) -> Usage | None:
     """Odd details are no reason to count nothing."""
-    if b"_details" not in text or b'"input_tokens"' in text:
+    if text.find(b"_details") < 0 or text.find(b'"input_tokens"') >= 0:
         return None
     try:
         read = _counts.decode(text)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from gateway.config import HttpLimits
 from gateway.net.exchange import Exchange, new_id
 from gateway.net.sender import Sender
+from gateway.net.steps import Steps
 from gateway.net.sweep import Wait, overdue
 from gateway.wire import framing
 from gateway.wire.errors import Refused
@@ -30,7 +31,7 @@ _GONE: Final = getattr(select, "POLLRDHUP", 0)
 LINGER_BYTES: Final = 16 * 1024 * 1024
 
 
-class Connection:
+class Connection(Sender):
     """A protocol of asyncio's in all but its base, an interpreted class that a compiled one cannot have."""
 
     __slots__ = (
@@ -38,12 +39,11 @@ class Connection:
         "_lingered",
         "_reader",
         "_reading",
-        "_send",
+        "_running",
         "_server",
         "_since",
-        "_task",
+        "_steps",
         "_timeouts",
-        "_transport",
         "_wait",
         "blocked",
         "exchange",
@@ -53,6 +53,7 @@ class Connection:
     )
 
     def __init__(self, server: Server) -> None:
+        super().__init__()
         self._server = server
         self.loop = server.loop
         self.http: HttpLimits = server.http
@@ -61,7 +62,10 @@ class Connection:
         self.blocked: asyncio.Future[None] | None = None
         """Set while the client does not read fast enough."""
         self._entered = False
-        self._task: asyncio.Task[None] | None = None
+        self._steps: Steps | None = None
+        """What all requests of this connection run in."""
+        self._running = False
+        """A request is under way."""
         self._reader = RequestReader(server.http)
         self._reading = True
         self._wait = Wait.FIRST
@@ -79,10 +83,8 @@ class Connection:
     def date(self) -> bytes:
         return self._server.date
 
-    def write(self, data: bytes) -> None:
-        self._send(data)
-
     def abort(self) -> None:
+        self.shut()
         self._transport.abort()
 
     def close_idle(self) -> None:
@@ -102,9 +104,9 @@ class Connection:
 
     def cut(self) -> None:
         """The drain limit is reached: the handler may still write an error event."""
-        if self.exchange is not None and self._task is not None:
+        if self.exchange is not None and self._running:
             self.exchange.cut = True
-            self._cancel(self._task)
+            self._cancel()
 
     def sweep(self, now: float) -> None:
         timeouts = self._server.timeouts if self.exchange is None else self._timeouts
@@ -148,8 +150,7 @@ class Connection:
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._send = Sender(self._transport)
+        self.opened(cast("asyncio.Transport", transport))
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         if not self._server.opened(self):
@@ -171,19 +172,22 @@ class Connection:
             self._since = self.loop.time()
         events = self._reader.feed(data)
         if events:
-            self._take(events)
+            self._take(events, at_once=True)
         elif self._reader.done and self._reader.held > HELD_BYTES:
             self.pause_reading()
 
     def eof_received(self) -> bool:
+        self.shut()
         return False  # the client has gone: the transport closes and connection_lost follows
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - any cause is the same to us
-        self._send.close()
+        self.shut()
         self._server.lost(self)
         self._wait = Wait.NOTHING
-        if self._task is not None:
-            self._cancel(self._task)
+        if self._running:
+            self._cancel()
+        elif self._steps is not None:
+            self._steps.stop()
         if self.blocked is not None and not self.blocked.done():
             self.blocked.set_result(None)
 
@@ -199,7 +203,8 @@ class Connection:
 
     # One request.
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: list[Event], *, at_once: bool) -> None:
+        """`at_once`: the request takes its first steps here and now."""
         begun = None
         for event in events:
             if isinstance(event, RequestHead):
@@ -219,7 +224,11 @@ class Connection:
             self._timeouts = self._server.timeouts  # of this request, whatever a reload brings meanwhile
             self._server.begun()
             self._entered = False
-            self._task = self.loop.create_task(self._run(begun))
+            steps = self._steps
+            if steps is None or steps.over or steps.cancelling:
+                steps = self._steps = Steps(self.loop)
+            self._running = True
+            steps.begin(self._run(begun), at_once=at_once)
 
     def _refused_by_reader(self, refused: Refused) -> None:
         exchange = self.exchange
@@ -244,8 +253,9 @@ class Connection:
         finally:
             self._ended(cancelled=cancelled)
 
-    def _cancel(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
+    def _cancel(self) -> None:
+        assert self._steps is not None  # noqa: S101 - a request is under way
+        self._steps.cancel()
         if not self._entered:  # a task that is cancelled before its first step never takes it
             if self.exchange is not None:
                 self._server.on_left(self.exchange)
@@ -274,8 +284,10 @@ class Connection:
     def _ended(self, *, cancelled: bool) -> None:
         """The handler is done, whatever way, even if it was cancelled before its first step."""
         self._server.ended()
-        exchange, self.exchange, self._task = self.exchange, None, None
+        exchange, self.exchange, self._running = self.exchange, None, False
         if self._transport.is_closing() or exchange is None:
+            if self._steps is not None:
+                self._steps.stop()
             return
         if cancelled and not exchange.ended:
             exchange.abort()
@@ -292,12 +304,13 @@ class Connection:
         self.resume_reading()
         if self._reader.held:
             self._wait = Wait.HEAD
-        self._take(self._reader.resume())
+        self._take(self._reader.resume(), at_once=False)  # else each would begin within the one before
 
     def _close(self) -> None:
         """What was written still leaves, if the client takes it within the time-out."""
         self._wait = Wait.WRITE
         self._since = self.loop.time()
+        self.shut()
         self._transport.close()
 
     # Refusals before there is an exchange.

@@ -184,7 +184,7 @@ class Exchange:
         if self._length is not None and self.bytes_sent > self._length:
             self.abort()
             raise RuntimeError(f"more than the promised {self._length} bytes were written")
-        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+        self._connection.write(framing.chunk(data) if self.chunked else data)
 
     @property
     def blocked(self) -> bool:

@@ -14,13 +14,11 @@ from gateway.config import Timeouts, Upstream
 from gateway.net.budget import Budget
 from gateway.net.failure import OURS, Phase, UpstreamFailed
 from gateway.net.sender import Sender
+from gateway.net.steps import Steps, current
 from gateway.net.sweep import Wait, overdue, sweep_of
 from gateway.wire.response import END, Broken, Event, ReplyHead, ResponseReader
 
-__all__ = ["Pool", "Reply", "UpstreamFailed"]
-
-Sink = Callable[[bytes], bool]
-"""Takes a piece of a reply's body; False: it takes no more for now."""
+__all__ = ["Pool", "Reply", "Sink", "UpstreamFailed"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """Of a reply that the client does not take fast enough; then reading from the backend stops."""
@@ -165,6 +163,17 @@ class Pool:
             self._budget.idle -= 1
 
 
+class Sink:
+    """Where the pieces of a reply's body go."""
+
+    def __init__(self, take: Callable[[bytes], bool]) -> None:
+        self._take = take
+
+    def take(self, piece: bytes) -> bool:
+        """False: it takes no more for now. What it raises reaches who pumps."""
+        return self._take(piece)
+
+
 class Reply:
     """A reply whose head has come. Read it, then close it, always."""
 
@@ -234,7 +243,7 @@ class Reply:
             connection.release()
 
 
-class _Connection:
+class _Connection(Sender):
     """A protocol as asyncio knows it, without its base: a compiled class has compiled ones only."""
 
     __slots__ = (
@@ -242,6 +251,7 @@ class _Connection:
         "_deadline",
         "_error",
         "_loop",
+        "_moved",
         "_open",
         "_pieces",
         "_pool",
@@ -249,24 +259,28 @@ class _Connection:
         "_reading",
         "_reply",
         "_reused",
-        "_send",
         "_since",
         "_sink",
         "_size",
+        "_steps",
         "_timeouts",
-        "_transport",
         "_waiter",
         "_writing",
     )
 
     def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._sink: Sink | None = None
+        self._reader = ResponseReader()
+        self._waiter: asyncio.Future[None] | None = None
+        self._steps: Steps | None = None
+        """Who waits, where that can be stepped at once."""
+        self._pieces: list[bytes] = []
+        self._moved = False
+        """A piece was handed on since the last sweep."""
         self._pool = pool
         self._loop = loop
-        self._reader = ResponseReader()
         self._reply: Reply | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._sink: Sink | None = None
-        self._pieces: list[bytes] = []
         self._size = 0
         self._body_begun = False
         self._error: UpstreamFailed | None = None
@@ -290,8 +304,9 @@ class _Connection:
         self._since = now = self._loop.time()
         self._timeouts = timeouts = self._pool.timeouts  # of this reply, whatever a reload brings meanwhile
         self._deadline = now + timeouts.total_s if deadline is None else deadline
-        waiter = self._waiter = self._loop.create_future()
-        self._send(request)
+        waiter = self._new_waiter()
+        self._moved = False
+        self.write(request)
         return waiter
 
     @property
@@ -312,7 +327,7 @@ class _Connection:
             if self._reader.done:
                 return b""
             self._since = self._loop.time()
-            waiter = self._waiter = self._loop.create_future()
+            waiter = self._new_waiter()
             try:
                 await waiter
             finally:
@@ -325,7 +340,7 @@ class _Connection:
 
     async def pump(self, sink: Sink) -> bool:
         while piece := await self.read():
-            if not sink(piece):
+            if not sink.take(piece):
                 return False
             if self._reader.done or self._error is not None:
                 continue
@@ -341,8 +356,19 @@ class _Connection:
         """Until there is more to see than pieces, or `sink` has enough."""
         self._sink = sink
         self._since = self._loop.time()
-        waiter = self._waiter = self._loop.create_future()
+        return self._new_waiter()
+
+    def _new_waiter(self) -> asyncio.Future[None]:
+        """To be awaited at once."""
+        steps = self._steps = current()
+        waiter = self._waiter = self._loop.create_future() if steps is None else steps.waiter()
         return waiter
+
+    def _woken(self, waiter: asyncio.Future[None], *, at_once: bool = False) -> None:
+        """The waiter is done."""
+        steps, self._steps = self._steps, None
+        if steps is not None:
+            steps.woken(waiter, at_once=at_once)
 
     def release(self) -> None:
         pool = self._pool
@@ -359,6 +385,7 @@ class _Connection:
     def abort(self) -> None:
         self._reply = None
         self._open = False
+        self.shut()
         self._transport.abort()
 
     def fail(self, reason: str, *, timed_out: bool = False) -> None:
@@ -370,6 +397,7 @@ class _Connection:
             self._error = UpstreamFailed(phase, reason, timed_out=timed_out, reused=reused, begun=begun)
         self._open = False
         self._wake()
+        self.shut()
         self._transport.abort()
 
     def sweep(self, now: float) -> None:
@@ -384,6 +412,8 @@ class _Connection:
             return
         if self._reader.done or self._error is not None:
             return
+        if self._moved:  # when exactly is not worth a look at the clock for each piece
+            self._moved, self._since = False, now
         timeouts = self._timeouts
         if now >= self._deadline:
             self.fail("the reply was not complete by the request's deadline", timed_out=True)
@@ -395,8 +425,7 @@ class _Connection:
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._send = Sender(self._transport)
+        self.opened(cast("asyncio.Transport", transport))
         self._since = self._loop.time()  # connecting took some of the time before
         self._pool.opened(self, self._loop)
 
@@ -405,18 +434,31 @@ class _Connection:
             self._pool.lost(self)
             self.abort()
             return
-        self._since = self._loop.time()
-        events = self._reader.feed(data)
-        if self._sink is None or not self._handed_on(self._sink, events):
-            self._take(events)
+        sink, reader = self._sink, self._reader
+        if sink is None:
+            self._since = self._loop.time()
+            self._take(reader.feed(data), at_once=True)
+            return
+        piece = reader.chunks(data)
+        if piece is not None:
+            if not self._handed_on(sink, piece):
+                self._since = self._loop.time()
+                self._take([piece], at_once=True)
+            return
+        events = reader.feed(data)
+        pieces = [event for event in events if isinstance(event, bytes)]
+        if not pieces or len(pieces) != len(events) or not self._handed_on(sink, b"".join(pieces)):
+            self._since = self._loop.time()
+            self._take(events, at_once=True)
 
     def eof_received(self) -> None:
+        self.shut()
         if self._reply is not None and self._error is None:
             self._take(self._reader.eof())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open = False
-        self._send.close()
+        self.shut()
         self._pool.lost(self)
         if self._reply is not None and not self._reader.done:
             if exc is None:
@@ -440,26 +482,24 @@ class _Connection:
             return "body"
         return "head" if self._writing else "send"
 
-    def _handed_on(self, sink: Sink, events: list[Event]) -> bool:
-        """Nothing but pieces, and `sink` has them. False: it is for `pump` to look at."""
+    def _handed_on(self, sink: Sink, piece: bytes) -> bool:
+        """False: it is for `pump` to look at."""
         waiter = self._waiter
         if waiter is None or waiter.done() or self._pieces:
             return False
-        if len(events) == 1 and type(events[0]) is bytes:
-            piece = events[0]
-        elif events and all(type(event) is bytes for event in events):
-            piece = b"".join(cast("list[bytes]", events))
-        else:
-            return False
+        self._moved = True
         try:
-            if not sink(piece):
-                self._sink = None
-                waiter.set_result(None)
+            if sink.take(piece):
+                return True
+            self._sink = None
+            waiter.set_result(None)
         except Exception as error:  # noqa: BLE001 - it belongs to who pumps, not to the event loop
             waiter.set_exception(error)
+        self._woken(waiter, at_once=True)
         return True
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: list[Event], *, at_once: bool = False) -> None:
+        """`at_once`: nothing follows, so that who waits may go on here and now."""
         for event in events:
             if isinstance(event, bytes):
                 self._pieces.append(event)
@@ -477,9 +517,9 @@ class _Connection:
             self._reading = False
             self._transport.pause_reading()
         if events:
-            self._wake()
+            self._wake(at_once=at_once)
 
-    def _wake(self) -> None:
+    def _wake(self, *, at_once: bool = False) -> None:
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
@@ -487,3 +527,6 @@ class _Connection:
             waiter.set_exception(self._error)
         elif self._reply is None or hasattr(self._reply, "status"):
             waiter.set_result(None)
+        else:
+            return
+        self._woken(waiter, at_once=at_once)

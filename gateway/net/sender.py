@@ -10,32 +10,50 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import Final
+
+_write: Final = os.write
 
 
 class Sender:
-    """Of one transport. `close` before the transport's file is closed: in `connection_lost`."""
+    """What both kinds of connection are, so that a piece on its way touches one object less."""
 
-    __slots__ = ("_fd", "_transport")
+    __slots__ = ("_fd", "_late", "_transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    _transport: asyncio.Transport
+
+    def __init__(self) -> None:
         self._fd = -1
+        self._late = False
+        """Something was left to the transport, and may wait there still."""
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
         socket = transport.get_extra_info("socket")
         if sys.platform == "linux" and socket is not None:
             self._fd = socket.fileno()
 
-    def __call__(self, data: bytes) -> None:
-        transport = self._transport
-        if self._fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
+    def write(self, data: bytes) -> None:
+        fd = self._fd
+        if fd >= 0 and not (self._late and self._waits()):
             try:
-                sent = os.write(self._fd, data)
+                sent = _write(fd, data)
             except OSError:  # full, or broken: the transport will find out, and tell
                 sent = 0
             if sent == len(data):
                 return
             data = data[sent:]
-        transport.write(data)
+        self._late = True
+        self._transport.write(data)
 
-    def close(self) -> None:
-        """The file's number may soon be another connection's."""
+    def shut(self) -> None:
+        """From now on it is for the transport to say what becomes of it.
+
+        Said before it is closed or aborted, and when it has ended: the file's number may soon be another
+        connection's.
+        """
         self._fd = -1
+
+    def _waits(self) -> bool:
+        self._late = self._transport.get_write_buffer_size() > 0
+        return self._late

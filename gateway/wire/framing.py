@@ -16,6 +16,11 @@ KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
 """Only HTTP/1.0 has to be told."""
 CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 JSON: Final = b"content-type: application/json\r\n"
+USUAL_BYTES: Final = 1024
+"""Chunks are shorter, nearly always."""
+SIZE_LINES: Final = [b"%x\r\n" % length for length in range(USUAL_BYTES)]
+SIZES: Final = {line: length for length, line in enumerate(SIZE_LINES) if length}
+"""What a usual chunk begins with, as everybody writes it -> its length."""
 
 _CLASSES: Final = {
     401: "authentication_error",
@@ -36,7 +41,8 @@ def bodiless(status: int) -> bool:
 
 def chunk(data: bytes) -> bytes:
     """One chunk. `data` must not be empty: an empty chunk is the end."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    length = len(data)
+    return b"%b%b\r\n" % (SIZE_LINES[length] if length < USUAL_BYTES else b"%x\r\n" % length, data)
 
 
 def date_line(wall: float) -> bytes:

@@ -12,12 +12,15 @@ from typing import Final
 
 import httptools
 
+from gateway.wire.framing import SIZES
 from gateway.wire.request import END, End
 
 __all__ = ["END", "Broken", "End", "Event", "ReplyHead", "ResponseReader"]
 
 HEAD_BYTES: Final = 128 * 1024
 """A reply's head, and all 1xx before it."""
+_CR: Final = 0x0D
+_LF: Final = 0x0A
 INTERIM_REPLIES: Final = 16
 
 
@@ -54,7 +57,9 @@ class ResponseReader:
     """The replies of one connection, one after the other: `begin` before each."""
 
     __slots__ = (
+        "_at_size",
         "_begun",
+        "_between",
         "_chunked",
         "_events",
         "_extra",
@@ -86,6 +91,10 @@ class ResponseReader:
         self._headers: list[tuple[bytes, bytes]] = []
         self._head: ReplyHead | None = None
         self._chunked = False
+        self._at_size = False
+        """The parser was last told of a head's or a chunk's end."""
+        self._between = False
+        """... and of nothing behind it: the next byte is a chunk's size."""
         self._interim = 0
         self._head_bytes = 0
         self._begun = False
@@ -106,6 +115,27 @@ class ResponseReader:
         """Something came behind the reply's end: the end may be in the wrong place."""
         return self._extra
 
+    def chunks(self, data: bytes) -> bytes | None:
+        """What `data` carries, when it is whole chunks of the body and nothing else. None: `feed` it.
+
+        That is how streams come. The parser need not hear of it: it waits for a chunk's size before as
+        behind. Sizes that are not written as everybody writes them are for the parser to judge.
+        """
+        if not self._between:
+            return None
+        size = len(data)
+        piece, at = b"", 0
+        while at < size:
+            start = data.find(b"\n", at) + 1
+            if not start:
+                return None
+            end = start + SIZES.get(data[at:start], size)
+            if end + 2 > size or data[end] != _CR or data[end + 1] != _LF:
+                return None
+            piece = piece + data[start:end] if piece else data[start:end]
+            at = end + 2
+        return piece
+
     def feed(self, data: bytes) -> list[Event]:
         self._begun = True
         if self.done:
@@ -124,6 +154,8 @@ class ResponseReader:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._break(f"its head is larger than {HEAD_BYTES} bytes")
+        # A size line that has begun does not end so: it would have been told of, or is not valid.
+        self._between = self._at_size and not self.done and data.endswith(b"\r\n")
         return events
 
     def eof(self) -> list[Event]:
@@ -191,10 +223,17 @@ class ResponseReader:
         bodiless = self._head_only or status in {204, 304}
         self._head = ReplyHead(status, headers, length if not bodiless or self._head_only else 0)
         self._events.append(self._head)
+        self._at_size = self._chunked
         if self._head_only:
             self._keep_alive = self._parser.should_keep_alive() and (length is not None or self._chunked)
             self._fresh = False  # the parser would wait for the body that HEAD does not have
             self._end()
+
+    def on_chunk_header(self) -> None:
+        self._at_size = False
+
+    def on_chunk_complete(self) -> None:
+        self._at_size = True
 
     def on_body(self, data: bytes) -> None:
         if self.done:

@@ -10,13 +10,17 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from gateway.__main__ import main
+from gateway.net.steps import Steps
 
 
 def tell(*_: object) -> None:
     file = Path(os.environ["GATEWAY_TASKS"])
-    names = sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks())
+    coros: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+    coros = [each.coro if isinstance(each, Steps) else each for each in coros]  # a connection's, or none now
+    names = sorted(each.__qualname__ for each in coros if each is not None)
     beside = file.with_suffix(".new")
     beside.write_text("".join(f"{name}\n" for name in names))
     beside.replace(file)

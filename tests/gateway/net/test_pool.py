@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Timeouts, Upstream
-from gateway.net.pool import Pool, Reply, UpstreamFailed
+from gateway.net.pool import Pool, Reply, Sink, UpstreamFailed
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -513,7 +513,7 @@ def test_pumped_pieces_are_handed_on_as_they_come_up_to_the_end(net) -> None:
                 seen.append(piece)
                 return True
 
-            pumping = asyncio.ensure_future(reply.pump(sink))
+            pumping = asyncio.ensure_future(reply.pump(Sink(sink)))
             for n, wanted in enumerate((b"one", b"two", b"three"), 1):
                 go.set()
                 await net.until(lambda n=n: len(seen) == n)
@@ -541,7 +541,7 @@ def test_a_sink_that_takes_no_more_loses_nothing(net) -> None:
 
             go.set()
             stops = 0
-            while not await reply.pump(sink):
+            while not await reply.pump(Sink(sink)):
                 stops += 1
                 await asyncio.sleep(0)
             assert b"".join(seen) == b"".join(pieces)
@@ -564,7 +564,7 @@ def test_what_breaks_while_it_is_pumped_is_raised(net) -> None:
 
             go.set()
             with pytest.raises(UpstreamFailed) as caught:
-                await reply.pump(sink)
+                await reply.pump(Sink(sink))
             assert caught.value.phase == "body"
             reply.close()
 
@@ -587,7 +587,7 @@ def test_what_a_sink_raises_reaches_who_pumps_and_costs_the_connection(net) -> N
 
             go.set()
             with pytest.raises(ZeroDivisionError):
-                await reply.pump(sink)
+                await reply.pump(Sink(sink))
             reply.close()
             assert (pool.idle, pool.in_flight) == (0, 0)
             await net.until(lambda: backend.gone == 1)
@@ -607,7 +607,7 @@ def test_a_pump_that_is_cancelled_hands_nothing_on_any_more(net) -> None:
                 return True
 
             go.set()
-            pumping = asyncio.ensure_future(reply.pump(sink))
+            pumping = asyncio.ensure_future(reply.pump(Sink(sink)))
             await net.until(lambda: len(seen) == 1)
             pumping.cancel()
             await asyncio.gather(pumping, return_exceptions=True)
@@ -627,7 +627,7 @@ def test_a_backend_that_falls_silent_while_it_is_pumped_is_given_up(net) -> None
                 reply = await pool.send(GET)
                 go.set()
                 with pytest.raises(UpstreamFailed) as caught:
-                    await reply.pump(lambda piece: True)
+                    await reply.pump(Sink(lambda piece: True))
                 assert caught.value.timed_out
                 reply.close()
 

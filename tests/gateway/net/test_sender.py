@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from typing import Any, cast
@@ -17,16 +18,12 @@ class Transport:
     def __init__(self, file: socket.socket) -> None:
         self.file = file
         self.written = b""
-        self.closing = False
 
     def get_extra_info(self, name: str) -> Any:
         return self.file if name == "socket" else None
 
     def get_write_buffer_size(self) -> int:
         return len(self.written)
-
-    def is_closing(self) -> bool:
-        return self.closing
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -41,13 +38,15 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def sender_of(transport: Transport) -> Sender:
-    return Sender(cast("Any", transport))
+    sender = Sender()
+    sender.opened(cast("Any", transport))
+    return sender
 
 
 def test_bytes_leave_at_once(ends) -> None:
     ours, theirs = ends
     transport = Transport(ours)
-    sender_of(transport)(b"hello")
+    sender_of(transport).write(b"hello")
     assert theirs.recv(100) == b"hello"
     assert transport.written == b""
 
@@ -55,10 +54,10 @@ def test_bytes_leave_at_once(ends) -> None:
 def test_what_the_socket_does_not_take_is_left_to_the_transport_in_order(ends) -> None:
     ours, theirs = ends
     transport = Transport(ours)
-    send = sender_of(transport)
+    sender = sender_of(transport)
     data = bytes(range(256)) * 8192
-    send(data)
-    send(b"behind")
+    sender.write(data)
+    sender.write(b"behind")
     taken = len(data) + len(b"behind") - len(transport.written)
     assert 0 < taken < len(data)
     came = b""
@@ -67,35 +66,40 @@ def test_what_the_socket_does_not_take_is_left_to_the_transport_in_order(ends) -
     assert came + transport.written == data + b"behind"
 
 
-def test_what_waits_in_the_transport_is_not_overtaken(ends) -> None:
+def test_what_waits_in_the_transport_is_not_overtaken_and_what_comes_later_leaves_at_once_again(ends) -> None:
     ours, theirs = ends
     transport = Transport(ours)
-    transport.written = b"first "
-    sender_of(transport)(b"second")
+    sender = sender_of(transport)
+    sender.write(bytes(1 << 22))
     theirs.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while theirs.recv(1 << 20):
+            pass
+    transport.written = b"first "
+    sender.write(b"second")
     with pytest.raises(BlockingIOError):
         theirs.recv(100)
     assert transport.written == b"first second"
+    transport.written = b""
+    sender.write(b"third")
+    assert (theirs.recv(100), transport.written) == (b"third", b"")
 
 
 def test_a_broken_socket_is_left_to_the_transport_to_tell(ends) -> None:
     ours, theirs = ends
     theirs.close()
     transport = Transport(ours)
-    sender_of(transport)(b"hello")
+    sender_of(transport).write(b"hello")
     assert transport.written == b"hello"
 
 
 def test_nothing_is_written_to_a_file_that_is_being_closed(ends) -> None:
     ours, theirs = ends
     transport = Transport(ours)
-    send = sender_of(transport)
-    transport.closing = True
-    send(b"one")
-    transport.closing, transport.written = False, b""
-    send.close()
-    send(b"two")
-    assert transport.written == b"two"
+    sender = sender_of(transport)
+    sender.shut()
+    sender.write(b"hello")
+    assert transport.written == b"hello"
     theirs.setblocking(False)
     with pytest.raises(BlockingIOError):
         theirs.recv(100)
@@ -103,5 +107,5 @@ def test_nothing_is_written_to_a_file_that_is_being_closed(ends) -> None:
 
 def test_a_transport_without_a_socket_is_written_to(ends) -> None:
     transport = Transport(cast("Any", None))
-    sender_of(transport)(b"hello")
+    sender_of(transport).write(b"hello")
     assert transport.written == b"hello"

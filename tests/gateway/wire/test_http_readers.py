@@ -93,6 +93,21 @@ def read_reply(pieces: list[bytes], *, head_only: bool = False) -> tuple[list[ob
     return found, reader
 
 
+def read_by_chunks(pieces: list[bytes]) -> tuple[list[object], int]:
+    """What came, and how often the parser was not asked."""
+    reader, found, short = ResponseReader(), [], 0
+    reader.begin(head_only=False)
+    for piece in pieces:
+        whole = reader.chunks(piece)
+        short += whole is not None
+        for event in reader.feed(piece) if whole is None else [whole]:
+            if isinstance(event, bytes) and isinstance(found[-1], bytes):
+                found[-1] += event
+            else:
+                found.append(repr(event) if isinstance(event, ReplyHead | Broken) else event)
+    return found, short
+
+
 @given(st.lists(requests(), min_size=1, max_size=3), CUTS)
 @settings(max_examples=examples(200), deadline=None)
 def test_a_request_cut_anywhere_gives_the_same_events(messages: list[bytes], sizes: list[int]) -> None:
@@ -172,6 +187,37 @@ def test_a_valid_reply_reads_as_h11_reads_it(data: bytes) -> None:
     assert ours.status == head.status_code
     assert list(ours.headers) == [tuple(pair) for pair in head.headers]
     assert b"".join(e for e in events if isinstance(e, bytes)) == body
+
+
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+ODD_CHUNKS = (
+    b"0", b"1", b"5\r\nhello", b"5\r\nhello\r\n", b"05\r\nhello\r\n", b"A\r\n0123456789\r\n", b"\r\n",
+    b"\n", b"5;x=1\r\nhello\r\n", b"2\r\n\r\n\r\n", b"a\r\n5\r\nhello\r\n\r\n", b"5\nhello\n",
+    b"+5\r\nhello\r\n", b"5\r\nhell\r\n", b"5\r\nhelloo\r\n", b"0\r\n", b"0\r\n\r\n", b"x: y\r\n\r\n",
+    b"400\r\n%b\r\n" % bytes(1024),
+)  # fmt: skip
+
+
+@given(replies(), CUTS)
+@settings(max_examples=examples(300), deadline=None)
+def test_whole_chunks_that_the_parser_is_not_asked_about_read_the_same(data: bytes, sizes: list[int]) -> None:
+    pieces = cut(data, sizes)
+    assert read_by_chunks(pieces)[0] == read_reply(pieces)[0]
+
+
+@given(st.lists(st.sampled_from(ODD_CHUNKS), max_size=6))
+@settings(max_examples=examples(500), deadline=None)
+def test_odd_chunks_get_the_parsers_verdict(pieces: list[bytes]) -> None:
+    assert read_by_chunks([CHUNKED_HEAD, *pieces])[0] == read_reply([CHUNKED_HEAD, *pieces])[0]
+
+
+def test_a_stream_as_it_comes_is_read_without_the_parser_however_many_chunks_a_read_brings() -> None:
+    one = [chunked([b"data: {%d}\n\n" % n])[:-5] for n in range(20)]
+    two = [b"".join(one[:3]), *one[3:], b"0\r\n\r\n"]
+    for begin in ([CHUNKED_HEAD], [CHUNKED_HEAD[:30], CHUNKED_HEAD[30:]], [CHUNKED_HEAD + one[0]]):
+        found, short = read_by_chunks([*begin, *two])
+        assert short == 18
+        assert found == read_reply([*begin, *two])[0]
 
 
 @given(replies(), st.binary(min_size=1, max_size=60), CUTS)
