@@ -147,7 +147,7 @@ def _responses(call: dict[str, Any], context: int) -> int:
         return context  # what it refers to lies elsewhere
     given = call.get("input")
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if call.get("instructions"):
+    if call.get("instructions") and (messages is None or isinstance(messages, list)):
         messages = [{"role": "system", "content": call["instructions"]}, *(messages or [])]
     shape = {
         name: value for name, value in call.items() if name in _UNBOUNDED or name in {"tools", "tool_choice"}

@@ -110,3 +110,5 @@ def test_what_is_not_known_is_the_whole_context():
     assert tokens_max("/v1/embeddings", {"input": {"odd": 1}}, C) == C
     assert tokens_max("/v1/embeddings", {}, C) == C
     assert tokens_max("/v1/rerank", {"query": None, "documents": ["a"]}, C) == C
+    for odd in (True, 7, {"role": "user"}):
+        assert tokens_max("/v1/responses", {"input": odd, "instructions": "Be brief."}, C) == C
