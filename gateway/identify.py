@@ -21,9 +21,10 @@ from gateway.config import Config, ConfigError, Figures
 from gateway.policy import keys as making
 from gateway.policy import levels
 from gateway.policy.holder import Holder
-from gateway.policy.keys import Key, Ring, digest_of
+from gateway.policy.keys import Key
 from gateway.policy.levels import Level
 from gateway.policy.limits import Limit, model_scope, tenant_scope
+from gateway.policy.ring import Ring
 from gateway.refusal import Refusal
 
 DIGEST_BYTES: Final = 32
@@ -206,7 +207,7 @@ class Tenancy:
 
     def caller(self, authorization: bytes | None, address: str, clock_s: float) -> Caller:
         """A client of the data plane. Raises Refusal (401)."""
-        gate, digest = self._gate, digest_of(_bearer(authorization))
+        gate, digest = self._gate, _digest(_bearer(authorization))
         key = self._ring.find(digest, clock_s)
         if key is not None:
             self._used[key.id] = clock_s

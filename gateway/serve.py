@@ -177,16 +177,18 @@ class Serve:
         _check_coding(reply, note)
         note.relay = stream
         note.stream = True
+        onward = _Onward(stream, exchange)
         try:
             await self._begin_stream(exchange, reply, piece, stream, note)
-            onward = _Onward(stream, exchange)
             while stream.open and not await reply.pump(onward):
                 await exchange.drain()
         except UpstreamFailed:  # behind the last event it has broken nothing
             if stream.open:
                 raise
+        if stream.ending == "broken":
+            exchange.write(onward.last)
         stream.finish()
-        exchange.end()
+        exchange.end(onward.last)
         if stream.ending == "error":
             note.end("upstream_error", "error_in_stream")
         else:
@@ -203,8 +205,7 @@ class Serve:
             if note.first_at is None and stream.events:
                 note.first_at = time.monotonic()
             if out:
-                exchange.start(reply.status, reply_lines(reply) + note.lines, None)
-                exchange.write(out)
+                exchange.start(reply.status, reply_lines(reply) + note.lines, None, out)
                 return
             piece = await reply.read()
 
@@ -280,12 +281,18 @@ class _Onward(Sink):
     def __init__(self, stream: Stream, exchange: Exchange) -> None:
         self._stream = stream
         self._exchange = exchange
+        self.last = b""
+        """What comes with the stream's end, to leave together with that of the body."""
 
     def take(self, piece: bytes) -> bool:
-        out = self._stream.feed(piece)
+        stream, exchange = self._stream, self._exchange
+        out = stream.feed(piece)
+        if not stream.open:
+            self.last = out
+            return False
         if out:
-            self._exchange.write(out)
-        return self._stream.open and not self._exchange.blocked
+            exchange.write(out)
+        return not exchange.blocked
 
 
 def _failed(failure: UpstreamFailed | BrokenStream, note: Note) -> Refusal:
@@ -354,6 +361,8 @@ async def _up_to(reply: Reply, first: bytes, limit: int) -> tuple[bytes, bool]:
 
 async def _finish(reply: Reply) -> None:
     """Behind a stream's last event only the end of the body can come; with it the connection is kept."""
+    if reply.ended:  # mostly it came with that event
+        return
     try:
         async with asyncio.timeout(TAIL_S):
             while await reply.read():

@@ -7,11 +7,14 @@ cannot look like one.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
 from gateway import strictjson
+from gateway.counts import COUNTS, OF_RESPONSES, PIECE, USAGE, Usage
+
+__all__ = ["Usage", "ends_with_usage", "usage_in", "without_usage"]
 
 _KEY: Final = b'"usage"'
 _SPACE: Final = b" \t\r\n"
@@ -27,53 +30,6 @@ def _object(levels: int) -> re.Pattern[bytes]:
 
 
 _OBJECT: Final = _object(3)
-
-
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
-"""A counter never goes down, and a scrape must be able to write it."""
-
-
-class Details(msgspec.Struct, frozen=True):
-    """Of a prompt's tokens; vLLM says it when it is started with --enable-prompt-tokens-details."""
-
-    cached_tokens: _Tokens | None = None
-
-
-class _Counts(msgspec.Struct, frozen=True):
-    prompt_tokens: _Tokens = 0
-    completion_tokens: _Tokens | None = 0
-    total_tokens: _Tokens = 0
-
-
-class Usage(_Counts, frozen=True):
-    """Tokens."""
-
-    prompt_tokens_details: Details | None = None
-
-    @property
-    def cached_tokens(self) -> int:
-        details = self.prompt_tokens_details
-        return 0 if details is None else min(details.cached_tokens or 0, self.prompt_tokens)
-
-
-class _Responses(msgspec.Struct):
-    """The same in the words of /v1/responses."""
-
-    input_tokens: _Tokens
-    output_tokens: _Tokens
-    total_tokens: _Tokens
-    input_tokens_details: Details | None = None
-
-
-class _Piece(msgspec.Struct):
-    usage: Usage | None = None
-    choices: list[msgspec.Raw] | None = None
-
-
-_usage: Final = msgspec.json.Decoder(Usage)
-_counts: Final = msgspec.json.Decoder(_Counts)
-_responses: Final = msgspec.json.Decoder(_Responses)
-_piece: Final = msgspec.json.Decoder(_Piece)
 
 
 def usage_in(text: bytes) -> Usage | None:
@@ -95,8 +51,8 @@ def usage_in(text: bytes) -> Usage | None:
 def _read(text: bytes) -> Usage | None:
     try:
         if text.find(b'"input_tokens"') < 0:  # `in` would make an error first, and drop it
-            return _usage.decode(text)
-        read = _responses.decode(text)
+            return USAGE.decode(text)
+        read = OF_RESPONSES.decode(text)
     except msgspec.DecodeError:
         return _without_details(text)
     return Usage(read.input_tokens, read.output_tokens, read.total_tokens, read.input_tokens_details)
@@ -107,7 +63,7 @@ def _without_details(text: bytes) -> Usage | None:
     if text.find(b"_details") < 0 or text.find(b'"input_tokens"') >= 0:
         return None
     try:
-        read = _counts.decode(text)
+        read = COUNTS.decode(text)
     except msgspec.DecodeError:
         return None
     return Usage(read.prompt_tokens, read.completion_tokens, read.total_tokens)
@@ -116,7 +72,7 @@ def _without_details(text: bytes) -> Usage | None:
 def ends_with_usage(data: bytes) -> bool:
     """Is this piece of a stream the last one, that carries usage and no choice?"""
     try:
-        piece = _piece.decode(data)
+        piece = PIECE.decode(data)
     except msgspec.DecodeError:
         return False
     return piece.usage is not None and piece.choices is not None and not piece.choices

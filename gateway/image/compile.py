@@ -29,6 +29,7 @@ MODULES: Final = (
     "audit/seal",
     "audit/writer",
     "caching",
+    "catalog",
     "client",
     "compression",
     "counting",
@@ -57,6 +58,7 @@ MODULES: Final = (
     "tenants",
     "trace",
     "tracing/serve",
+    "usage",
 )
 _STRUCT: Final = re.compile(r"^class \w+\(msgspec\.Struct\b", re.MULTILINE)
 _SETUP: Final = """

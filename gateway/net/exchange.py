@@ -160,8 +160,11 @@ class Exchange:
         self.ended = True
         self._connection.write(data)
 
-    def start(self, status: int, headers: bytes, length: int | None) -> None:
-        """The head of a body that comes by `write`. `length` None: chunked, or to the end for HTTP/1.0."""
+    def start(self, status: int, headers: bytes, length: int | None, first: bytes = b"") -> None:
+        """The head of a body that comes by `write`. `length` None: chunked, or to the end for HTTP/1.0.
+
+        `first`: a piece of the body, which leaves together with the head if it can.
+        """
         self.chunked = length is None and not self.head.http10 and not framing.bodiless(status)
         if length is None and self.head.http10:
             self.keep_alive = False
@@ -174,7 +177,13 @@ class Exchange:
                 head += framing.CHUNKED
             elif length is not None:
                 head += b"content-length: %d\r\n" % length
-        self._connection.write(head + b"\r\n")
+        head += b"\r\n"
+        if first and self.chunked and not self.head_only:
+            self.bytes_sent += len(first)
+            head += framing.chunk(first)
+            first = b""
+        self._connection.write(head)
+        self.write(first)
 
     def write(self, data: bytes) -> None:
         """A piece of the body. Raises RuntimeError when it is more than `start` promised."""
@@ -197,16 +206,23 @@ class Exchange:
         if blocked is not None:
             await asyncio.shield(blocked)
 
-    def end(self) -> None:
-        """The honest end. Fewer bytes than promised are cut off instead, so that the client can tell."""
+    def end(self, last: bytes = b"") -> None:
+        """The honest end. Fewer bytes than promised are cut off instead, so that the client can tell.
+
+        `last`: a piece of the body, which leaves together with the end if it can.
+        """
         if self.ended:
             return
+        if self.head_only or not self.chunked:
+            self.write(last)
+            last = b""
         if self._length is not None and self.bytes_sent < self._length and not self.head_only:
             self.abort()
             return
         self.ended = True
         if self.chunked and not self.head_only:
-            self._connection.write(framing.LAST_CHUNK)
+            self.bytes_sent += len(last)
+            self._connection.write(framing.chunk(last) + framing.LAST_CHUNK if last else framing.LAST_CHUNK)
 
     def abort(self) -> None:
         """Cuts the connection: what was sent cannot be ended honestly."""

@@ -201,6 +201,11 @@ class Reply:
         """Bytes follow the reply's end, so that its end may not be where its framing says."""
         return self._connection is not None and self._connection.overrun
 
+    @property
+    def ended(self) -> bool:
+        """`read` would return at once, and nothing."""
+        return self._connection is None or self._connection.ended
+
     def read(self) -> Coroutine[Any, Any, bytes]:
         """Await it: the bytes that have come since, b"" at the clean end.
 
@@ -312,6 +317,10 @@ class _Connection(Sender):
     @property
     def overrun(self) -> bool:
         return self._reader.overrun
+
+    @property
+    def ended(self) -> bool:
+        return self._reader.done and not self._pieces and self._error is None
 
     def whole(self, limit: int) -> bytes | None:
         """All of the body, when its end has come and nothing was read before."""

@@ -87,9 +87,12 @@ class Steps:
     def _stepped(self) -> bool:
         """False: that cannot be done here."""
         coro, loop, task = self.coro, self._loop, self.task
-        if coro is None or task is None or asyncio.current_task(loop) is not None:
+        if coro is None or task is None:
             return False
-        _enter_task(loop, task)
+        try:
+            _enter_task(loop, task)
+        except RuntimeError:  # within another one
+            return False
         try:
             self._run(coro)
         except BaseException as error:  # noqa: BLE001 - the task raises it

@@ -11,11 +11,8 @@ steer its hash.
 
 from __future__ import annotations
 
-import math
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
 from hashlib import sha256
-from hmac import compare_digest
 from typing import Final, Literal
 
 import msgspec
@@ -31,8 +28,6 @@ SHOWN_CHARS: Final = 10
 """Of the key's text, kept for people: 42 bits of 256."""
 OVERLAP_MAX_S: Final = 30 * 86_400
 NAME_CHARS: Final = 128
-DECOYS: Final = 256
-_NOBODY: Final = bytes(32), -math.inf, None
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,32 +127,3 @@ def rotated(old: Key, chance: bytes, now_s: float, overlap_s: float) -> tuple[st
 def revoked(key: Key, now_s: float) -> Key:
     """Once revoked, always: the first time stands."""
     return key if key.revoked_s is not None else msgspec.structs.replace(key, revoked_s=now_s)
-
-
-class Ring:
-    """All keys, looked up by hash. Never changed: a change makes a new one."""
-
-    def __init__(self, keys: Iterable[Key]) -> None:
-        self._by_digest = {
-            digest: (digest, _end_s(key), key) for key in keys for digest in [bytes.fromhex(key.digest)]
-        }
-        # Who is unknown is compared with somebody who is not let in, somewhere in memory: as who is known.
-        others = [(bytes(bytearray(digest)), -math.inf, None) for digest in self._by_digest] or [_NOBODY]
-        self._decoys = [others[n % len(others)] for n in range(DECOYS)]
-
-    def __len__(self) -> int:
-        return len(self._by_digest)
-
-    def find(self, digest: bytes, clock_s: float) -> Key | None:
-        """Of a key's text (`digest_of`). The same steps for one that is unknown, expired or revoked."""
-        known, end_s, key = self._by_digest.get(digest, self._decoys[digest[0]])
-        same = compare_digest(known, digest)
-        holds = clock_s < end_s
-        return key if same & holds else None
-
-
-def _end_s(key: Key) -> float:
-    """One that is revoked ended before all time: to find that out is no step more or less."""
-    if key.revoked_s is not None:
-        return -math.inf
-    return math.inf if key.expires_s is None else key.expires_s

@@ -115,6 +115,35 @@ def test_a_stream_is_close_delimited_for_http_1_0(net) -> None:
     net.run(main)
 
 
+@pytest.mark.parametrize(
+    ("request_", "length", "wanted"),
+    [
+        (GET, None, b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n"),
+        (GET, 11, b"\r\n\r\nonetwothree"),
+        (GET10, None, b"\r\n\r\nonetwothree"),
+        (GET.replace(b"GET", b"HEAD"), None, b"transfer-encoding: chunked\r\n\r\n"),
+    ],
+)
+def test_the_first_piece_leaves_with_the_head_and_the_last_with_the_end(
+    net, request_: bytes, length: int | None, wanted: bytes
+) -> None:
+    sent = []
+
+    async def handler(exchange: Exchange) -> None:
+        exchange.start(200, b"", length, b"one")
+        exchange.write(b"two")
+        exchange.end(b"three")
+        sent.append(exchange.bytes_sent)
+
+    async def main() -> None:
+        async with net.server(handler) as server:
+            got = await answer(net, server.port, closing(request_))
+            assert got.endswith(wanted)
+            assert sent == [0 if request_.startswith(b"HEAD") else 11]
+
+    net.run(main)
+
+
 def test_a_body_shorter_than_promised_is_cut_not_ended(net) -> None:
     async def handler(exchange: Exchange) -> None:
         exchange.start(200, b"", 10)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Figures
-from gateway.policy.keys import OVERLAP_MAX_S, Key, Ring, created, digest_of, revoked, rotated
+from gateway.policy.keys import OVERLAP_MAX_S, Key, created, digest_of, revoked, rotated
 from gateway.policy.levels import BadSetting
+from gateway.policy.ring import Ring
 
 CHANCE, OTHER = bytes(range(32)), bytes(range(1, 33))
 
