@@ -11,14 +11,14 @@ answer broke off or came without usage                  backend may have compute
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from gateway.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     prompt: int = 0
     completion: int = 0
     unknown: bool = False

@@ -40,7 +40,6 @@ MODULES: Final = (
     "log",
     "logline",
     "memory",
-    "metering",
     "metrics",
     "note",
     "openai",

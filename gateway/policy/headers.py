@@ -20,17 +20,17 @@ SHOWN_MAX: Final = 999_999_999_999_999
 
 
 def template(requests: Limit | None, tokens: Limit | None) -> bytes:
-    """Header lines with %d where numbers go: of each limit that is given what is left, and the whole seconds
-    until all is there again; and all of them once more.
+    """Header lines with %d where seconds go, and behind that with %d where amounts do: of each limit that is
+    given the whole seconds until all is there again, then what is left; and all of them once more.
 
-    Made once for a pair of limits: to fill it in costs a microsecond.
+    Made once for a pair of limits, filled in with seconds when those change: a reply is left the amounts.
     """
     openai, now, policy = "", [], []
     for unit, limit in (("requests", requests), ("tokens", tokens)):
         if limit is not None:
             openai += f"x-ratelimit-limit-{unit}: {limit.amount}\r\n"
-            openai += f"x-ratelimit-remaining-{unit}: %d\r\nx-ratelimit-reset-{unit}: %ds\r\n"
-            now.append(f'"{limit.measure.label}";r=%d;t=%d')
+            openai += f"x-ratelimit-remaining-{unit}: %%d\r\nx-ratelimit-reset-{unit}: %ds\r\n"
+            now.append(f'"{limit.measure.label}";r=%%d;t=%d')
             policy.append(_policy(limit))
     if not now:
         return b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
 from gateway.policy.bucket import Bucket
@@ -18,6 +18,9 @@ class Plan:
 
     __slots__ = (
         "amounts",
+        "blank",
+        "bucket_ones",
+        "bucket_tokens",
         "buckets",
         "limits",
         "ones",
@@ -36,6 +39,7 @@ class Plan:
         "told",
         "until",
         "version",
+        "waits",
     )
 
     def __init__(
@@ -54,6 +58,8 @@ class Plan:
         self.shares = self.ones + self.sized
         self.buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "requests")
         self.token_buckets = tuple((limit, one) for limit, one in buckets if limit.measure.unit == "tokens")
+        self.bucket_ones = tuple([one for _, one in self.buckets])
+        self.bucket_tokens = tuple([one for _, one in self.token_buckets])
         self.limits = tuple(
             [share.limit for share in self.shares] + [limit for limit, _ in self.buckets + self.token_buckets]
         )
@@ -69,23 +75,27 @@ class Plan:
             self.shares.index(one) for one in self.sized
         )
         """Where in `lefts` the request rates and the windows of tokens are."""
-        self.template = b""
-        """Of header lines ..."""
+        self.blank = b""
+        """Header lines to be filled in ..."""
         self.told = (-2, -2)
         """... that speak of these of `limits`."""
+        self.template = b""
+        """The same with the seconds ..."""
+        self.waits = (-1, -1)
+        """... until these are whole again."""
         self.version = version
         self.refresh()
 
     def lefts(self, now: float) -> list[float]:
         """What is left of each of its limits, as far as this worker knows."""
         found: list[float] = [share.free + share.left for share in self.shares]
-        for _, bucket in self.buckets:
-            found.append(bucket.level(now))
-        for _, bucket in self.token_buckets:
-            found.append(bucket.level(now))
+        for bucket in self.bucket_ones:
+            found.append(bucket.level(now))  # noqa: PERF401 - a loop is less, once it is compiled
+        for bucket in self.bucket_tokens:
+            found.append(bucket.level(now))  # noqa: PERF401
         return found
 
-    def tightest(self, among: Sequence[int], lefts: list[float]) -> int:
+    def tightest(self, among: tuple[int, ...], lefts: list[float]) -> int:
         """Where the smallest part is left; -1: among none. `among`: places in `limits` and `lefts`."""
         if len(among) < 2:
             return among[0] if among else -1

@@ -95,10 +95,10 @@ class Ledger(Generic[V]):
         for share in plan.sized:
             if share.free < tokens:
                 return self._verdict(plan, tokens, now)
-        for _, bucket in plan.buckets:
+        for bucket in plan.bucket_ones:
             if not bucket.fits(1, now):
                 return self._verdict(plan, tokens, now)
-        for _, bucket in plan.token_buckets:
+        for bucket in plan.bucket_tokens:
             if not bucket.fits(tokens, now):
                 return self._verdict(plan, tokens, now)
         for share in plan.ones:
@@ -111,9 +111,9 @@ class Ledger(Generic[V]):
             share.reserved += tokens
             if share.free < share.low:
                 self._press(share)
-        for _, bucket in plan.buckets:
+        for bucket in plan.bucket_ones:
             bucket.take(1, now)
-        for _, bucket in plan.token_buckets:
+        for bucket in plan.bucket_tokens:
             bucket.take(tokens, now)
         if plan.rate_ones or plan.rate_tokens:
             self._spend_rates(plan, tokens)
@@ -159,11 +159,11 @@ class Ledger(Generic[V]):
             share.free += tokens - used
             if not share.dirty:
                 self._mark(share)
-        for _, bucket in plan.token_buckets:
-            if used != tokens:
+        if used != tokens:
+            for bucket in plan.bucket_tokens:
                 bucket.give(tokens - used)
         if not requests:
-            for _, bucket in plan.buckets:
+            for bucket in plan.bucket_ones:
                 bucket.give(1)
         for share in plan.rate_tokens:
             share.credit += max(0, tokens - used)

@@ -56,37 +56,38 @@ class Share:
     )
 
     def __init__(self, limit: Limit, period: str = NO_PERIOD, *, local: bool = False) -> None:
+        # First what each request touches: compiled, it lies together in memory.
+        self.free = limit.amount if local else 0
+        self.reserved = 0
+        self.low = -1
+        """Below it more is asked for ahead of need; -1: never."""
+        self.settled = 0
+        """Not yet reported."""
+        self.unknown = 0
+        self.left = 0
+        """Free in the store, when it was last asked."""
+        self.end_s = 0
+        """Of the window, by the store's clock."""
+        self.dirty = False
+        """It is among those that the next exchange looks at."""
+        self.asked = False
+        self.local = local
+        """Nobody else uses this counter: the store is not asked."""
+        self.credit = 0
         self.limit = limit
         self.amount = limit.amount
         self.counter = limit.counter
         self.period = period
-        self.end_s = 0
-        """Of the window, by the store's clock."""
-        self.local = local
-        """Nobody else uses this counter: the store is not asked."""
         self.until = math.inf if local else 0.0
         """By this worker's clock: from then on nothing may be spent of it."""
-        self.free = limit.amount if local else 0
-        self.reserved = 0
-        self.settled = 0
-        """Not yet reported."""
-        self.unknown = 0
         self.returned = 0
         """Not yet reported."""
-        self.credit = 0
         self.claim = -1
         self.yielded = 0
-        self.left = 0
-        """Free in the store, when it was last asked."""
         self.heard = False
         """It was asked, and answered."""
         self.granted = 0
         """Ever."""
-        self.low = -1
-        """Below it more is asked for ahead of need; -1: never."""
-        self.asked = False
-        self.dirty = False
-        """It is among those that the next exchange looks at."""
         self.final_until = 0.0
         """Until then the store's word that nothing is left is taken as it was."""
         self.retry_at = 0.0

@@ -22,20 +22,21 @@ def lines(plan: Plan, lefts: list[float], clock_s: float | None) -> bytes:
     second = plan.tightest(plan.tokens_at, lefts)
     if plan.told != (first, second):
         limits = (None if one < 0 else plan.limits[one] for one in (first, second))
-        plan.template = headers.template(*limits)
-        plan.told = first, second
+        plan.blank = headers.template(*limits)
+        plan.told, plan.waits = (first, second), (-1, -1)
+    first_s = 0 if first < 0 else _whole_s(plan, first, lefts[first], clock_s)
+    second_s = 0 if second < 0 else _whole_s(plan, second, lefts[second], clock_s)
+    if plan.waits != (first_s, second_s):  # seldom: a day's and a month's once a second
+        seconds = [wait for at, wait in ((first, first_s), (second, second_s)) if at >= 0]
+        plan.template = plan.blank % (*seconds, *seconds)
+        plan.waits = first_s, second_s
+    if first >= 0 and second >= 0:
+        requests, tokens = _left(lefts[first]), _left(lefts[second])
+        return plan.template % (requests, tokens, requests, tokens)
     if first < 0 and second < 0:
         return b""
-    if first < 0 or second < 0:
-        one = max(first, second)
-        left, whole_s = _left(lefts[one]), _whole_s(plan, one, lefts[one], clock_s)
-        return plan.template % (left, whole_s, left, whole_s)
-    requests, tokens = _left(lefts[first]), _left(lefts[second])
-    requests_s = _whole_s(plan, first, lefts[first], clock_s)
-    tokens_s = _whole_s(plan, second, lefts[second], clock_s)
-    return plan.template % (
-        requests, requests_s, tokens, tokens_s, requests, requests_s, tokens, tokens_s
-    )  # fmt: skip
+    left = _left(lefts[max(first, second)])
+    return plan.template % (left, left)
 
 
 def _left(level: float) -> int:

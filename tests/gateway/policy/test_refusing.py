@@ -87,7 +87,7 @@ def test_a_duration_is_never_told_shorter_than_it_is(seconds: float):
 
 
 def test_a_reply_carries_both_forms():
-    lines = headers.template(RATE, DAY) % (42, 2, 9_000_000, 35_821, 42, 2, 9_000_000, 35_821)
+    lines = headers.template(RATE, DAY) % (2, 35_821, 2, 35_821) % (42, 9_000_000, 42, 9_000_000)
     assert lines.decode().splitlines() == [
         "x-ratelimit-limit-requests: 100",
         "x-ratelimit-remaining-requests: 42",

@@ -67,3 +67,22 @@ def test_before_the_stores_clock_is_heard_no_end_is_told():
 
 def test_without_such_limits_nothing_is_said():
     assert told(Plan((share("in_flight", 9, 1), share("requests_per_day", 9, 1)), (), 0)) == []
+
+
+def test_while_time_goes_and_limits_take_turns_each_reply_tells_its_own_moment():
+    """What is filled in ahead of a reply must never be an earlier one's."""
+    day, month = share("tokens_per_day", 1000, 600), share("tokens_per_month", 100_000, 80_000)
+    plan = Plan((day, month), (bucket("requests_per_second", 20, 10.0, 15),), 0)
+    for clock_s, free, left, reset in (
+        (NOON, 600, 600, 43_200),
+        (NOON + 0.5, 599, 599, 43_200),
+        (NOON + 1.0, 599, 599, 43_199),
+        (NOON + 2.0, 900, 80_000, 302_398),
+        (NOON + 3.0, 1, 1, 43_197),
+        (NOON, 1, 1, 43_200),
+    ):
+        day.free = free
+        fresh = Plan((day, month), plan.buckets, 0)
+        assert told(plan, clock_s) == told(fresh, clock_s)
+        assert f"x-ratelimit-remaining-tokens: {left}" in told(plan, clock_s)
+        assert f"x-ratelimit-reset-tokens: {reset}s" in told(plan, clock_s)
