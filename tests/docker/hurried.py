@@ -13,6 +13,9 @@ from __future__ import annotations
 import sys
 
 try:
+    from infctl import interrupts
+
+    interrupts.keep()
     import os
     from collections.abc import Iterator
     from contextlib import contextmanager
