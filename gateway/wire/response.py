@@ -125,6 +125,7 @@ class ResponseReader:
             return None
         size = len(data)
         piece, at = b"", 0
+        more: list[bytes] | None = None
         while at < size:
             start = data.find(b"\n", at) + 1
             if not start:
@@ -132,9 +133,14 @@ class ResponseReader:
             end = start + SIZES.get(data[at:start], size)
             if end + 2 > size or data[end] != _CR or data[end + 1] != _LF:
                 return None
-            piece = piece + data[start:end] if piece else data[start:end]
+            if not piece:
+                piece = data[start:end]
+            elif more is None:
+                more = [piece, data[start:end]]
+            else:
+                more.append(data[start:end])
             at = end + 2
-        return piece
+        return piece if more is None else b"".join(more)
 
     def feed(self, data: bytes) -> list[Event]:
         self._begun = True
