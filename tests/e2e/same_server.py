@@ -1,8 +1,8 @@
 """One server, three tools: what each report says, in the same words, and whether they say the same. Pure.
 
 Where tools have several definitions, those are read that mean the same: the mean of each request's time to
-first token; the mean of (last token - first token) / (tokens - 1); all tokens out by the time between the
-first request's beginning and the last one's end.
+first token; the mean of (last token - first token) / (tokens - 1); all tokens out by the time in which
+requests were under way: at a given rate any tool would say the same of a span with the pauses in it.
 """
 
 from __future__ import annotations
@@ -42,17 +42,14 @@ Span = tuple[float, float]
 
 
 def of_vllm(told: Mapping[str, Any]) -> Report:
-    """The file of `vllm bench serve --save-detailed`, or what `infctl bench run --format vllm` prints.
-
-    The former's own rate counts the pause before the first request as well: here by the requests' times.
-    """
+    """The file of `vllm bench serve --save-detailed`, or what `infctl bench run --format vllm` prints."""
     tokens_out = told["total_output_tokens"]
     return Report(
         completed=told["completed"],
         failed=told["failed"],
         tokens_in=told["total_input_tokens"],
         tokens_out=tokens_out,
-        per_s=tokens_out / _took(spans_of_vllm(told)),
+        per_s=tokens_out / _busy_s(spans_of_vllm(told)),
         ttft_ms=told["mean_ttft_ms"],
         tpot_ms=told["mean_tpot_ms"],
     )
@@ -73,7 +70,7 @@ def of_guidellm(told: Mapping[str, Any]) -> Report:
         failed=metrics["request_totals"]["errored"],
         tokens_in=sum(one["prompt_tokens"] for one in requests),
         tokens_out=tokens_out,
-        per_s=tokens_out / _took(spans_of_guidellm(told)),
+        per_s=tokens_out / _busy_s(spans_of_guidellm(told)),
         ttft_ms=_mean([one["time_to_first_token_ms"] for one in requests]),
         tpot_ms=_mean([one["inter_token_latency_ms"] for one in requests]),
     )
@@ -84,8 +81,9 @@ def spans_of_guidellm(told: Mapping[str, Any]) -> list[Span]:
     return [(one["request_start_time"], one["request_end_time"]) for one in run["requests"]["successful"]]
 
 
-def _took(spans: Sequence[Span]) -> float:
-    return max(end for _, end in spans) - min(begin for begin, _ in spans)
+def _busy_s(spans: Sequence[Span]) -> float:
+    """One request at a time."""
+    return math.fsum(end - begin for begin, end in spans)
 
 
 def overlaps(tools: Sequence[Sequence[Span]]) -> int:
